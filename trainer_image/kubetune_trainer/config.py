@@ -1,0 +1,224 @@
+"""What the operator tells the trainer: TrainerConfig, mounts, ports, and the layout of the output volume.
+
+The operator writes one TrainerConfig per job into the ConfigMap ``<name>-config``; prepare and train read it
+from CONFIG_PATH. Pure pydantic: importing this module must never import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+CONFIG_VERSION = 1
+"""Raised when a field changes its meaning. A trainer refuses a version that it does not know."""
+
+CONFIG_PATH = "/etc/kubetune/config.json"
+"""Where prepare and train find the TrainerConfig."""
+
+OUTPUT_MOUNT = "/output"
+"""Where the output claim is mounted in prepare and train (read-write) and in serving pods (read-only)."""
+
+INPUT_MOUNT = "/inputs"
+"""``/inputs/{model,train,validation}``: pvc:// and configMap:// sources, mounted read-only."""
+
+CREDENTIAL_KEYS: dict[str, dict[str, bool]] = {
+    "hf": {"HF_TOKEN": True},
+    "s3": {
+        "AWS_ACCESS_KEY_ID": True,
+        "AWS_SECRET_ACCESS_KEY": True,
+        "AWS_ENDPOINT_URL": False,
+        "AWS_REGION": False,
+    },
+}
+"""Keys of a credentials Secret by URI scheme, and whether the key must be there.
+
+Each becomes an environment variable of the prepare container with the source's prefix (MODEL_, TRAIN_ or
+VALIDATION_), since the three may need different credentials. A variable without prefix is the fallback.
+"""
+
+RENDEZVOUS_PORT = 29500
+METRICS_PORT = 9400
+"""Rank 0 serves /metrics and /progress here."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+DecimalString = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(e-?[0-9]+)?$", max_length=24)]
+"""A decimal as a string ("2e-4"): floats lose digits on their way through JSON."""
+
+
+class ModelSource(_Frozen):
+    """The base model."""
+
+    uri: str
+    """hf://org/name, s3://bucket/prefix or pvc://claim/path."""
+    revision: str | None = None
+    """Requested branch, tag or commit (hf only); prepare resolves it to a commit."""
+    mount: str | None = None
+    """Where a pvc:// model is found in the pod; None when prepare fetches it to the output volume."""
+
+
+class FileSource(_Frozen):
+    """A data file (or an hf:// dataset's split)."""
+
+    uri: str
+    """hf://org/name[/split or file], s3://bucket/key, pvc://claim/path or configMap://name/key."""
+    mount: str | None = None
+    """Where a pvc:// or configMap:// file is found in the pod."""
+
+
+class DatasetConfig(_Frozen):
+    """Rows and how to read them."""
+
+    train: FileSource
+    validation: FileSource | None = None
+    validation_fraction: DecimalString | None = None
+    format: Literal["Auto", "Chat", "PromptCompletion", "Text"] = "Auto"
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Own column names for the standard ones: {"prompt": "text", "completion": "category"}."""
+    system_prompt: str | None = None
+    max_length: int = 1024
+    """Tokens; longer rows are treated by on_too_long."""
+    on_too_long: Literal["Truncate", "Drop", "Fail"] = "Truncate"
+
+
+class AdapterConfig(_Frozen):
+    """What is trained: LoRA matrices, or every weight."""
+
+    type: Literal["LoRA", "Full"] = "LoRA"
+    rank: int = 16
+    alpha: int = 32
+    dropout: DecimalString = "0"
+    target_modules: tuple[str, ...] = ("all-linear",)
+
+
+class ScheduleConfig(_Frozen):
+    """Learning-rate schedule."""
+
+    type: Literal["Cosine", "Linear", "Constant"] = "Cosine"
+    warmup_ratio: DecimalString = "0.03"
+
+
+class TrainingConfig(_Frozen):
+    """Everything that the training loop needs, defaults resolved by the operator."""
+
+    method: Literal["SFT"] = "SFT"
+    adapter: AdapterConfig
+    epochs: int
+    max_steps: int | None = None
+    batch_size: int
+    """Rows per optimizer step over all ranks: nodes x processes x per-device x accumulation."""
+    learning_rate: DecimalString
+    schedule: ScheduleConfig
+    seed: int
+    zero_stage: Literal[0, 1, 2, 3]
+    nodes: int
+    gpus_per_node: int
+    """0 trains on CPU over gloo with one process per node."""
+    checkpoint_every_steps: int
+    checkpoint_keep: int
+    collective_timeout_seconds: int = 1800
+    """A collective that takes longer ends the rank as PeerLost."""
+
+    @property
+    def processes_per_node(self) -> int:
+        """Ranks in one pod."""
+        return max(1, self.gpus_per_node)
+
+    @property
+    def world_size(self) -> int:
+        """Ranks over all pods."""
+        return self.nodes * self.processes_per_node
+
+
+class PlatformConfig(_Frozen):
+    """What the platform's settings say once for every pod (the pods also get it as environment)."""
+
+    hf_endpoint: str | None = None
+    ca_bundle: str | None = None
+    """Path of the mounted CA bundle."""
+
+
+class ResolvedImages(_Frozen):
+    """Image references, frozen when the job starts."""
+
+    trainer: str
+    serving: str | None = None
+
+
+class TrainerConfig(_Frozen):
+    """The versioned document in the ConfigMap ``<name>-config``."""
+
+    version: Literal[1] = CONFIG_VERSION
+    namespace: str
+    name: str
+    use_case: str | None = None
+    model: ModelSource
+    dataset: DatasetConfig
+    training: TrainingConfig
+    images: ResolvedImages
+    gpu_memory_bytes: int | None = None
+    """Memory of one GPU when the platform says it; prepare compares its estimate with it."""
+    platform: PlatformConfig = PlatformConfig()
+    operator: dict[str, Any] = Field(default_factory=dict)
+    """The operator's own frozen settings (serving, images, probes): the trainer ignores them."""
+
+    @property
+    def run_key(self) -> str:
+        """Digest of what decides the result, and of nothing else; 16 hex digits.
+
+        Credentials, nodes, resources, images, retries, checkpoint interval, ZeRO stage and pod template are
+        left out: they change how a run goes, not what it yields.
+        """
+        training = self.training
+        decides = {
+            "model": {"uri": self.model.uri, "revision": self.model.revision},
+            "dataset": self.dataset.model_dump(exclude={"train": {"mount"}, "validation": {"mount"}}),
+            "training": {
+                "method": training.method,
+                "adapter": _normalised(training.adapter),
+                "epochs": training.epochs,
+                "max_steps": training.max_steps,
+                "batch_size": training.batch_size,
+                "learning_rate": _decimal(training.learning_rate),
+                "schedule": _normalised(training.schedule),
+                "seed": training.seed,
+            },
+        }
+        decides["dataset"]["validation_fraction"] = _decimal(self.dataset.validation_fraction)
+        return digest_of(decides)
+
+    @property
+    def run_directory(self) -> PurePosixPath:
+        """``/output/<job name>/<run key>``."""
+        return PurePosixPath(OUTPUT_MOUNT) / self.name / self.run_key
+
+
+def model_directory(uri: str, revision: str) -> PurePosixPath:
+    """Where a fetched model lies: ``/output/models/<digest>``; revision is what prepare resolved."""
+    return PurePosixPath(OUTPUT_MOUNT) / "models" / digest_of({"uri": uri, "revision": revision})
+
+
+def digest_of(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of the value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _decimal(text: str | None) -> str | None:
+    """One spelling for one number: "2e-4" and "0.0002" train the same model."""
+    return None if text is None else f"{Decimal(text).normalize():f}"
+
+
+def _normalised(model: AdapterConfig | ScheduleConfig) -> dict[str, Any]:
+    if isinstance(model, AdapterConfig) and model.type == "Full":
+        return {"type": model.type}  # rank and target modules mean nothing to a full fine-tune
+    data = model.model_dump(mode="json")
+    return {key: _decimal(value) if key in ("dropout", "warmup_ratio") else value for key, value in data.items()}

@@ -1,0 +1,163 @@
+"""What the trainer tells the operator: exit codes, the termination message with its summaries, and /progress.
+
+Pure pydantic, like ``config``: the operator parses these. Unknown fields are ignored on reading, so that an
+operator understands a trainer that is newer than itself.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+TERMINATION_LOG = "/dev/termination-log"
+TERMINATION_LIMIT = 4096
+"""Bytes that the kubelet keeps of a termination message."""
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the trainer's container; any other code is Unknown."""
+
+    COMPLETED = 0
+    INVALID_INPUT = 42
+    OUT_OF_MEMORY = 43
+    PREEMPTED = 44
+    NUMERICAL_FAILURE = 45
+    PEER_LOST = 46
+
+
+class Reason(StrEnum):
+    """Reasons of a termination message: one per exit code, then those that say more about code 42."""
+
+    COMPLETED = "Completed"
+    INVALID_INPUT = "InvalidInput"
+    OUT_OF_MEMORY = "OutOfMemory"
+    PREEMPTED = "Preempted"
+    NUMERICAL_FAILURE = "NumericalFailure"
+    PEER_LOST = "PeerLost"
+    UNKNOWN = "Unknown"
+    DATA_INVALID = "DataInvalid"
+    MODEL_UNAVAILABLE = "ModelUnavailable"
+    ADAPTER_INVALID = "AdapterInvalid"
+    DOES_NOT_FIT = "DoesNotFit"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class ModelSummary(_Message):
+    """The base model as prepare pinned it."""
+
+    revision: str
+    """Commit of a hub model, else a digest of the files."""
+    path: str
+    """Directory in the pod: below /output/models, or the mount of a pvc:// model."""
+    architecture: str
+    parameters: int
+
+
+class TokensPerRow(_Message):
+    """Distribution of row lengths, in tokens."""
+
+    mean: int
+    p50: int
+    p95: int
+    max: int
+
+
+class DatasetSummary(_Message):
+    """The rows as prepare tokenised them."""
+
+    fingerprint: str
+    train_rows: int
+    validation_rows: int
+    train_tokens: int
+    tokens_per_row: TokensPerRow
+    truncated_rows: int = 0
+    dropped_rows: int = 0
+    duplicate_rows: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class PlanSummary(_Message):
+    """What training will do and need."""
+
+    total_steps: int
+    trainable_parameters: int
+    memory_per_gpu_bytes: int
+    """Estimate for one rank: on CPU it is the process's memory."""
+    estimated_seconds: int
+
+
+class ArtifactSummary(_Message):
+    """A verified artifact on the output volume."""
+
+    path: str
+    """Relative to the volume: ``<job>/<run key>/adapter`` or ``.../model``."""
+    digest: str
+    """``sha256:...`` of its MANIFEST.json."""
+    size_bytes: int
+    type: str
+    """LoRA or Full."""
+    rank: int | None = None
+    base_model: str
+    base_revision: str
+    train_loss: str | None = None
+    validation_loss: str | None = None
+
+
+class PrepareSummary(_Message):
+    """Summary of a completed prepare."""
+
+    model: ModelSummary
+    dataset: DatasetSummary
+    plan: PlanSummary
+    artifact: ArtifactSummary | None = None
+    """A finished artifact of the same run key, data and model: adopted instead of trained again."""
+
+
+class TrainSummary(_Message):
+    """Summary of an attempt, written by rank 0's pod."""
+
+    from_step: int = 0
+    to_step: int = 0
+    artifact: ArtifactSummary | None = None
+    """Present when the attempt completed."""
+
+
+class TerminationMessage(_Message):
+    """JSON in TERMINATION_LOG, at most TERMINATION_LIMIT bytes."""
+
+    reason: Reason
+    message: str
+    """A sentence: what happened, where, what to do."""
+    step: int | None = None
+    summary: dict[str, Any] = Field(default_factory=dict)
+    """A PrepareSummary or TrainSummary as JSON; of invalid data: {"errors": n, "rows": [first 20]}."""
+
+
+class Progress(_Message):
+    """Body of rank 0's /progress."""
+
+    step: int
+    total_steps: int
+    epoch: str
+    """Decimal with two places."""
+    loss: str | None = None
+    validation_loss: str | None = None
+    tokens_per_second: int | None = None
+    trained_tokens: int = 0
+    remaining_seconds: int | None = None
+    last_checkpoint_step: int | None = None
+
+
+def parse_termination(text: str | None) -> TerminationMessage | None:
+    """Read a termination message; None when it is empty or not ours (FallbackToLogsOnError gives log lines)."""
+    if not text:
+        return None
+    try:
+        return TerminationMessage.model_validate_json(text)
+    except ValidationError:
+        return None
