@@ -1,0 +1,84 @@
+"""Every child name, label and annotation key comes from here; nothing formats a name elsewhere.
+
+A FineTuneJob's name has at most 40 characters (CEL on the CRD), so every name below stays under the 63
+characters of a DNS label, the Job's pod suffix ``-<index>`` and the collector's random suffix included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+GROUP: Final = "kubetune.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "FineTuneJob"
+PLURAL: Final = "finetunejobs"
+
+LABEL_JOB: Final = f"{GROUP}/finetunejob"
+"""On every child: the FineTuneJob's name. Watches, lists and the headless Service select by it."""
+
+LABEL_STAGE: Final = f"{GROUP}/stage"
+"""``prepare``, ``train`` or ``serve``."""
+
+LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
+"""Number of the training attempt, from 1."""
+
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "kubetune"
+FIELD_MANAGER: Final = "kubetune"
+
+ANNOTATION_HASH: Final = f"{GROUP}/intent"
+"""Digest of what was applied: an equal digest needs no second apply."""
+
+CONTAINER_TRAINER: Final = "trainer"
+"""podFailurePolicy rules name it, since sidecars may be injected."""
+
+CONTAINER_SERVER: Final = "server"
+PORT_METRICS: Final = "metrics"
+PORT_HTTP: Final = "http"
+CONFIG_KEY: Final = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of one FineTuneJob's children."""
+
+    job: str
+
+    @property
+    def config(self) -> str:
+        """The immutable ConfigMap with the TrainerConfig."""
+        return f"{self.job}-config"
+
+    @property
+    def output(self) -> str:
+        """The output claim, unless the spec names an existing one."""
+        return f"{self.job}-output"
+
+    @property
+    def prepare(self) -> str:
+        """The prepare Job."""
+        return f"{self.job}-prepare"
+
+    def attempt(self, number: int) -> str:
+        """The Indexed Job of one training attempt."""
+        return f"{self.job}-train-{number}"
+
+    @property
+    def rendezvous(self) -> str:
+        """The headless Service of the trainer pods, the same for every attempt."""
+        return f"{self.job}-train"
+
+    @property
+    def serving(self) -> str:
+        """The serving Deployment and the public Service."""
+        return self.job
+
+    def rank0_host(self, number: int, namespace: str) -> str:
+        """DNS name of rank 0's pod."""
+        return f"{self.attempt(number)}-0.{self.rendezvous}.{namespace}.svc"
+
+    def url(self, namespace: str) -> str:
+        """OpenAI-compatible base URL of the served model inside the cluster."""
+        return f"http://{self.serving}.{namespace}.svc/v1"

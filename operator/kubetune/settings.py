@@ -1,0 +1,89 @@
+"""The platform's settings, from KUBETUNE_* environment variables; in the order of the chart's values.yaml.
+
+Parsed once at start; all errors are reported at once. What decides how a job runs (``JobSettings``) is frozen
+into the job's ConfigMap when it starts, so that an operator upgrade changes nothing under a running job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PREFIX = "KUBETUNE_"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class JobSettings(_Settings):
+    """Settings that reach a job's pods; frozen per job."""
+
+    trainer_image: str
+    """Image of prepare and train pods."""
+    serving_image: str
+    """vLLM image of serving pods that use GPUs."""
+    serving_cpu_image: str | None = None
+    """vLLM image of serving pods without GPUs; serving_image when unset."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    """Names of pull secrets; they must exist in the job's namespace."""
+    ca_bundle_config_map: str | None = None
+    """ConfigMap in the job's namespace whose key ``ca.crt`` is trusted by prepare."""
+    http_proxy: str | None = None
+    https_proxy: str | None = None
+    no_proxy: str | None = None
+    hf_endpoint: str | None = None
+    """Hugging Face endpoint or mirror."""
+    run_as_user: int | None = 1000
+    """None where the platform assigns one (OpenShift)."""
+    fs_group: int | None = 1000
+    gpu_resource: str = "nvidia.com/gpu"
+    gpu_memory_bytes: int | None = None
+    """Memory of one GPU; prepare refuses a job whose estimate is above it (DoesNotFit)."""
+    storage_size: str = "20Gi"
+    """Size of an output claim whose spec does not say one."""
+    storage_class_name: str | None = None
+    """Class of an output claim whose spec does not say one; None is the cluster's default."""
+    shm_size: str = "1Gi"
+    """Limit of the memory-backed /dev/shm."""
+    collective_timeout_seconds: int = 1800
+    """A collective that takes longer ends its rank as PeerLost."""
+
+
+class Settings(JobSettings):
+    """All settings of the operator."""
+
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty: the whole cluster."""
+    workers: int = Field(default=16, ge=1, le=256)
+    """Reconciles at a time."""
+    metrics_port: int = 8080
+    health_port: int = 8081
+    log_format: Literal["json", "plain"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+    retry_backoff_seconds: int = 10
+    """Pause before the second attempt of a failed training; doubled for each further one, at most 10 minutes."""
+
+    @property
+    def for_job(self) -> JobSettings:
+        """What is frozen into a job's ConfigMap."""
+        return JobSettings.model_validate(self.model_dump(include=set(JobSettings.model_fields)))
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read KUBETUNE_<FIELD> variables; lists are JSON arrays.
+
+    Raises pydantic.ValidationError naming every missing or wrong variable.
+    """
+    values: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        text = environ.get(PREFIX + name.upper())
+        if text is None or text == "":
+            continue
+        values[name] = json.loads(text) if "tuple" in str(field.annotation) else text
+    return Settings.model_validate(values)
