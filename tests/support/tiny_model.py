@@ -1,0 +1,97 @@
+"""A model small enough to make in a fixture: random two-layer Llama, and a tokenizer with one token per byte.
+
+One byte is one token and every special token is one, so a test can count tokens by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.support.chat_templates import CHATML
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>",                                     # ChatML, Qwen
+    "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",     # Llama 3
+    "<s>", "</s>", "[INST]", "[/INST]",                                                # Mistral
+    "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>",                              # Gemma
+    "<|system|>", "<|user|>", "<|assistant|>", "<|end|>",                              # Phi-3
+)  # fmt: skip
+VOCABULARY = 256 + len(SPECIAL_TOKENS)
+HIDDEN = 64
+LAYERS = 2
+
+
+def tiny_tokenizer(
+    *, chat_template: str | None = CHATML, bos: str | None = None, eos: str = "<|im_end|>"
+) -> Any:
+    """Build a byte-level tokenizer: 256 bytes, no merges, and the special tokens of several families."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={byte: index for index, byte in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<|endoftext|>"
+    )
+    fast.chat_template = chat_template
+    return fast
+
+
+def make_tiny_model(
+    directory: Path,
+    *,
+    chat_template: str | None = CHATML,
+    bos: str | None = None,
+    eos: str = "<|im_end|>",
+    seed: int = 0,
+    **config: Any,
+) -> Path:
+    """Save a tiny random Llama with its tokenizer as safetensors; ``config`` overrides LlamaConfig fields.
+
+    The same arguments give the same bytes. It has 2 layers, hidden size 64, 4 heads, tied embeddings, 2,048 positions.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = tiny_tokenizer(chat_template=chat_template, bos=bos, eos=eos)
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": HIDDEN,
+        "intermediate_size": 2 * HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "tie_word_embeddings": True,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "dtype": "float32",
+    }
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(LlamaConfig(**{**sizes, **config}))
+    torch.set_rng_state(state)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def chat_row(question: str, answer: str) -> str:
+    """One JSONL line of a two-message conversation."""
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": messages}) + "\n"
+
+
+def write_chat_rows(path: Path, count: int = 40) -> Path:
+    """Write a learnable JSONL file: ``count`` different questions with one of four answers."""
+    colours = ("red", "green", "blue", "grey")
+    lines = [chat_row(f"Item {index}: which colour?", colours[index % 4]) for index in range(count)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines))
+    return path
