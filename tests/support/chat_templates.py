@@ -1,7 +1,7 @@
 """Chat templates of real model families, for tests that tokenise.
 
-CHATML is what SmolLM2 ships. The others are read from the trl package (a development dependency), which stores the
-templates of many models byte for byte, and beside them variants with ``{% generation %}`` markers.
+CHATML is what SmolLM2 ships. Others are read from the trl package (a development dependency), which
+stores the templates of many models byte for byte, and beside them variants with ``{% generation %}`` markers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 CHATML = (
     "{% for message in messages %}"
     "{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    "<|im_end|>\n' }}"
     "{% endif %}"
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}"

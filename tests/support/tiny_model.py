@@ -53,7 +53,7 @@ def make_tiny_model(
 ) -> Path:
     """Save a tiny random Llama with its tokenizer as safetensors; ``config`` overrides LlamaConfig fields.
 
-    The same arguments give the same bytes. It has 2 layers, hidden size 64, 4 heads, tied embeddings, 2,048 positions.
+    The same arguments give the same bytes: 2 layers, hidden size 64, 4 heads, tied embeddings.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

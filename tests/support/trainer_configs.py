@@ -1,0 +1,59 @@
+"""TrainerConfig for tests, with what a test changes as keyword arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kubetune_trainer.config import FileSource, ModelSource, TrainerConfig
+
+
+def trainer_config(
+    *,
+    model: str | Path,
+    train: str | Path,
+    validation: str | Path | None = None,
+    revision: str | None = None,
+    dataset: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    **fields: Any,
+) -> TrainerConfig:
+    """Build a configuration; a Path is a mounted pvc:// source, a string is the URI itself."""
+    model_source = (
+        ModelSource(uri=f"pvc://inputs/{model.name}", mount=str(model))
+        if isinstance(model, Path)
+        else ModelSource(uri=model, revision=revision)
+    )
+    rows: dict[str, Any] = {"train": _file(train), "max_length": 256, **(dataset or {})}
+    if validation is not None:
+        rows["validation"] = _file(validation)
+    defaults: dict[str, Any] = {
+        "adapter": {"rank": 4, "alpha": 8},
+        "epochs": 1,
+        "batch_size": 4,
+        "learning_rate": "1e-3",
+        "schedule": {},
+        "seed": 42,
+        "zero_stage": 2,
+        "nodes": 1,
+        "gpus_per_node": 0,
+        "checkpoint_every_steps": 100,
+        "checkpoint_keep": 2,
+    }
+    return TrainerConfig.model_validate(
+        {
+            "namespace": "default",
+            "name": "job",
+            "model": model_source,
+            "dataset": rows,
+            "training": {**defaults, **(training or {})},
+            "images": {"trainer": "trainer"},
+            **fields,
+        }
+    )
+
+
+def _file(source: str | Path) -> FileSource:
+    if isinstance(source, Path):
+        return FileSource(uri=f"pvc://inputs/{source.name}", mount=str(source))
+    return FileSource(uri=source)

@@ -1,0 +1,169 @@
+"""The termination message: small enough, valid JSON, without credentials; and the entrypoint's exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kubetune_trainer import __main__ as entry
+from kubetune_trainer import errors, termination
+from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.messages import (
+    TERMINATION_LIMIT,
+    DatasetSummary,
+    ExitCode,
+    ModelSummary,
+    PlanSummary,
+    PrepareSummary,
+    Reason,
+    TokensPerRow,
+    parse_termination,
+)
+from tests.support.trainer_configs import trainer_config
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "termination-log"
+    monkeypatch.setenv(termination.LOG_VARIABLE, str(path))
+    return path
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "config.json"
+    path.write_text(trainer_config(model="pvc://m/x", train="pvc://d/train.jsonl").model_dump_json())
+    monkeypatch.setenv(entry.CONFIG_VARIABLE, str(path))
+    return path
+
+
+def rows(count: int, message: str = "Message 2 has no role.") -> list[errors.BadRow]:
+    return [
+        errors.BadRow(line=line, kind="message_missing_key", message=message) for line in range(1, count + 1)
+    ]
+
+
+def test_first_twenty_bad_rows_and_the_count_of_all_are_in_the_message() -> None:
+    text = termination.encode(termination.failed(errors.DataInvalid("Bad.", rows=rows(5000))))
+    summary = json.loads(text)["summary"]
+    assert summary["errors"] == 5000
+    assert summary["classes"] == {"message_missing_key": 5000}
+    assert [row["line"] for row in summary["rows"]] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("length", [10, 300, 3000, 30000])
+def test_message_never_exceeds_the_limit_and_stays_json(length: int) -> None:
+    error = errors.DataInvalid("é" * length, rows=rows(30, message="ü" * 200))
+    text = termination.encode(termination.failed(error))
+    assert len(text.encode()) <= TERMINATION_LIMIT
+    message = parse_termination(text)
+    assert message is not None
+    assert message.reason is Reason.DATA_INVALID
+    assert message.summary["errors"] == 30
+
+
+def test_long_warnings_give_way_and_the_summary_stays_readable() -> None:
+    summary = PrepareSummary(
+        model=ModelSummary(revision="a" * 40, path="/output/models/x", architecture="Llama", parameters=1),
+        dataset=DatasetSummary(
+            fingerprint="sha256:1",
+            train_rows=10,
+            validation_rows=0,
+            train_tokens=100,
+            tokens_per_row=TokensPerRow(mean=10, p50=10, p95=10, max=10),
+            warnings=tuple(f"warning {index} " + "x" * 500 for index in range(20)),
+        ),
+        plan=PlanSummary(total_steps=1, trainable_parameters=1, memory_per_gpu_bytes=1, estimated_seconds=1),
+    )
+    text = termination.encode(termination.completed("10 rows.", summary))
+    assert len(text.encode()) <= TERMINATION_LIMIT
+    read = PrepareSummary.model_validate(json.loads(text)["summary"])
+    assert read.model == summary.model
+    assert 1 <= len(read.dataset.warnings) < 20
+
+
+def test_credentials_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_HF_TOKEN", "hf_abcdefgh")
+    monkeypatch.setenv("TRAIN_AWS_SECRET_ACCESS_KEY", "sec/ret+key")
+    text = termination.encode(
+        termination.failed(errors.Transient("GET ?token=hf_abcdefgh&k=sec/ret+key failed."))
+    )
+    assert json.loads(text)["message"] == (
+        "GET ?token=<MODEL_HF_TOKEN>&k=<TRAIN_AWS_SECRET_ACCESS_KEY> failed."
+    )
+
+
+def test_stderr_is_the_fallback_when_there_is_no_termination_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(termination.LOG_VARIABLE, "/no/such/directory/log")
+    termination.write(termination.failed(errors.ModelUnavailable("No model.")))
+    assert json.loads(capsys.readouterr().err) == {"reason": "ModelUnavailable", "message": "No model."}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (errors.InvalidInput("x"), ExitCode.INVALID_INPUT, Reason.INVALID_INPUT),
+        (errors.DataInvalid("x"), ExitCode.INVALID_INPUT, Reason.DATA_INVALID),
+        (errors.ModelUnavailable("x"), ExitCode.INVALID_INPUT, Reason.MODEL_UNAVAILABLE),
+        (errors.AdapterInvalid("x"), ExitCode.INVALID_INPUT, Reason.ADAPTER_INVALID),
+        (errors.DoesNotFit("x"), ExitCode.INVALID_INPUT, Reason.DOES_NOT_FIT),
+        (errors.OutOfMemory("x"), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
+        (errors.Preempted("x"), ExitCode.PREEMPTED, Reason.PREEMPTED),
+        (errors.NumericalFailure("x"), ExitCode.NUMERICAL_FAILURE, Reason.NUMERICAL_FAILURE),
+        (errors.PeerLost("x"), ExitCode.PEER_LOST, Reason.PEER_LOST),
+        (errors.Transient("x"), 1, Reason.UNKNOWN),
+    ],
+)
+@pytest.mark.usefixtures("config_file")
+def test_every_error_has_its_exit_code_and_reason(
+    log: Path, error: errors.TrainerError, code: int, reason: Reason
+) -> None:
+    def subcommand(_: TrainerConfig) -> int:
+        raise error
+
+    assert entry.run(subcommand) == code
+    assert json.loads(log.read_text()) == {"reason": reason, "message": "x"}
+
+
+@pytest.mark.usefixtures("config_file")
+def test_unknown_exception_is_code_1_with_the_last_lines_of_its_traceback(log: Path) -> None:
+    def subcommand(_: TrainerConfig) -> int:
+        raise ZeroDivisionError("by nothing")
+
+    assert entry.run(subcommand) == 1
+    message = json.loads(log.read_text())
+    assert message["reason"] == "Unknown"
+    assert "test_trainer_termination.py" in message["message"]
+    assert message["message"].endswith("ZeroDivisionError: by nothing")
+
+
+def test_wrong_configuration_names_the_field(log: Path, config_file: Path) -> None:
+    data = json.loads(config_file.read_text())
+    data["training"]["epochs"] = "many"
+    config_file.write_text(json.dumps(data))
+    assert entry.main(["prepare"]) == ExitCode.INVALID_INPUT
+    assert "training.epochs: Input should be a valid integer" in json.loads(log.read_text())["message"]
+
+
+def test_missing_configuration_is_invalid_input(log: Path, config_file: Path) -> None:
+    config_file.unlink()
+    assert entry.main(["prepare"]) == ExitCode.INVALID_INPUT
+    assert json.loads(log.read_text())["message"].endswith("cannot be read: No such file or directory.")
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and c"),
+        (list("abcdefg"), "a, b, c, d, e and 2 more"),
+    ],
+)
+def test_names_are_joined_for_a_sentence(names: list[str], sentence: str) -> None:
+    assert errors.name_list(names) == sentence

@@ -1,0 +1,91 @@
+"""``python -m kubetune_trainer prepare|train``: reads the TrainerConfig and maps errors to exit codes.
+
+Heavy imports happen inside the subcommands, so that a wrong configuration fails within a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from . import termination
+from .config import CONFIG_PATH, CONFIG_VERSION, TrainerConfig
+from .errors import InvalidInput, TrainerError
+from .messages import Reason, TerminationMessage
+
+logger = logging.getLogger("kubetune_trainer")
+
+CONFIG_VARIABLE = "KUBETUNE_CONFIG"
+"""Environment variable that names another file than CONFIG_PATH."""
+
+_LAST_LINES = 3
+"""Lines of a traceback that go into the termination message; the log has them all."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return its exit code."""
+    parser = argparse.ArgumentParser(prog="kubetune_trainer", description=__doc__)
+    subcommands = parser.add_subparsers(dest="command", required=True)
+    subcommands.add_parser("prepare", help="check and tokenise the data, fetch and pin the model")
+    subcommands.add_parser("train", help="train on what prepare made, and publish the artifact")
+    command: str = parser.parse_args(arguments).command
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per request, with its address
+    return run(_prepare if command == "prepare" else _train)
+
+
+def run(subcommand: Callable[[TrainerConfig], int]) -> int:
+    """Run a subcommand on the configuration; every error becomes a termination message and its code."""
+    try:
+        return subcommand(read_config())
+    except TrainerError as error:
+        logger.error("%s: %s", error.reason, termination.redact(error.message))
+        termination.write(termination.failed(error))
+        return int(error.code)
+    except Exception as error:
+        lines = traceback.format_exception(error)
+        logger.error("%s", termination.redact("".join(lines)))
+        message = termination.redact("".join(lines[-_LAST_LINES:]).strip())
+        termination.write(TerminationMessage(reason=Reason.UNKNOWN, message=message))
+        return 1
+
+
+def read_config() -> TrainerConfig:
+    """Read and validate the TrainerConfig."""
+    path = Path(os.environ.get(CONFIG_VARIABLE, CONFIG_PATH))
+    try:
+        return TrainerConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"The configuration {path} cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "document"
+        raise InvalidInput(
+            f"The configuration {path} is not one that this trainer (version {CONFIG_VERSION}) understands: "
+            f"{field}: {first['msg']}. Use the trainer image that belongs to the operator."
+        ) from None
+
+
+def _prepare(config: TrainerConfig) -> int:
+    from .prepare import main as prepare
+
+    return prepare(config)
+
+
+def _train(config: TrainerConfig) -> int:
+    from .launch import main as launch
+
+    return launch(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Errors of the trainer: each knows the exit code and the reason that the operator acts on.
+
+::
+
+    TrainerError                 Unknown, counted retry
+    +-- Transient                the network or a server failed: trying again may help
+    +-- InvalidInput             code 42, nothing is tried again
+    |   +-- DataInvalid          rows, files or credentials of the dataset
+    |   +-- ModelUnavailable     the base model cannot be had or cannot be used
+    |   +-- AdapterInvalid       the trained weights did not pass their checks
+    |   +-- DoesNotFit           the estimate is larger than one GPU's memory
+    +-- OutOfMemory              code 43
+    +-- Preempted                code 44
+    +-- NumericalFailure         code 45
+    +-- PeerLost                 code 46
+
+A message is a sentence or two: what happened, in which field, file or line, and what to do about it.
+Neither rows nor credentials are quoted.
+"""
+
+# ruff: noqa: N818 - an error is named like its reason, which users read in the status
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .messages import ExitCode, Reason
+
+
+class TrainerError(Exception):
+    """Anything the trainer reports in a sentence; on its own it is retried."""
+
+    code: int = 1
+    reason: Reason = Reason.UNKNOWN
+
+    @property
+    def message(self) -> str:
+        """The sentence."""
+        return str(self)
+
+    def summary(self) -> dict[str, Any]:
+        """What goes into the termination message beside the sentence."""
+        return {}
+
+
+class Transient(TrainerError):
+    """A server or the network failed; the operator retries with backoff."""
+
+
+class InvalidInput(TrainerError):
+    """The job cannot succeed as it is written."""
+
+    code = ExitCode.INVALID_INPUT
+    reason = Reason.INVALID_INPUT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadRow:
+    """One finding about one row; ``line`` counts from 1."""
+
+    line: int
+    kind: str
+    """One of the classes in ``formats`` and ``rows``, such as missing_messages_list."""
+    message: str
+    file: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Keys of errors.jsonl and of the termination message."""
+        named = {"file": self.file} if self.file else {}
+        return {**named, "line": self.line, "class": self.kind, "message": self.message}
+
+
+class DataInvalid(InvalidInput):
+    """The dataset cannot be used; ``rows`` says which rows and why."""
+
+    reason = Reason.DATA_INVALID
+
+    def __init__(self, message: str, *, rows: Sequence[BadRow] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+    def summary(self) -> dict[str, Any]:
+        """Count by class and the rows; the termination message keeps the first of them."""
+        if not self.rows:
+            return {}
+        classes = Counter(row.kind for row in self.rows)
+        return {
+            "errors": len(self.rows),
+            "classes": dict(classes.most_common()),
+            "rows": [row.as_json() for row in self.rows],
+        }
+
+
+class ModelUnavailable(InvalidInput):
+    """The base model is missing, gated, or of a kind that is not trained."""
+
+    reason = Reason.MODEL_UNAVAILABLE
+
+
+class AdapterInvalid(InvalidInput):
+    """The trained weights did not pass their checks."""
+
+    reason = Reason.ADAPTER_INVALID
+
+
+class DoesNotFit(InvalidInput):
+    """The estimate is larger than the memory of one GPU."""
+
+    reason = Reason.DOES_NOT_FIT
+
+
+class OutOfMemory(TrainerError):
+    """The container or the GPU ran out of memory."""
+
+    code = ExitCode.OUT_OF_MEMORY
+    reason = Reason.OUT_OF_MEMORY
+
+
+class Preempted(TrainerError):
+    """SIGTERM."""
+
+    code = ExitCode.PREEMPTED
+    reason = Reason.PREEMPTED
+
+
+class NumericalFailure(TrainerError):
+    """The loss or a gradient is not a number."""
+
+    code = ExitCode.NUMERICAL_FAILURE
+    reason = Reason.NUMERICAL_FAILURE
+
+
+class PeerLost(TrainerError):
+    """Another rank died, or a collective timed out."""
+
+    code = ExitCode.PEER_LOST
+    reason = Reason.PEER_LOST
+
+
+def name_list(names: Iterable[object], limit: int = 5) -> str:
+    """Join names for a sentence, at most ``limit`` of them: "a, b and 3 more"."""
+    texts = [str(name) for name in names]
+    if len(texts) <= limit:
+        return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
+    return f"{', '.join(texts[:limit])} and {len(texts) - limit} more"

@@ -1,0 +1,101 @@
+"""Paths on the output volume: a run's directory, and the models that jobs share.
+
+Pure paths: nothing here reads or writes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .config import OUTPUT_MOUNT, TrainerConfig, model_directory
+
+OUTPUT_VARIABLE = "KUBETUNE_OUTPUT"
+"""Environment variable that names another root than OUTPUT_MOUNT (tests, runs outside Kubernetes)."""
+
+
+def output_root() -> Path:
+    """Where the output volume is."""
+    return Path(os.environ.get(OUTPUT_VARIABLE, OUTPUT_MOUNT))
+
+
+def on_volume(path: PurePosixPath) -> Path:
+    """Where a path below OUTPUT_MOUNT is here."""
+    return output_root() / path.relative_to(OUTPUT_MOUNT)
+
+
+def model_path(uri: str, revision: str) -> Path:
+    """Directory of a fetched model."""
+    return on_volume(model_directory(uri, revision))
+
+
+@dataclass(slots=True, frozen=True)
+class RunDirectory:
+    """``<volume>/<job name>/<run key>``: everything that one run reads and writes."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, config: TrainerConfig) -> RunDirectory:
+        """Directory of the job's run; it need not exist."""
+        return cls(on_volume(config.run_directory))
+
+    @property
+    def prepared(self) -> Path:
+        """What prepare makes."""
+        return self.root / "prepared"
+
+    @property
+    def train_rows(self) -> Path:
+        """Tokenised training rows (datasets.load_from_disk)."""
+        return self.prepared / "train"
+
+    @property
+    def validation_rows(self) -> Path:
+        """Tokenised validation rows; missing when there are none."""
+        return self.prepared / "validation"
+
+    @property
+    def dataset_file(self) -> Path:
+        """DatasetSummary as JSON, with details; its presence says that prepare has finished."""
+        return self.prepared / "dataset.json"
+
+    @property
+    def model_file(self) -> Path:
+        """ModelSummary as JSON."""
+        return self.prepared / "model.json"
+
+    @property
+    def errors_file(self) -> Path:
+        """Every bad row, one JSON object per line."""
+        return self.prepared / "errors.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Verified checkpoints."""
+        return self.root / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        """The LoRA artifact."""
+        return self.root / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """The artifact of a full fine-tune."""
+        return self.root / "model"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object per logged step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def results_file(self) -> Path:
+        """OpenAI's results.csv: step, train_loss, train_accuracy, valid_loss, valid_mean_token_accuracy."""
+        return self.root / "results.csv"
+
+    def relative(self, path: Path) -> str:
+        """``<job>/<run key>/...``: how the operator names a path on the volume."""
+        return path.relative_to(self.root.parent.parent).as_posix()

@@ -1,0 +1,99 @@
+"""Writes the termination message, which the operator reads from the pod's status.
+
+It never exceeds TERMINATION_LIMIT bytes: bad rows beyond the first 20, and then whatever is longest, are
+left out, since a cut JSON document tells the operator nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from .config import CREDENTIAL_KEYS
+from .errors import TrainerError
+from .messages import (
+    TERMINATION_LIMIT,
+    TERMINATION_LOG,
+    PrepareSummary,
+    Reason,
+    TerminationMessage,
+    TrainSummary,
+)
+
+BAD_ROWS = 20
+"""Bad rows in a termination message; all of them are in prepared/errors.jsonl."""
+
+LOG_VARIABLE = "KUBETUNE_TERMINATION_LOG"
+"""Environment variable that names another file (tests, runs outside Kubernetes)."""
+
+
+def completed(
+    message: str, summary: PrepareSummary | TrainSummary, *, step: int | None = None
+) -> TerminationMessage:
+    """Message of a run that did what it should."""
+    data = summary.model_dump(mode="json", exclude_none=True)
+    return TerminationMessage(reason=Reason.COMPLETED, message=message, step=step, summary=data)
+
+
+def failed(error: TrainerError, *, step: int | None = None) -> TerminationMessage:
+    """Message of an error."""
+    return TerminationMessage(reason=error.reason, message=error.message, step=step, summary=error.summary())
+
+
+def write(message: TerminationMessage) -> None:
+    """Write the message to the termination log, or to stderr where there is none."""
+    text = encode(message)
+    path = Path(os.environ.get(LOG_VARIABLE, TERMINATION_LOG))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        print(text, file=sys.stderr, flush=True)
+
+
+def encode(message: TerminationMessage, limit: int = TERMINATION_LIMIT) -> str:
+    """JSON of at most ``limit`` bytes, without credentials."""
+    data = message.model_dump(mode="json", exclude_none=True)
+    data["message"] = redact(data["message"])
+    if not data["summary"]:
+        del data["summary"]
+    rows = data.get("summary", {}).get("rows")
+    if rows:
+        data["summary"]["rows"] = rows[:BAD_ROWS]
+    text = redact(_dump(data))
+    while len(text.encode()) > limit:
+        _shorten(data, excess=len(text.encode()) - limit)
+        text = redact(_dump(data))
+    return text
+
+
+def redact(text: str) -> str:
+    """Replace the values of credential variables: servers and libraries may quote them in errors."""
+    for name, value in os.environ.items():
+        if any(name.endswith(key) for key in _SECRET_KEYS) and len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, f"<{name}>")
+    return text
+
+
+_SECRET_KEYS = tuple(key for keys in CREDENTIAL_KEYS.values() for key, required in keys.items() if required)
+_SHORTEST_SECRET = 6  # a shorter value is no secret, and replacing it would garble the text
+
+
+def _dump(data: dict[str, Any]) -> str:
+    return TerminationMessage.model_validate(data).model_dump_json(exclude_none=True, exclude_defaults=True)
+
+
+def _shorten(data: dict[str, Any], *, excess: int) -> None:
+    """Make the message smaller: the last bad row goes, then the last warning, then the sentence's middle."""
+    summary = data.get("summary", {})
+    warnings = summary.get("dataset", {}).get("warnings")
+    if summary.get("rows"):
+        summary["rows"].pop()
+    elif warnings:
+        warnings.pop()
+    elif len(data["message"]) > 200:
+        keep = max(100, (len(data["message"]) - excess) // 2 - 10)
+        data["message"] = f"{data['message'][:keep]} ... {data['message'][-keep:]}"
+    else:
+        data["summary"] = {}
