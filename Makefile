@@ -1,0 +1,57 @@
+# Targets are listed by `make help`. Everything that is not source lives outside the checkout, in
+# $XDG_CACHE_HOME/kubetune (default ~/.cache/kubetune), but for .venv.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help venv lock generate fmt lint check test demo cluster images kubeconfig clean-cluster bench
+
+PY := .venv/bin/python
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+
+venv: .venv/.stamp ## Make .venv with the locked dependencies
+
+.venv/.stamp: requirements/dev.txt pyproject.toml dev/venv.sh
+	@bash dev/venv.sh
+	@touch $@
+
+lock: venv ## Resolve the dependencies again and write requirements/*.txt
+	@$(PY) -m dev lock
+
+generate: venv ## Write the generated files: crds/, the chart's copy and tables, docs/reference/
+	@$(PY) -m dev generate
+
+fmt: venv ## Format the code
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+lint: venv
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(PY) -m dev generate --check
+
+check: lint ## Lint, types, import contracts, generated files, fast tests (under two minutes)
+	@.venv/bin/pytest -q -m "not trainer and not apiserver and not cluster and not gpu"
+
+test: lint cluster ## Every tier, the real cluster included; what CI runs
+	@.venv/bin/pytest -m "not gpu"
+
+demo: venv ## From nothing to an answer: cluster, images, chart, a FineTuneJob, a table of answers
+	@$(PY) -m dev demo
+
+cluster: venv ## Start the local cluster with the chart installed and no job
+	@$(PY) -m dev cluster
+
+images: venv ## Build the images and push them to KUBETUNE_REGISTRY, else to the local registry
+	@$(PY) -m dev images
+
+kubeconfig: venv ## Print the path of the cluster's kubeconfig
+	@$(PY) -m dev kubeconfig
+
+clean-cluster: venv ## Stop the local cluster; nothing of it is left but the caches
+	@$(PY) -m dev down
+	@$(PY) -m dev check-clean
+
+bench: venv ## Measure the numbers of docs/benchmarks.md and print each beside its command
+	@$(PY) -m dev bench

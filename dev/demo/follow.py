@@ -1,0 +1,59 @@
+"""Follows a FineTuneJob until it is served or stalled, and says what happens in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dev.kubectl import Kubectl, condition
+from dev.progress import console, note
+
+_POLL = 1.0  # seconds
+
+
+class StalledError(RuntimeError):
+    """The job will not go on by itself; the message is the one in its status."""
+
+
+def follow(
+    kubectl: Kubectl,
+    *,
+    namespace: str,
+    name: str,
+    until: str,
+    deadline: float,
+    on_change: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Wait for a condition to be True and return the job; a line for each change of what it is doing.
+
+    Raises StalledError when the job stalls, and TimeoutError after ``deadline`` seconds.
+    """
+    end, said = time.monotonic() + deadline, ""
+    with console.status(f"waiting for {until}") as spinner:
+        while True:
+            job = kubectl.find("finetunejob", name, "-n", namespace) or {}
+            line = describe(job)
+            if line != said:
+                note(f"   {time.strftime('%H:%M:%S')} {line}")
+                said = line
+                if on_change is not None:
+                    on_change(job)
+            spinner.update(line)
+            if condition(job, until).get("status") == "True":
+                return job
+            stalled = condition(job, "Stalled")
+            if stalled.get("status") == "True":
+                raise StalledError(f"{stalled['reason']}: {stalled['message']}")
+            if time.monotonic() > end:
+                raise TimeoutError(f"{until} was not reached within {deadline:.0f} s; last: {line}")
+            time.sleep(_POLL)
+
+
+def describe(job: dict[str, Any]) -> str:
+    """One line about a job: the reason and message of Ready, and progress while it trains."""
+    ready, progress = condition(job, "Ready"), job.get("status", {}).get("progress", {})
+    line = f"{ready.get('reason', 'Pending')}: {ready.get('message', 'the operator has not seen it yet')}"
+    if ready.get("reason") == "Training" and progress:
+        line += f" (step {progress['summary']}, loss {progress.get('loss', '-')})"
+    return line
