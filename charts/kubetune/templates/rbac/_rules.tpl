@@ -1,0 +1,66 @@
+{{- /* All that the operator may do in a watched namespace; the code that does it is operator/kubetune/kube/client.py
+and operator/kubetune/watch.py. Neither Secrets nor any wildcard: a job's Secrets are only named to the kubelet. */ -}}
+{{- define "kubetune.rules" -}}
+- apiGroups: [kubetune.dev]
+  resources: [finetunejobs]
+  verbs:
+    - get # read live before a child that once existed is made again
+    - list # the watch's start, and the relist of metadata
+    - watch # what is wanted
+- apiGroups: [kubetune.dev]
+  resources: [finetunejobs/status]
+  verbs:
+    - patch # the only thing that is written on a FineTuneJob
+- apiGroups: [kubetune.dev]
+  resources: [finetunejobs/finalizers]
+  verbs:
+    - update # blockOwnerDeletion in children's owner references, where that is enforced (OpenShift)
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs:
+    - get # whose it is when its name is taken
+    - list # the watch's start, and the relist of metadata
+    - watch # how prepare and the attempts of training go
+    - create # prepare, and each attempt of training
+    - delete # an attempt that goes on though its FineTuneJob does not want it
+- apiGroups: [""]
+  resources: [pods]
+  verbs:
+    - get # a pod that an Event or a condition names
+    - list # the watch's start, and why a pod waits
+    - watch # how trainer pods ended: exit code and termination message
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs:
+    - get # whose it is when its name is taken
+    - list # the relist of metadata
+    - create # the frozen configuration of a job
+- apiGroups: [""]
+  resources: [services]
+  verbs:
+    - get # whose it is when its name is taken
+    - list # the relist of metadata
+    - create # the trainers' headless Service, and the public one
+    - patch # server-side apply of the public one
+    - delete # when the job wants no serving any more
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs:
+    - get # whose it is when its name is taken
+    - list # the watch's start, and the relist of metadata
+    - watch # how the rollout of a server goes
+    - create # server-side apply creates what is missing
+    - patch # server-side apply
+    - delete # when the job wants no serving any more
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs:
+    - get # whose it is when its name is taken, and why it is pending
+    - list # the relist of metadata
+    - create # the output claim; it is never deleted by the operator
+- apiGroups: [""]
+  resources: [events]
+  verbs:
+    - list # why a pod or a claim waits
+    - create # changes of a job's reason, for kubectl describe
+{{- end }}
