@@ -22,7 +22,7 @@ LABEL_STAGE: Final = f"{GROUP}/stage"
 """``prepare``, ``train`` or ``serve``."""
 
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
-"""Number of the training attempt, from 1."""
+"""Number of the training attempt, or of the run of prepare, from 1."""
 
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "kubetune"
@@ -58,8 +58,12 @@ class Names:
 
     @property
     def prepare(self) -> str:
-        """The prepare Job."""
-        return f"{self.job}-prepare"
+        """The first prepare Job."""
+        return self.prepare_run(1)
+
+    def prepare_run(self, number: int) -> str:
+        """The prepare Job of one run: every run has its own, so that failures stay counted in the cluster."""
+        return f"{self.job}-prepare" if number == 1 else f"{self.job}-prepare-{number}"
 
     def attempt(self, number: int) -> str:
         """The Indexed Job of one training attempt."""

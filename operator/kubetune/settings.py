@@ -53,6 +53,8 @@ class JobSettings(_Settings):
     """Limit of the memory-backed /dev/shm."""
     collective_timeout_seconds: int = 1800
     """A collective that takes longer ends its rank as PeerLost."""
+    retry_backoff_seconds: int = Field(default=10, ge=0, le=600)
+    """Pause before the second attempt of a failed training; doubled for each further one, at most 10 minutes."""
 
 
 class Settings(JobSettings):
@@ -66,8 +68,6 @@ class Settings(JobSettings):
     health_port: int = 8081
     log_format: Literal["json", "plain"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
-    retry_backoff_seconds: int = 10
-    """Pause before the second attempt of a failed training; doubled for each further one, at most 10 minutes."""
 
     @property
     def for_job(self) -> JobSettings:
