@@ -142,6 +142,15 @@ class BareView(Meta):
 View = JobView | PodView | DeploymentView | BareView
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All objects of a kind at one moment."""
+
+    views: tuple[BareView, ...]
+    resource_version: int
+    """Of the list: an object with a lower version that is not in the list does not exist."""
+
+
 def parse_meta(raw: Raw, kind: Kind) -> dict[str, Any]:
     """Arguments of Meta from an object's metadata."""
     meta = raw.get("metadata") or {}
@@ -229,6 +238,19 @@ def parse_deployment(raw: Raw) -> DeploymentView:
 def parse_bare(raw: Raw, kind: Kind) -> BareView:
     """Project an object of which only metadata was listed."""
     return BareView(**parse_meta(raw, kind))
+
+
+def parse_child(raw: Raw, kind: Kind) -> View:
+    """Project a child of any kind."""
+    match kind:
+        case Kind.JOB:
+            return parse_job(raw)
+        case Kind.POD:
+            return parse_pod(raw)
+        case Kind.DEPLOYMENT:
+            return parse_deployment(raw)
+        case _:
+            return parse_bare(raw, kind)
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ..views import BareView, Kind, Raw
+from ..views import Kind, Listing, Raw
 
 Manifest = dict[str, Any]
 """A desired object as a plain dict."""
@@ -26,7 +26,7 @@ class Kube(Protocol):
         """List objects of one namespace by label selector."""
         ...
 
-    async def list_metadata(self, kind: Kind) -> Sequence[BareView]:
+    async def list_metadata(self, kind: Kind) -> Listing:
         """Metadata of all our objects of a kind in the watched namespaces, from the watch cache (relist)."""
         ...
 
@@ -47,5 +47,5 @@ class Kube(Protocol):
         ...
 
     async def patch_status(self, namespace: str, name: str, *, uid: str, status: dict[str, Any]) -> Raw:
-        """Merge-patch the whole status of one FineTuneJob; the uid is a precondition."""
+        """Merge-patch the status of one FineTuneJob (None removes a field); the uid is a precondition."""
         ...
