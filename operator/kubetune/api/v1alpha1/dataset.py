@@ -1,0 +1,87 @@
+"""spec.dataset: the rows, and how they are read."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from kubetune.api.base import ATOMIC, DNS_NAME, DecimalString, Rule, SpecModel
+from kubetune.api.v1alpha1.model import CLAIM, OBJECT, PATH, REPOSITORY, Credentials, Uri, uri_rules
+
+_ROWS: Final = REPOSITORY + rf"(@[A-Za-z0-9][A-Za-z0-9._-]{{0,95}})?(/{PATH})?"
+_KEY: Final = rf"configMap://{DNS_NAME}/[-._a-zA-Z0-9]+"
+
+Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class DataFile(SpecModel):
+    """One source of rows."""
+
+    rules: ClassVar = uri_rules(
+        _ROWS,
+        OBJECT,
+        CLAIM,
+        _KEY,
+        message="not a dataset URI; write hf://org/name[@revision][/path], s3://bucket/key, pvc://claim/path or "
+        "configMap://name/key",
+    )
+
+    uri: Uri
+    """Where the rows are: hf://org/name[@revision][/path], s3://bucket/key, pvc://claim/path or
+    configMap://name/key. Files are jsonl, csv or parquet by their extension, in UTF-8."""
+    credentials: Credentials | None = None
+    """Secret for a private source."""
+
+
+class Columns(SpecModel):
+    """The data's own column names for the standard ones."""
+
+    prompt: Column | None = None
+    """Column with what the user says (PromptCompletion)."""
+    completion: Column | None = None
+    """Column with what the model shall answer (PromptCompletion)."""
+    messages: Column | None = None
+    """Column with a list of chat messages (Chat)."""
+    text: Column | None = None
+    """Column with plain text (Text)."""
+
+
+class Dataset(SpecModel):
+    """Rows to train on, and rows to validate with."""
+
+    model_config = ATOMIC
+
+    rules: ClassVar = (
+        Rule(
+            cel="!(has(self.validation) && has(self.validationFraction))",
+            check=lambda data: data.validation is None or data.validation_fraction is None,
+            path=".validationFraction",
+            message="validation and validationFraction exclude each other; remove one",
+        ),
+        Rule(
+            cel="!has(self.validationFraction) || "
+            "(double(self.validationFraction) > 0.0 && double(self.validationFraction) < 1.0)",
+            check=lambda data: data.validation_fraction is None or 0 < data.validation_fraction < 1,
+            path=".validationFraction",
+            message='must be above 0 and below 1; write for example "0.1"',
+        ),
+    )
+
+    train: DataFile
+    """Rows to train on."""
+    validation: DataFile | None = None
+    """Rows that are only measured on. Without it and validationFraction there is no validation loss."""
+    validation_fraction: DecimalString | None = None
+    """Part of the training rows that is held out for validation, such as "0.1"."""
+    format: Literal["Auto", "Chat", "PromptCompletion", "Text"] = "Auto"
+    """How rows are read. Chat: messages in OpenAI's format, trained on the assistant's turns. PromptCompletion: trained
+    on the completion. Text: trained on everything. Auto: by the columns that are there."""
+    columns: Columns | None = None
+    """The data's own column names for the standard ones, such as {prompt: question, completion: answer}."""
+    system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
+    """System message that is put before rows without one."""
+    max_length: int = Field(default=1024, ge=8, le=1048576, strict=True)
+    """Longest row in tokens; longer ones are treated as onTooLong says."""
+    on_too_long: Literal["Truncate", "Drop", "Fail"] = "Truncate"
+    """Truncate cuts rows that are too long and counts them, Drop leaves them out, Fail stops the job."""

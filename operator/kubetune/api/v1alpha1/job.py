@@ -1,0 +1,141 @@
+"""FineTuneJob: the whole object, its cross-block rules, and its one entry for raw JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Final, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from kubetune.api.base import ApiModel, Rule, SpecModel, Text
+from kubetune.api.problems import as_spec_error
+from kubetune.api.v1alpha1.dataset import Dataset
+from kubetune.api.v1alpha1.model import Model
+from kubetune.api.v1alpha1.serving import Serving
+from kubetune.api.v1alpha1.status import Status
+from kubetune.api.v1alpha1.storage import Storage
+from kubetune.api.v1alpha1.training import Training
+from kubetune.errors import SpecError
+
+NAME_LENGTH: Final = 40
+RESERVED_SUFFIXES: Final = ("-train", "-candidate", "-baseline")
+
+_NAME: Final = r"[a-z]([-a-z0-9]*[a-z0-9])?"
+_FIXED: Final = "cannot be changed; make a new FineTuneJob with another name"
+
+
+def _immutable(field: str) -> Rule:
+    return Rule(cel=f"self.{field} == oldSelf.{field}", path=f".{field}", message=f"{field} {_FIXED}")
+
+
+class FineTuneJobSpec(SpecModel):
+    """What is wanted. model, dataset, training and storage cannot be changed; useCase and serving can."""
+
+    rules: ClassVar = (
+        _immutable("model"),
+        _immutable("dataset"),
+        _immutable("training"),
+        Rule(
+            cel="has(self.storage) == has(oldSelf.storage) && (!has(self.storage) || self.storage == oldSelf.storage)",
+            message=f"storage {_FIXED}",
+            path=".storage",
+        ),
+        Rule(
+            cel="!has(self.serving) || !has(self.serving.mode) || "
+            "(self.serving.mode == 'Adapter') == (self.training.adapter.type == 'LoRA')",
+            check=lambda spec: (
+                spec.serving is None
+                or spec.serving.mode is None
+                or (spec.serving.mode == "Adapter") == (spec.training.adapter.type == "LoRA")
+            ),
+            path=".serving.mode",
+            message="Adapter serves a LoRA adapter and Full a full fine-tune; remove mode or change it to fit "
+            "training.adapter.type",
+        ),
+    )
+
+    use_case: Text | None = None
+    """What the model is for, in a sentence; goes to the model card."""
+    model: Model
+    """The base model that is fine-tuned."""
+    dataset: Dataset
+    """Rows to train on, and rows to validate with."""
+    training: Training
+    """How the model is trained."""
+    serving: Serving | None = None
+    """How the result is offered; without it the job ends with the verified result."""
+    storage: Storage | None = None
+    """The volume that holds checkpoints and the result."""
+
+
+class Metadata(ApiModel):
+    """What the operator reads of the metadata; the rest is the API server's."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+
+
+class FineTuneJob(SpecModel):
+    """One fine-tuning run: a base model, a dataset, where it is trained, and how the result is served."""
+
+    rules: ClassVar = (
+        Rule(
+            cel=f"size(self.metadata.name) <= {NAME_LENGTH}",
+            check=lambda job: len(job.metadata.name) <= NAME_LENGTH,
+            message=f"metadata.name has more than {NAME_LENGTH} characters, and names of children are longer; "
+            "choose a shorter one",
+        ),
+        Rule(
+            cel=f"self.metadata.name.matches(r'^{_NAME}$')",
+            check=lambda job: re.fullmatch(_NAME, job.metadata.name) is not None,
+            message="metadata.name is also a Service's: a letter, then letters, digits and -, all lower case; "
+            "choose such a name",
+        ),
+        *(
+            Rule(
+                cel=f"!self.metadata.name.endsWith('{suffix}')",
+                check=lambda job, suffix=suffix: not job.metadata.name.endswith(suffix),
+                message=f"metadata.name ends in {suffix} and would collide with a child of another job; choose another",
+            )
+            for suffix in RESERVED_SUFFIXES
+        ),
+    )
+
+    api_version: Literal["kubetune.dev/v1alpha1"] = "kubetune.dev/v1alpha1"
+    """Version of the API."""
+    kind: Literal["FineTuneJob"] = "FineTuneJob"
+    """Kind of the object."""
+    metadata: Metadata
+    """Name, namespace, labels and annotations."""
+    spec: FineTuneJobSpec
+    """What is wanted."""
+    status: Status | None = None
+    """What the operator observed."""
+
+
+def validate_spec(raw: Mapping[str, Any]) -> FineTuneJob:
+    """Parse a FineTuneJob as the API server has it.
+
+    The schema and CEL have refused most bad specs already; what is left, or was stored before a rule was there,
+    is a SpecError. A status that cannot be read is left out: it can be rebuilt.
+    """
+    try:
+        return FineTuneJob.model_validate(raw)
+    except ValidationError as error:
+        mine = [problem for problem in error.errors() if problem["loc"][:1] != ("status",)]
+        if mine:
+            raise as_spec_error(mine) from None
+    return FineTuneJob.model_validate({key: value for key, value in raw.items() if key != "status"})
+
+
+__all__ = ["FineTuneJob", "FineTuneJobSpec", "Metadata", "SpecError", "validate_spec"]

@@ -1,0 +1,95 @@
+"""podTemplate: what a platform needs to say about a pod, and no more.
+
+Security context, containers, volumes of the node, host namespaces and service-account tokens are not here: every
+pod runs restricted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field, StringConstraints
+
+from kubetune.api.base import LabelValue, ListMap, ObjectName, Rule, SpecModel, cel_list
+from kubetune.api.v1alpha1.env import Env, EnvFroms
+from kubetune.api.v1alpha1.resources import keys_rule
+from kubetune.api.v1alpha1.scheduling import Affinity, Toleration, TopologySpread
+from kubetune.api.v1alpha1.volumes import SecretReference, VolumeMounts, Volumes
+
+RESERVED_PREFIXES: Final = ("kubetune.dev/", "app.kubernetes.io/", "batch.kubernetes.io/")
+"""Labels and annotations that the operator, and the Job controller, select pods by."""
+
+RESERVED_LABELS: Final = ("job-name", "controller-uid", "pod-template-hash")
+"""Labels without prefix that the Job and Deployment controllers set themselves."""
+
+
+def _not_reserved(field: str) -> Rule:
+    return Rule(
+        cel=f"!has(self.{field}) || self.{field}.all(k, !(k in {cel_list(RESERVED_LABELS)}) "
+        f"&& !{cel_list(RESERVED_PREFIXES)}.exists(p, k.startsWith(p)))",
+        check=lambda template: (
+            not any(
+                key in RESERVED_LABELS or key.startswith(RESERVED_PREFIXES)
+                for key in getattr(template, field) or ()
+            )
+        ),
+        path=f".{field}",
+        message=f"a key is reserved ({', '.join((*RESERVED_PREFIXES, *RESERVED_LABELS))}); choose another key",
+    )
+
+
+class PodTemplate(SpecModel):
+    """Additions to the pods that KubeTune makes."""
+
+    rules: ClassVar = (
+        keys_rule("nodeSelector", "node_selector", noun="label key"),
+        keys_rule("labels", "labels", noun="label key"),
+        keys_rule("annotations", "annotations", noun="annotation key"),
+        _not_reserved("labels"),
+        _not_reserved("annotations"),
+        Rule(
+            cel="!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && "
+            "self.volumes.exists(v, v.name == m.name))",
+            check=lambda template: (
+                {mount.name for mount in template.volume_mounts or ()}
+                <= {volume.name for volume in template.volumes or ()}
+            ),
+            path=".volumeMounts",
+            message="a mount names no volume of volumes; add the volume or correct the name",
+        ),
+    )
+
+    node_selector: dict[str, LabelValue] | None = Field(default=None, max_length=32)
+    """Labels that a node must have."""
+    tolerations: tuple[Toleration, ...] | None = Field(default=None, max_length=32)
+    """Taints that the pods tolerate."""
+    affinity: Affinity | None = None
+    """Where the pods may and shall run."""
+    topology_spread_constraints: tuple[TopologySpread, ...] | None = Field(default=None, max_length=8)
+    """How pods are spread over parts of the cluster."""
+    priority_class_name: ObjectName | None = None
+    """Priority of the pods."""
+    scheduler_name: ObjectName | None = None
+    """Scheduler of the pods, when it is not the default one."""
+    runtime_class_name: ObjectName | None = None
+    """Container runtime of the pods."""
+    service_account_name: ObjectName | None = None
+    """Service account in the job's namespace, for workload identity. Its API token is never mounted."""
+    image_pull_secrets: (
+        Annotated[tuple[SecretReference, ...], Field(max_length=16), ListMap("name")] | None
+    ) = None
+    """Pull secrets, added to the platform's."""
+    env: Env | None = None
+    """Environment variables."""
+    env_from: EnvFroms | None = None
+    """Environment variables from every key of a ConfigMap or Secret."""
+    volumes: Volumes | None = None
+    """Volumes: emptyDir, persistentVolumeClaim, configMap, secret, projected or csi."""
+    volume_mounts: VolumeMounts | None = None
+    """Where volumes are seen in the container."""
+    labels: dict[str, LabelValue] | None = Field(default=None, max_length=32)
+    """Labels of the pods."""
+    annotations: dict[str, Annotated[str, StringConstraints(max_length=4096)]] | None = Field(
+        default=None, max_length=32
+    )
+    """Annotations of the pods."""

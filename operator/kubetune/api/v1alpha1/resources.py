@@ -1,0 +1,42 @@
+"""Resources of a pod, as Kubernetes spells them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from pydantic import Field
+
+from kubetune.api.base import LABEL_KEY, Quantity, Rule, SpecModel
+
+_KEY: Final = re.compile(LABEL_KEY[1:-1])
+
+
+def keys_are_names(mapping: Mapping[str, object] | None) -> bool:
+    """Every key has the form of a label key."""
+    return all(_KEY.fullmatch(key) for key in mapping or ())
+
+
+def keys_rule(field: str, attribute: str, *, noun: str) -> Rule:
+    """Rule for the keys of a map, which a schema cannot describe."""
+    return Rule(
+        cel=f"!has(self.{field}) || self.{field}.all(k, k.matches(r'{LABEL_KEY}'))",
+        check=lambda model: keys_are_names(getattr(model, attribute)),
+        path=f".{field}",
+        message=f"a key is not a {noun}; write it as name or domain/name",
+    )
+
+
+class Resources(SpecModel):
+    """Requests and limits of one pod's main container."""
+
+    rules: ClassVar = (
+        keys_rule("limits", "limits", noun="resource name"),
+        keys_rule("requests", "requests", noun="resource name"),
+    )
+
+    limits: dict[str, Quantity] | None = Field(default=None, max_length=16)
+    """The most the container may use, by resource: {nvidia.com/gpu: 4, memory: 64Gi}."""
+    requests: dict[str, Quantity] | None = Field(default=None, max_length=16)
+    """What the scheduler reserves, by resource. Default: the limits."""

@@ -1,0 +1,231 @@
+"""status: what the operator observed. Everything here can be rebuilt by looking again."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from kubetune.api.base import ATOMIC, INT32_MAX, INT64_MAX, ListMap, StatusModel, Time
+from kubetune.api.conditions import CamelCase, Condition
+
+_Short = Annotated[str, StringConstraints(max_length=253)]
+_Uri = Annotated[str, StringConstraints(max_length=1024)]
+_Message = Annotated[str, StringConstraints(max_length=4096)]
+_Number = Annotated[str, StringConstraints(max_length=32)]
+"""A decimal as a string: no floats in the API."""
+_Int = Annotated[int, Field(ge=0, le=INT64_MAX)]
+_Small = Annotated[int, Field(ge=0, le=INT32_MAX)]
+_Amounts = Annotated[dict[str, _Number], Field(max_length=32)]
+
+
+class ModelStatus(StatusModel):
+    """The base model as it was pinned."""
+
+    model_config = ATOMIC
+
+    uri: _Uri | None = None
+    """Where it came from."""
+    revision: _Short | None = None
+    """Commit of a hub model, else a digest of the files."""
+    architecture: _Short | None = None
+    """Class of the model, such as LlamaForCausalLM."""
+    parameters: _Int | None = None
+    """Number of weights."""
+
+
+class TokensPerRow(StatusModel):
+    """Distribution of row lengths in tokens."""
+
+    mean: _Small | None = None
+    """Mean."""
+    p50: _Small | None = None
+    """Median."""
+    p95: _Small | None = None
+    """95 of 100 rows are not longer."""
+    max: _Small | None = None
+    """Longest row."""
+
+
+class DatasetStatus(StatusModel):
+    """The rows as they were tokenised."""
+
+    model_config = ATOMIC
+
+    fingerprint: _Short | None = None
+    """Digest of the tokenised rows."""
+    train_rows: _Int | None = None
+    """Rows that are trained on."""
+    validation_rows: _Int | None = None
+    """Rows that are only measured on."""
+    train_tokens: _Int | None = None
+    """Tokens of all training rows."""
+    tokens_per_row: TokensPerRow | None = None
+    """Distribution of row lengths in tokens."""
+    truncated_rows: _Int | None = None
+    """Rows that were cut at dataset.maxLength."""
+    duplicate_rows: _Int | None = None
+    """Training rows that occur more than once."""
+    warnings: Annotated[tuple[_Message, ...], Field(max_length=20)] | None = None
+    """What is suspicious about the data."""
+
+
+class ContainerResources(StatusModel):
+    """Resources of one pod's main container."""
+
+    limits: _Amounts | None = None
+    """The most the container may use."""
+    requests: _Amounts | None = None
+    """What the scheduler reserves."""
+
+
+class PlanResources(StatusModel):
+    """Resources that were resolved."""
+
+    training: ContainerResources | None = None
+    """Of one training pod."""
+    serving: ContainerResources | None = None
+    """Of one server."""
+
+
+class PlanImages(StatusModel):
+    """Images that were resolved."""
+
+    trainer: _Uri | None = None
+    """Of prepare and training pods."""
+    serving: _Uri | None = None
+    """Of servers."""
+
+
+class PlanStatus(StatusModel):
+    """What will be done, with every default resolved."""
+
+    model_config = ATOMIC
+
+    world_size: _Small | None = None
+    """Processes over all pods."""
+    total_steps: _Int | None = None
+    """Optimizer steps of the whole run."""
+    global_batch_size: _Small | None = None
+    """Rows per optimizer step."""
+    learning_rate: _Number | None = None
+    """Peak learning rate."""
+    memory_per_gpu: _Number | None = None
+    """Estimated memory of one GPU; on CPU, of one process."""
+    estimated_seconds: _Int | None = None
+    """Estimated duration of training."""
+    trainable_parameters: _Int | None = None
+    """Weights that are trained."""
+    resources: PlanResources | None = None
+    """Resources that were resolved."""
+    images: PlanImages | None = None
+    """Images that were resolved."""
+
+
+class ProgressStatus(StatusModel):
+    """How far training is; written at most every 30 seconds, curves are in Prometheus."""
+
+    model_config = ATOMIC
+
+    summary: _Short | None = None
+    """Step and total, such as 120/300."""
+    step: _Int | None = None
+    """Optimizer steps done."""
+    total_steps: _Int | None = None
+    """Optimizer steps of the whole run."""
+    epoch: _Number | None = None
+    """Passes over the data done, as a decimal."""
+    loss: _Number | None = None
+    """Training loss, as a decimal."""
+    validation_loss: _Number | None = None
+    """Latest validation loss, as a decimal."""
+    tokens_per_second: _Int | None = None
+    """Throughput of all processes."""
+    trained_tokens: _Int | None = None
+    """Tokens trained on so far."""
+    estimated_completion_time: Time | None = None
+    """When training is expected to end."""
+    last_checkpoint_step: _Int | None = None
+    """Step of the newest verified checkpoint."""
+    update_time: Time | None = None
+    """When this was observed."""
+
+
+class Attempt(StatusModel):
+    """One try to train."""
+
+    number: _Small
+    """Counts from 1."""
+    start_time: Time | None = None
+    """When its Job was made."""
+    completion_time: Time | None = None
+    """When it ended."""
+    from_step: _Int | None = None
+    """Step of the checkpoint that it began with."""
+    to_step: _Int | None = None
+    """Last step that it reached."""
+    outcome: CamelCase | None = None
+    """How it ended."""
+    reason: CamelCase | None = None
+    """Why, in one word."""
+    message: _Message | None = None
+    """Why, as a sentence."""
+
+
+class ArtifactStatus(StatusModel):
+    """The verified result."""
+
+    model_config = ATOMIC
+
+    uri: _Uri | None = None
+    """Where it is: pvc://claim/path."""
+    digest: _Short | None = None
+    """Digest of its manifest, sha256:..."""
+    size_bytes: _Int | None = None
+    """Size of its files."""
+    type: Literal["LoRA", "Full"] | None = None
+    """LoRA adapter, or the weights of a full fine-tune."""
+    rank: _Small | None = None
+    """Rank of a LoRA adapter."""
+    base_model: _Uri | None = None
+    """The base model."""
+    base_revision: _Short | None = None
+    """Its revision."""
+
+
+class ServingStatus(StatusModel):
+    """The server of the result."""
+
+    model_config = ATOMIC
+
+    model_name: _Short | None = None
+    """Name to put into the model field of a request."""
+    url: _Uri | None = None
+    """OpenAI-compatible base URL inside the cluster; ends in /v1."""
+    replicas: _Small | None = None
+    """Servers that there are."""
+    ready_replicas: _Small | None = None
+    """Servers that answer."""
+
+
+class Status(StatusModel):
+    """What the operator observed."""
+
+    observed_generation: _Int | None = None
+    """Generation of the spec that was observed."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = ()
+    """Observations; wait for Ready, Trained, Served or Stalled."""
+    model: ModelStatus | None = None
+    """The base model as it was pinned."""
+    dataset: DatasetStatus | None = None
+    """The rows as they were tokenised."""
+    plan: PlanStatus | None = None
+    """What will be done, with every default resolved."""
+    progress: ProgressStatus | None = None
+    """How far training is."""
+    attempts: Annotated[tuple[Attempt, ...], Field(max_length=20)] | None = None
+    """Tries to train, the newest last; the oldest are dropped."""
+    artifact: ArtifactStatus | None = None
+    """The verified result."""
+    serving: ServingStatus | None = None
+    """The server of the result."""
