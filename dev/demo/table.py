@@ -31,4 +31,6 @@ def build(examples: Sequence[Example], *, base: Sequence[str], tuned: Sequence[s
 
 def _coloured(answer: str, example: Example) -> str:
     text = " ".join(answer.split()).replace("[", "(")[:40]  # brackets would be read as markup
-    return f"[green]{text}[/green]" if normalise(answer) == normalise(example.expected) else f"[red]{text}[/red]"
+    return (
+        f"[green]{text}[/green]" if normalise(answer) == normalise(example.expected) else f"[red]{text}[/red]"
+    )

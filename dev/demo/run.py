@@ -1,0 +1,113 @@
+"""The demo from start to end: data in place, job applied, followed, served, asked."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import yaml
+
+from dev import paths
+from dev.cluster import s3
+from dev.demo.ask import Example, ask, held_out
+from dev.demo.follow import StalledError, follow
+from dev.demo.table import build
+from dev.kubectl import Kubectl
+from dev.progress import console, note, step
+
+TRIAGE = paths.REPOSITORY / "examples" / "triage"
+QUEUES = ("access", "billing", "gpu", "images", "monitoring", "network", "rollout", "storage")
+_DEADLINE = 1800.0  # seconds; generous: a cold pull of 5 GB images is in it
+
+
+def run(kubectl: Kubectl, *, manifest: str, credentials: dict[str, str] | None) -> None:
+    """Run the job of ``examples/triage/<manifest>`` and print the table of answers.
+
+    ``credentials`` become the Secret ``s3-credentials`` beside the job; None when it needs none.
+    """
+    job = yaml.safe_load((TRIAGE / manifest).read_text())
+    namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+    with step(f"kubectl apply -f examples/triage/{manifest}"):
+        kubectl.apply(*surroundings(namespace, credentials))
+        kubectl("apply", "--validate=strict", "-f", TRIAGE / manifest)
+    start = time.monotonic()
+    try:
+        status = follow(kubectl, namespace=namespace, name=name, until="Ready", deadline=_DEADLINE)["status"]
+    except StalledError as error:
+        note(f"[red]{error}[/red]\n\n  kubectl describe ftj {name} -n {namespace}")
+        raise SystemExit(1) from None
+    note(f"   served {time.monotonic() - start:.0f} s after kubectl apply")
+    examples = held_out(TRIAGE / "heldout.jsonl")
+    base, tuned = answers(kubectl, job, status, examples)
+    console.print(build(examples, base=base, tuned=tuned))
+    _what_next(kubectl, namespace=namespace, name=name, status=status)
+
+
+def surroundings(namespace: str, credentials: dict[str, str] | None) -> list[dict[str, Any]]:
+    """The namespace, held to restricted pod security, and the Secret of the job's credentials."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    ]
+    if credentials is not None:
+        metadata = {"name": "s3-credentials", "namespace": namespace}
+        objects.append(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": credentials}
+        )
+    return objects
+
+
+def s3_credentials() -> dict[str, str]:
+    """Return the keys of the local S3 endpoint as a credentials Secret has them."""
+    endpoint = s3.S3Endpoint()
+    return {
+        "AWS_ACCESS_KEY_ID": endpoint.access_key,
+        "AWS_SECRET_ACCESS_KEY": endpoint.secret_key,
+        "AWS_ENDPOINT_URL": endpoint.url,
+        "AWS_REGION": endpoint.region,
+    }
+
+
+def answers(
+    kubectl: Kubectl, job: dict[str, Any], status: dict[str, Any], examples: list[Example]
+) -> tuple[list[str], list[str]]:
+    """Ask base and tuned model, which live in the same server.
+
+    The tuned model gets the prompt that it was trained with; the base model's names the possible answers, or it
+    could not know them.
+    """
+    namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+    short = job["spec"]["dataset"]["systemPrompt"]
+    fair = f"{short} Answer with one word, one of: {', '.join(QUEUES)}."
+    with kubectl.port_forward(namespace, f"svc/{name}", 80) as port:
+        url = f"http://127.0.0.1:{port}/v1"
+        with step(f"Ask the base model {len(examples)} held-out requests"):
+            base = ask(url, model=base_model_name(job), system_prompt=fair, examples=examples)
+        with step(f"Ask the tuned model {len(examples)} held-out requests"):
+            tuned = ask(url, model=status["serving"]["modelName"], system_prompt=short, examples=examples)
+    return base, tuned
+
+
+def base_model_name(job: dict[str, Any]) -> str:
+    """Name under which the server offers the base model: its URI without the scheme."""
+    return str(job["spec"]["model"]["uri"]).partition("://")[2]
+
+
+def _what_next(kubectl: Kubectl, *, namespace: str, name: str, status: dict[str, Any]) -> None:
+    url, model = status["serving"]["url"], status["serving"]["modelName"]
+    prompt = "My pod has been in ImagePullBackOff since lunch."
+    messages = (
+        f'[{{"role": "system", "content": "Name the team that answers this request."}}, '
+        f'{{"role": "user", "content": "{prompt}"}}]'
+    )
+    console.print(f"\nServed at {url} inside the cluster. Go on with:\n", markup=False)
+    console.print(
+        f"  export KUBECONFIG={kubectl.kubeconfig}  # kubectl: {kubectl.program}\n"
+        f"  kubectl get ftj -n {namespace}\n"
+        f"  kubectl describe ftj {name} -n {namespace}\n"
+        f"  kubectl port-forward -n {namespace} svc/{name} 8000:80 & sleep 2; "
+        f"curl -s localhost:8000/v1/chat/completions -H 'Content-Type: application/json' "
+        f'-d \'{{"model": "{model}", "temperature": 0, "messages": {messages}}}\'',
+        markup=False,
+        soft_wrap=True,
+    )
