@@ -5,6 +5,7 @@ import ssl
 import sys
 import urllib.request
 
+API = "https://kubernetes.default.svc/apis/kubetune.dev/v1alpha1"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -20,7 +21,7 @@ def main(readyz: str) -> None:
     with open(f"{ACCOUNT}/token") as file:
         headers = {"Authorization": f"Bearer {file.read()}"}
     tls = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
-    request = urllib.request.Request("https://kubernetes.default.svc/apis/kubetune.dev/v1alpha1", headers=headers)
+    request = urllib.request.Request(API, headers=headers)
     served = [resource["name"] for resource in json.loads(get(request, context=tls))["resources"]]
     assert "finetunejobs" in served, served
     print("the operator is ready, and FineTuneJobs are served")

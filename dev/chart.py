@@ -1,0 +1,137 @@
+"""Writes the generated files of the chart: its copy of the CRDs and its README.
+
+`python -m dev.chart` writes them, with `--check` it only says which are out of date. crds/ is made elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from dev import paths
+
+CHART = paths.REPOSITORY / "charts" / "kubetune"
+_CRDS = paths.REPOSITORY / "crds"
+_README_HEAD = CHART / "files" / "README.head.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of the chart: its dotted path, its default and what its comment says."""
+
+    path: str
+    default: object
+    description: str
+
+
+def generated() -> dict[Path, str]:
+    """Return every generated file of the chart with its content."""
+    files = {CHART / "templates" / "crds" / crd.name: _crd_template(crd.read_text()) for crd in _crds()}
+    files[CHART / "README.md"] = _readme()
+    return files
+
+
+def out_of_date() -> list[Path]:
+    """Return the generated files that are missing or differ, and copies of CRDs that are gone."""
+    files = generated()
+    stale = {path for path in (CHART / "templates" / "crds").glob("*.yaml") if path not in files}
+    return sorted(
+        stale | {path for path, text in files.items() if not path.exists() or path.read_text() != text}
+    )
+
+
+def write() -> None:
+    """Bring all generated files up to date."""
+    files = generated()
+    for path in out_of_date():
+        if path in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(files[path])
+        else:
+            path.unlink()
+
+
+def values() -> Iterator[Value]:
+    """Yield the chart's values in the order of values.yaml.
+
+    Raises ValueError for a value without a comment that starts with `# --`.
+    """
+    text = (CHART / "values.yaml").read_text()
+    root = yaml.compose(text)
+    assert isinstance(root, yaml.MappingNode)
+    yield from _walk(root, text.splitlines(), "")
+
+
+def _walk(mapping: yaml.MappingNode, lines: list[str], prefix: str) -> Iterator[Value]:
+    for key, node in mapping.value:
+        path = f"{prefix}{key.value}"
+        description = _comment_above(lines, key.start_mark.line)
+        if description is not None:
+            yield Value(path, yaml.safe_load(yaml.serialize(node)), description)
+        elif isinstance(node, yaml.MappingNode) and node.value:
+            yield from _walk(node, lines, f"{path}.")
+        else:
+            raise ValueError(f"values.yaml: {path} has no comment that starts with '# --'")
+
+
+def _comment_above(lines: list[str], line: int) -> str | None:
+    found: list[str] = []
+    while line > 0 and lines[line - 1].strip().startswith("#"):
+        line -= 1
+        text = lines[line].strip().removeprefix("#").strip()
+        if text.startswith("--"):
+            return " ".join([text.removeprefix("--").strip(), *reversed(found)])
+        found.append(text)
+    return None
+
+
+def _readme() -> str:
+    rows = [
+        f"| `{value.path}` | `{_flow(value.default)}` | {value.description.replace('|', chr(92) + '|')} |"
+        for value in values()
+    ]
+    table = "\n".join(["| value | default | what it is |", "|---|---|---|", *rows])
+    notice = "<!-- DO NOT EDIT: made by `make generate` from files/README.head.md and values.yaml. -->"
+    return f"{notice}\n\n{_README_HEAD.read_text()}\n## Values\n\n{table}\n"
+
+
+def _flow(default: object) -> str:
+    text = yaml.safe_dump(default, default_flow_style=True, width=1000, sort_keys=False)
+    return text.removesuffix("...\n").strip()
+
+
+def _crds() -> list[Path]:
+    return sorted(_CRDS.glob("*.yaml"))
+
+
+def _crd_template(crd: str) -> str:
+    """Return a CRD as a template: behind `crds.enabled`, and kept by an uninstall with `crds.keep`."""
+    body = re.sub(r"\{\{|\}\}", lambda match: f'{{{{ "{match[0]}" }}}}', crd)
+    # Only what belongs to metadata is indented below it.
+    found = re.search(r"^metadata:\n(?P<annotated>(?: .*\n)*?  annotations:\n)?", body, flags=re.MULTILINE)
+    assert found is not None
+    keep = "    helm.sh/resource-policy: keep\n"
+    line = keep if found["annotated"] else f"  annotations:\n{keep}"
+    insert = f"{{{{- if .Values.crds.keep }}}}\n{line}{{{{- end }}}}\n"
+    head = "{{- /* DO NOT EDIT: made by `make generate` from crds/. */ -}}\n{{- if .Values.crds.enabled }}\n"
+    return f"{head}{body[: found.end()]}{insert}{body[found.end() :].rstrip()}\n{{{{- end }}}}\n"
+
+
+def main() -> int:
+    """Write, or check; the exit status is 1 when files were out of date and were only checked."""
+    stale = out_of_date()
+    if "--check" not in sys.argv[1:]:
+        write()
+        return 0
+    for path in stale:
+        print(f"out of date: {path.relative_to(paths.REPOSITORY)} (run `make generate`)", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
