@@ -1,1 +1,1 @@
-"""The FineTuneJob API: frozen pydantic models from which the CRD's schema is generated. Pure: no I/O, no clock."""
+"""The FineTuneJob API: frozen pydantic models that the CRD is generated from. Pure: no I/O, no clock."""

@@ -33,7 +33,7 @@ INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
 
 ATOMIC: Final = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
-"""For blocks with one owner: the API server tracks the block, not each of its fields, which makes writes cheaper."""
+"""For blocks with one owner: the API server tracks the block, not its fields, and writes get cheaper."""
 
 _ALIASES: Final = {"memory_per_gpu": "memoryPerGPU", "downward_api": "downwardAPI"}
 """Names with an initialism, which camel case alone would spell differently from Kubernetes."""
@@ -113,7 +113,7 @@ class SpecModel(ApiModel):
 
 
 class StatusModel(ApiModel):
-    """Base of everything below status: a newer operator may have written fields that this one does not know."""
+    """Base of everything below status: another version may have written fields that are unknown here."""
 
     model_config = ConfigDict(extra="ignore", validate_by_name=True, validate_by_alias=True)
 
@@ -246,6 +246,13 @@ def _rfc3339(value: datetime) -> str:
 
 Time = Annotated[datetime, PlainSerializer(_rfc3339)]
 """A moment in UTC, whole seconds, as Kubernetes writes it."""
+
+
+def not_bool(value: object) -> object:
+    """True is 1 in Python, but not in YAML."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "must be a valid integer")
+    return value
 
 
 def cel_list(values: Iterable[str]) -> str:

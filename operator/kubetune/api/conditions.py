@@ -1,4 +1,4 @@
-"""status.conditions: one condition, and how a new set is merged into what is there. Pure; ``now`` is passed in."""
+"""status.conditions: one condition, and how a new set is merged into the old. Pure; ``now`` is passed in."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def new_condition(
 def merge_conditions(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Condition, ...]:
     """The new set, with the old transition time wherever the status is the same.
 
-    A type that is missing in the new set is dropped. Order is the new set's, so that equal sets serialise equally.
+    A type that the new set lacks is dropped. Order is the new set's, so that equal sets serialise equally.
     """
     before = {condition.type: condition for condition in old}
     return tuple(_keep_time(before.get(condition.type), condition) for condition in new)

@@ -23,8 +23,8 @@ class DataFile(SpecModel):
         OBJECT,
         CLAIM,
         _KEY,
-        message="not a dataset URI; write hf://org/name[@revision][/path], s3://bucket/key, pvc://claim/path or "
-        "configMap://name/key",
+        message="not a dataset URI; write hf://org/name[@revision][/path], s3://bucket/key, pvc://claim/path "
+        "or configMap://name/key",
     )
 
     uri: Uri
@@ -75,8 +75,8 @@ class Dataset(SpecModel):
     validation_fraction: DecimalString | None = None
     """Part of the training rows that is held out for validation, such as "0.1"."""
     format: Literal["Auto", "Chat", "PromptCompletion", "Text"] = "Auto"
-    """How rows are read. Chat: messages in OpenAI's format, trained on the assistant's turns. PromptCompletion: trained
-    on the completion. Text: trained on everything. Auto: by the columns that are there."""
+    """How rows are read. Chat: messages in OpenAI's format, trained on the assistant's turns.
+    PromptCompletion: trained on the completion. Text: trained on everything. Auto: by the columns."""
     columns: Columns | None = None
     """The data's own column names for the standard ones, such as {prompt: question, completion: answer}."""
     system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None

@@ -1,4 +1,4 @@
-"""Environment of a container: values, references inside the namespace, and the names that are KubeTune's own."""
+"""Environment of a container: values, references inside the namespace, and names that are KubeTune's own."""
 
 from __future__ import annotations
 

@@ -38,7 +38,8 @@ class FineTuneJobSpec(SpecModel):
         _immutable("dataset"),
         _immutable("training"),
         Rule(
-            cel="has(self.storage) == has(oldSelf.storage) && (!has(self.storage) || self.storage == oldSelf.storage)",
+            cel="has(self.storage) == has(oldSelf.storage) "
+            "&& (!has(self.storage) || self.storage == oldSelf.storage)",
             message=f"storage {_FIXED}",
             path=".storage",
         ),
@@ -51,8 +52,8 @@ class FineTuneJobSpec(SpecModel):
                 or (spec.serving.mode == "Adapter") == (spec.training.adapter.type == "LoRA")
             ),
             path=".serving.mode",
-            message="Adapter serves a LoRA adapter and Full a full fine-tune; remove mode or change it to fit "
-            "training.adapter.type",
+            message="Adapter serves a LoRA adapter and Full a full fine-tune; remove mode or change it to "
+            "fit training.adapter.type",
         ),
     )
 
@@ -92,20 +93,20 @@ class FineTuneJob(SpecModel):
         Rule(
             cel=f"size(self.metadata.name) <= {NAME_LENGTH}",
             check=lambda job: len(job.metadata.name) <= NAME_LENGTH,
-            message=f"metadata.name has more than {NAME_LENGTH} characters, and names of children are longer; "
+            message=f"metadata.name has more than {NAME_LENGTH} characters, and children have longer names; "
             "choose a shorter one",
         ),
         Rule(
             cel=f"self.metadata.name.matches(r'^{_NAME}$')",
             check=lambda job: re.fullmatch(_NAME, job.metadata.name) is not None,
-            message="metadata.name is also a Service's: a letter, then letters, digits and -, all lower case; "
+            message="metadata.name is also a Service's: a letter, then lower-case letters, digits and -; "
             "choose such a name",
         ),
         *(
             Rule(
                 cel=f"!self.metadata.name.endsWith('{suffix}')",
                 check=lambda job, suffix=suffix: not job.metadata.name.endswith(suffix),
-                message=f"metadata.name ends in {suffix} and would collide with a child of another job; choose another",
+                message=f"metadata.name ends in {suffix} and clashes with children of others; choose another",
             )
             for suffix in RESERVED_SUFFIXES
         ),
@@ -126,8 +127,8 @@ class FineTuneJob(SpecModel):
 def validate_spec(raw: Mapping[str, Any]) -> FineTuneJob:
     """Parse a FineTuneJob as the API server has it.
 
-    The schema and CEL have refused most bad specs already; what is left, or was stored before a rule was there,
-    is a SpecError. A status that cannot be read is left out: it can be rebuilt.
+    The schema and CEL have refused most bad specs already; what is left, or was stored before there was a
+    rule, is a SpecError. A status that cannot be read is left out: it can be rebuilt.
     """
     try:
         return FineTuneJob.model_validate(raw)

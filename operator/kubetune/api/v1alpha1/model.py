@@ -57,8 +57,8 @@ class Model(SpecModel):
             REPOSITORY,
             OBJECT,
             CLAIM,
-            message="not a model URI; write hf://org/name, s3://bucket/prefix or pvc://claim/path, without a slash "
-            "at the end",
+            message="not a model URI; write hf://org/name, s3://bucket/prefix or pvc://claim/path, "
+            "without a slash at the end",
         ),
         Rule(
             cel="!has(self.revision) || self.uri.startsWith('hf://')",

@@ -1,7 +1,7 @@
 """podTemplate: what a platform needs to say about a pod, and no more.
 
-Security context, containers, volumes of the node, host namespaces and service-account tokens are not here: every
-pod runs restricted.
+Security context, containers, volumes of the node, host namespaces and service-account tokens are not here:
+every pod runs restricted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _not_reserved(field: str) -> Rule:
             )
         ),
         path=f".{field}",
-        message=f"a key is reserved ({', '.join((*RESERVED_PREFIXES, *RESERVED_LABELS))}); choose another key",
+        message=f"a key is reserved ({', '.join((*RESERVED_PREFIXES, *RESERVED_LABELS))}); choose another",
     )
 
 

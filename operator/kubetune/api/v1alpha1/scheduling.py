@@ -1,7 +1,7 @@
 """Where pods may run: tolerations, affinity and topology spread, as Kubernetes spells them.
 
-Affinity is spelled out rather than left as an unknown object: a deeply nested unknown object would be stored by the
-API server, and no JSON parser in Python survives it.
+Affinity is spelled out rather than left as an unknown object: the API server would store one that is nested a
+thousand deep, and Python's JSON parser, which reads every watch event, gives up on it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from kubetune.api.base import INT32_MAX, INT64_MAX, LabelKey, LabelValue, ObjectName, Rule, SpecModel
+from kubetune.api.base import INT32_MAX, INT64_MAX, LabelKey, LabelValue, Rule, SpecModel
 
 _Value = Annotated[str, StringConstraints(max_length=253)]
 
@@ -23,7 +23,7 @@ class Toleration(SpecModel):
             cel="has(self.key) || self.operator == 'Exists'",
             check=lambda t: t.key is not None or t.operator == "Exists",
             path=".key",
-            message="a toleration without key tolerates everything only with operator Exists; set key or operator",
+            message="without key a toleration needs operator Exists; set key or operator",
         ),
         Rule(
             cel="self.operator != 'Exists' || !has(self.value) || self.value == ''",
@@ -119,20 +119,12 @@ class NodeAffinity(SpecModel):
 
 
 class PodTerm(SpecModel):
-    """Pods that this pod runs near to, or away from."""
+    """Pods of the job's namespace that this pod runs near to, or away from."""
 
     topology_key: LabelKey
     """Label of nodes: those with the same value are near to each other."""
     label_selector: LabelSelector | None = None
     """Labels of the pods."""
-    match_label_keys: tuple[LabelKey, ...] | None = Field(default=None, max_length=16)
-    """Labels whose value must be the same as this pod's."""
-    mismatch_label_keys: tuple[LabelKey, ...] | None = Field(default=None, max_length=16)
-    """Labels whose value must differ from this pod's."""
-    namespaces: tuple[ObjectName, ...] | None = Field(default=None, max_length=16)
-    """Namespaces of the pods; without it the job's own."""
-    namespace_selector: LabelSelector | None = None
-    """Labels of the namespaces of the pods."""
 
 
 class PreferredPods(SpecModel):

@@ -17,7 +17,7 @@ class Storage(SpecModel):
             cel="!has(self.claimName) || (!has(self.size) && !has(self.storageClassName))",
             check=lambda s: s.claim_name is None or (s.size is None and s.storage_class_name is None),
             path=".claimName",
-            message="an existing claim has its own size and class; remove size and storageClassName, or claimName",
+            message="a claim that exists has size and class; remove size and storageClassName, or claimName",
         ),
     )
 
@@ -28,4 +28,4 @@ class Storage(SpecModel):
     claim_name: ObjectName | None = None
     """An existing claim in the job's namespace, in place of a new one. Jobs may share it."""
     when_deleted: Literal["Retain", "Delete"] = "Retain"
-    """What becomes of a claim that was made for this job when the job is deleted. An existing claim always stays."""
+    """What becomes of a claim that was made for this job when the job is deleted. An existing one stays."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
-from kubetune.api.base import ATOMIC, INT32_MAX, DecimalString, Image, Rule, SpecModel
+from kubetune.api.base import ATOMIC, INT32_MAX, DecimalString, Image, Rule, SpecModel, not_bool
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.resources import Resources
 
@@ -67,7 +67,7 @@ class Schedule(SpecModel):
 class DeepSpeed(SpecModel):
     """DeepSpeed settings."""
 
-    zero_stage: Literal[0, 1, 2, 3] = 2
+    zero_stage: Annotated[Literal[0, 1, 2, 3], BeforeValidator(not_bool)] = 2
     """What is divided between GPUs. 0: nothing, 1: optimizer state, 2: and gradients, 3: and weights."""
 
 

@@ -175,7 +175,7 @@ class Projection(SpecModel):
             "secret",
             "downwardAPI",
             "serviceAccountToken",
-            message="a source is exactly one of configMap, secret, downwardAPI, serviceAccountToken; keep one",
+            message="set exactly one of configMap, secret, downwardAPI, serviceAccountToken; keep one",
         ),
     )
 
@@ -231,8 +231,8 @@ class Volume(SpecModel):
             "secret",
             "projected",
             "csi",
-            message="a volume is exactly one of emptyDir, persistentVolumeClaim, configMap, secret, projected, csi; "
-            "keep one",
+            message="a volume is exactly one of emptyDir, persistentVolumeClaim, configMap, secret, "
+            "projected, csi; keep one",
         ),
     )
 
@@ -259,8 +259,8 @@ class VolumeMount(SpecModel):
         _no_dots("mountPath", "mount_path"),
         _no_dots("subPath", "sub_path"),
         Rule(
-            cel=f"!{listed(RESERVED_MOUNTS)}.exists(p, self.mountPath == p || self.mountPath.startsWith(p + '/') "
-            "|| p.startsWith(self.mountPath + '/'))",
+            cel=f"!{listed(RESERVED_MOUNTS)}.exists(p, self.mountPath == p "
+            "|| self.mountPath.startsWith(p + '/') || p.startsWith(self.mountPath + '/'))",
             check=lambda mount: (
                 not any(
                     f"{mount.mount_path}/".startswith(f"{path}/") or path.startswith(f"{mount.mount_path}/")
