@@ -1,0 +1,221 @@
+"""Watches: kopf's settings, the guard that keeps its streams alive, and what is known about their health.
+
+The guard replaces a private function of kopf (pinned to the minor, with a canary test): an error in a stream
+would end the process, and what is deleted while a stream is broken would never be reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import kopf
+from kopf._cogs.clients import watching
+
+from . import names
+from .kube.resources import RESOURCES
+from .views import Kind
+
+logger = logging.getLogger(__name__)
+
+WATCHED: Final = (Kind.FINE_TUNE_JOB, Kind.JOB, Kind.DEPLOYMENT, Kind.POD)
+SILENCE_LIMIT: Final = 150.0
+"""Two bookmark periods and a reconnection: a watch without any event for this long is dead."""
+
+ENDED_PODS: Final = "status.phase!=Pending,status.phase!=Running"
+OURS: Final = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+
+
+class _Backoffs:
+    """Endless, 0.5 to 15 s, jittered: an outage of any length keeps the resource version, so deletions replay."""
+
+    def __iter__(self) -> Iterator[float]:
+        delay = 0.5
+        while True:
+            yield delay * random.uniform(0.5, 1.0)
+            delay = min(delay * 2, 15.0)
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Takes off a fifth of kopf's time: differences that no handler asks for."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise AssertionError("kopf must not write")
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """All of kopf's settings that differ from its defaults, each with its reason."""
+    settings = kopf.OperatorSettings()
+    settings.networking.error_backoffs = _Backoffs()
+    settings.networking.enforce_retry_after = True  # the server knows its load
+    settings.networking.request_timeout = 30  # the first list hangs for 5 minutes otherwise
+    settings.networking.connect_timeout = 5
+    settings.watching.connect_timeout = 5
+    settings.watching.inactivity_timeout = 70  # bookmarks come every 60 s: a silent stream is a dead one
+    settings.watching.reconnect_backoff = 0.1
+    settings.posting.enabled = False  # Events are ours, one for each transition
+    settings.peering.standalone = True  # no KopfPeering CRD; one replica, and overlap is harmless
+    settings.scanning.disabled = True  # would need cluster-wide rights on CRDs and namespaces
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.finalizer = f"{names.GROUP}/never-used"  # on.event handlers add none
+    settings.process.ultimate_exiting_timeout = 25  # inside terminationGracePeriodSeconds: 30
+    for kind in (Kind.JOB, Kind.DEPLOYMENT, Kind.POD):
+        resource = RESOURCES[kind]
+        settings.watching.label_selectors[resource.group, resource.version, resource.plural] = OURS
+    # Pods that run are looked at on demand: only their ends arrive.
+    settings.watching.field_selectors["", "v1", "pods"] = ENDED_PODS
+    return settings
+
+
+@dataclass(slots=True)
+class _Stream:
+    last: float
+    """When anything came, a bookmark included."""
+    listed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Watches:
+    """Health of all watches: when something came last, and whether everything has been listed."""
+
+    expected: int
+    """Kinds times namespaces."""
+    on_restart: Callable[[str], None]
+    _streams: dict[tuple[str, str], _Stream] = field(default_factory=dict)
+    _listed: int = 0
+    """Listed objects that were handed to kopf until all streams were listed."""
+    _handled: int = 0
+    _relisted: float | None = None
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def heard(self, plural: str, namespace: str) -> None:
+        """Something came on a stream."""
+        now = asyncio.get_running_loop().time()
+        self._streams.setdefault((plural, namespace), _Stream(now)).last = now
+
+    def listing(self) -> None:
+        """An object of a list was handed to kopf."""
+        self._listed += 1
+
+    def listed(self, plural: str, namespace: str) -> None:
+        """A stream has listed everything."""
+        self.heard(plural, namespace)
+        self._streams[plural, namespace].listed = True
+        self._check()
+
+    def handled(self) -> None:
+        """Our handler has taken an object of a list."""
+        self._handled += 1
+        self._check()
+
+    def relisted(self) -> None:
+        """The relist of all kinds succeeded: it makes up for silent watches."""
+        self._relisted = asyncio.get_running_loop().time()
+
+    async def wait_until_listed(self) -> None:
+        """Return when every kind was listed and every listed object is in the index."""
+        await self._ready.wait()
+
+    def silent(self, now: float) -> str | None:
+        """Say which watch has been silent for too long, unless the relist does its work."""
+        if self._relisted is not None and now - self._relisted <= SILENCE_LIMIT:
+            return None
+        for (plural, namespace), stream in self._streams.items():
+            if now - stream.last > SILENCE_LIMIT:
+                where = f" in {namespace}" if namespace else ""
+                return f"no event on {plural}{where} for {now - stream.last:.0f} s, and no relist succeeded"
+        return None
+
+    def _check(self) -> None:
+        listed = sum(stream.listed for stream in self._streams.values())
+        if listed >= self.expected and self._handled >= self._listed:
+            self._ready.set()
+
+
+@contextmanager
+def guarded_watches(watches: Watches) -> Iterator[None]:
+    """Put the guard around every stream that kopf opens while the block runs."""
+    original = watching.infinite_watch
+
+    async def guarded(
+        *,
+        settings: kopf.OperatorSettings,
+        resource: Any,
+        namespace: str | None,
+        operator_paused: Any = None,
+        _iterations: int | None = None,
+    ) -> AsyncIterator[Any]:
+        where = (resource.plural, namespace or "")
+        known: dict[str, dict[str, Any]] = {}
+        backoffs = iter(_Backoffs())
+        while True:
+            seen: set[str] = set()
+            try:
+                stream = original(
+                    settings=settings,
+                    resource=resource,
+                    namespace=namespace,
+                    operator_paused=operator_paused,
+                )
+                async with aclosing(stream):
+                    async for event in stream:
+                        watches.heard(*where)
+                        if event is watching.Bookmark.LISTED:
+                            # What was deleted while the stream was broken is in no event.
+                            for uid in known.keys() - seen:
+                                yield {"type": "DELETED", "object": known.pop(uid)}
+                            seen, backoffs = set(), iter(_Backoffs())
+                            watches.listed(*where)
+                        elif not isinstance(event, watching.Bookmark) and event["type"] != "BOOKMARK":
+                            _remember(event, known, seen)
+                            if event["type"] is None:
+                                watches.listing()
+                        yield event
+            except Exception as error:
+                delay = next(backoffs)
+                watches.on_restart(resource.plural)
+                logger.warning(
+                    "Restarting a watch",
+                    extra={"resource": resource.plural, "reason": repr(error), "delay": round(delay, 1)},
+                )
+                await asyncio.sleep(delay)
+
+    watching.infinite_watch = guarded  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        watching.infinite_watch = original
+
+
+def _remember(event: Any, known: dict[str, dict[str, Any]], seen: set[str]) -> None:
+    raw = event["object"]
+    meta = raw["metadata"]
+    uid = meta["uid"]
+    if event["type"] == "DELETED":
+        known.pop(uid, None)
+        return
+    if event["type"] is None:
+        seen.add(uid)
+    if uid not in known:
+        kept = ("uid", "namespace", "name", "resourceVersion", "labels", "ownerReferences")
+        known[uid] = {
+            "apiVersion": raw.get("apiVersion"),
+            "kind": raw.get("kind"),
+            "metadata": {k: meta[k] for k in kept if k in meta},
+        }
+
+
+def expected_streams(namespaces: Sequence[str]) -> int:
+    """How many streams kopf opens."""
+    return len(WATCHED) * max(1, len(namespaces))
