@@ -30,6 +30,14 @@ def _immutable(field: str) -> Rule:
     return Rule(cel=f"self.{field} == oldSelf.{field}", path=f".{field}", message=f"{field} {_FIXED}")
 
 
+def _not_ending(suffix: str) -> Rule:
+    return Rule(
+        cel=f"!self.metadata.name.endsWith('{suffix}')",
+        check=lambda job: not job.metadata.name.endswith(suffix),
+        message=f"metadata.name ends in {suffix} and clashes with children of other jobs; choose another",
+    )
+
+
 class FineTuneJobSpec(SpecModel):
     """What is wanted. model, dataset, training and storage cannot be changed; useCase and serving can."""
 
@@ -102,14 +110,7 @@ class FineTuneJob(SpecModel):
             message="metadata.name is also a Service's: a letter, then lower-case letters, digits and -; "
             "choose such a name",
         ),
-        *(
-            Rule(
-                cel=f"!self.metadata.name.endsWith('{suffix}')",
-                check=lambda job, suffix=suffix: not job.metadata.name.endswith(suffix),
-                message=f"metadata.name ends in {suffix} and clashes with children of others; choose another",
-            )
-            for suffix in RESERVED_SUFFIXES
-        ),
+        *map(_not_ending, RESERVED_SUFFIXES),
     )
 
     api_version: Literal["kubetune.dev/v1alpha1"] = "kubetune.dev/v1alpha1"
