@@ -55,7 +55,9 @@ def _rows(block: Schema, prefix: str, *, deep: bool) -> Iterator[str]:
     required = block.get("required", ())
     for name, field in block["properties"].items():
         description = _one_line(field.get("description", ""))
-        default = f"`{json.dumps(field['default'])}`" if "default" in field else ""
+        default = (
+            f"`{json.dumps(field['default'])}`" if "default" in field and "properties" not in field else ""
+        )
         if name in required:
             default = "required"
         if name in _OWN_SECTION:

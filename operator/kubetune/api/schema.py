@@ -53,11 +53,11 @@ class _Generator(GenerateJsonSchema):
 
     @override
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Keep defaults that are values; a block's default is {}, since its fields have their own."""
+        """Keep defaults that are values; a block's default is whole, since CEL judges it as it is."""
         generated = super().default_schema(schema)
         factory = schema.get("default_factory")
         if isinstance(factory, type) and issubclass(factory, BaseModel):
-            return generated | {"default": {}}
+            return generated | {"default": factory().model_dump(mode="json", exclude_none=True)}
         if generated.get("default") in (None, []):
             generated.pop("default", None)
         return generated

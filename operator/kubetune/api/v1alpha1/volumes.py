@@ -20,22 +20,14 @@ from kubetune.api.base import cel_list as listed
 
 RESERVED_MOUNTS: Final = ("/output", "/inputs", "/etc/kubetune", "/dev/shm", "/tmp")
 
-_Path = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_.@+,=~-]+(/[A-Za-z0-9_.@+,=~-]+)*$", max_length=512)
-]
+_SEGMENT: Final = r"[.]?[A-Za-z0-9_@+,=~-][A-Za-z0-9_.@+,=~-]*"
+"""A path segment: not ``.`` or ``..``, nor anything that starts so."""
+
+_Path = Annotated[str, StringConstraints(pattern=f"^{_SEGMENT}(/{_SEGMENT})*$", max_length=512)]
 """A relative path."""
 
-_MountPath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_.@+,=~-]+)+$", max_length=512)]
+_MountPath = Annotated[str, StringConstraints(pattern=f"^(/{_SEGMENT})+$", max_length=512)]
 """An absolute path without a slash at its end."""
-
-
-def _no_dots(field: str, attribute: str) -> Rule:
-    return Rule(
-        cel=f"!has(self.{field}) || !self.{field}.matches(r'(^|/)[.][.]?(/|$)')",
-        check=lambda model: not {".", ".."} & set((getattr(model, attribute) or "").split("/")),
-        path=f".{field}",
-        message="a path segment is . or ..; write the path without them",
-    )
 
 
 def one_of(*fields: str, message: str) -> Rule:
@@ -50,8 +42,6 @@ def one_of(*fields: str, message: str) -> Rule:
 
 class KeyPath(SpecModel):
     """A key that becomes a file."""
-
-    rules: ClassVar = (_no_dots("path", "path"),)
 
     key: FileKey
     """Key in the object."""
@@ -138,8 +128,6 @@ class FieldSelector(SpecModel):
 class FieldFile(SpecModel):
     """A field of the pod that becomes a file."""
 
-    rules: ClassVar = (_no_dots("path", "path"),)
-
     path: _Path
     """Path of the file in the volume."""
     field_ref: FieldSelector
@@ -155,8 +143,6 @@ class DownwardApiProjection(SpecModel):
 
 class TokenProjection(SpecModel):
     """A token of the pod's service account for one audience: workload identity."""
-
-    rules: ClassVar = (_no_dots("path", "path"),)
 
     path: _Path
     """Path of the file in the volume."""
@@ -256,8 +242,6 @@ class VolumeMount(SpecModel):
     """Where a volume is seen in the container."""
 
     rules: ClassVar = (
-        _no_dots("mountPath", "mount_path"),
-        _no_dots("subPath", "sub_path"),
         Rule(
             cel=f"!{listed(RESERVED_MOUNTS)}.exists(p, self.mountPath == p "
             "|| self.mountPath.startsWith(p + '/') || p.startsWith(self.mountPath + '/'))",
