@@ -1,0 +1,61 @@
+"""PodMonitors select the pods that serve metrics, by labels and port names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubetune import names
+from tests.support import chart
+
+
+def test_there_are_none_unless_asked_for() -> None:
+    assert chart.of_kind(chart.render(), "PodMonitor") == []
+
+
+def test_the_operators_monitor_selects_its_pod_and_port() -> None:
+    objects = chart.render(chart.CASES["monitoring"])
+    template = chart.find(objects, "Deployment", "kubetune")["spec"]["template"]
+    spec = monitors("monitoring")["kubetune-operator"]["spec"]
+    assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+    assert {endpoint["port"] for endpoint in spec["podMetricsEndpoints"]} <= ports
+
+
+def test_the_trainers_monitor_selects_rank_0_of_every_namespace() -> None:
+    assert monitors("monitoring")["kubetune-trainer"]["spec"] == {
+        "namespaceSelector": {"any": True},
+        "selector": {
+            "matchLabels": {
+                names.LABEL_MANAGED_BY: names.MANAGED_BY,
+                names.LABEL_STAGE: "train",
+                "batch.kubernetes.io/job-completion-index": "0",
+            }
+        },
+        "podTargetLabels": [names.LABEL_JOB],
+        "podMetricsEndpoints": [{"port": names.PORT_METRICS, "path": "/metrics", "interval": "15s"}],
+    }
+
+
+def test_the_servers_monitor_selects_vllm() -> None:
+    assert monitors("monitoring")["kubetune-serving"]["spec"] == {
+        "namespaceSelector": {"any": True},
+        "selector": {"matchLabels": {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_STAGE: "serve"}},
+        "podTargetLabels": [names.LABEL_JOB],
+        "podMetricsEndpoints": [{"port": names.PORT_HTTP, "path": "/metrics", "interval": "15s"}],
+    }
+
+
+def test_namespaced_mode_monitors_only_the_watched_namespaces() -> None:
+    found = monitors("namespaced-monitoring")
+    for name in ("kubetune-trainer", "kubetune-serving"):
+        assert found[name]["spec"]["namespaceSelector"] == {"matchNames": ["team-a"]}
+
+
+def test_prometheus_finds_the_monitors_by_additional_labels() -> None:
+    found = monitors("monitoring").values()
+    assert [monitor["metadata"]["labels"]["release"] for monitor in found] == ["prometheus"] * 3
+
+
+def monitors(case: str) -> dict[str, dict[str, Any]]:
+    found = chart.of_kind(chart.render(chart.CASES[case]), "PodMonitor")
+    return {monitor["metadata"]["name"]: monitor for monitor in found}

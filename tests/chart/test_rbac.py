@@ -1,0 +1,140 @@
+"""The operator may do what its code does, and no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.chart import CHART
+from tests.support import chart
+
+RULES = CHART / "templates" / "rbac"
+READ = {"get", "list", "watch"}
+
+ALLOWED: dict[tuple[str, str], set[str]] = {
+    ("kubetune.dev", "finetunejobs"): READ,
+    ("kubetune.dev", "finetunejobs/status"): {"patch"},
+    ("kubetune.dev", "finetunejobs/finalizers"): {"update"},
+    ("batch", "jobs"): READ | {"create", "delete"},
+    ("", "pods"): READ,
+    ("", "configmaps"): {"get", "list", "create"},
+    ("", "services"): {"get", "list", "create", "patch", "delete"},
+    ("apps", "deployments"): READ | {"create", "patch", "delete"},
+    ("", "persistentvolumeclaims"): {"get", "list", "create"},
+    ("", "events"): {"list", "create"},
+}
+
+
+@pytest.mark.parametrize("case", chart.CASES)
+def test_the_operators_rules_are_these(case: str) -> None:
+    roles = operator_roles(chart.render(chart.CASES[case]))
+    assert roles
+    for role in roles:
+        assert grants(role) == ALLOWED
+
+
+@pytest.mark.parametrize("case", chart.CASES)
+def test_nobody_gets_secrets_or_wildcards(case: str) -> None:
+    objects = chart.render(chart.CASES[case])
+    for role in [*chart.of_kind(objects, "ClusterRole"), *chart.of_kind(objects, "Role")]:
+        for (group, resource), verbs in grants(role).items():
+            assert "*" not in {group, resource, *verbs}
+            assert resource.split("/")[0] not in {"secrets", "serviceaccounts", "roles", "rolebindings"}
+            assert not verbs & {"escalate", "bind", "impersonate"}
+
+
+def test_every_verb_has_its_reason_beside_it() -> None:
+    for path in RULES.iterdir():
+        lines = path.read_text().splitlines()
+        verbs = [i for i, line in enumerate(lines) if line.strip().startswith("verbs:")]
+        for start in verbs:
+            assert lines[start].strip() == "verbs:", f"{path.name}:{start + 1}: one verb a line"
+            for line in lines[start + 1 :]:
+                if not line.strip().startswith("- ") or "apiGroups" in line:
+                    break
+                assert " # " in line, f"{path.name}: {line.strip()} has no reason"
+
+
+def test_cluster_mode_has_no_roles_in_namespaces() -> None:
+    objects = chart.render()
+    assert chart.of_kind(objects, "Role") == chart.of_kind(objects, "RoleBinding") == []
+    assert len(chart.of_kind(objects, "ClusterRoleBinding")) == 1
+
+
+def test_namespaced_mode_has_no_right_outside_the_watched_namespaces() -> None:
+    objects = chart.render(chart.CASES["namespaced"])
+    assert chart.of_kind(objects, "ClusterRoleBinding") == []
+    for kind in ("Role", "RoleBinding"):
+        namespaces = [item["metadata"]["namespace"] for item in chart.of_kind(objects, kind)]
+        assert namespaces == ["team-a", "team-b"]
+
+
+@pytest.mark.parametrize("case", chart.CASES)
+def test_bindings_name_the_operators_account_and_an_existing_role(case: str) -> None:
+    objects = chart.render(chart.CASES[case])
+    account = chart.of_kind(objects, "ServiceAccount")[0]["metadata"]
+    deployment = chart.of_kind(objects, "Deployment")[0]
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["name"]
+    for binding in [*chart.of_kind(objects, "ClusterRoleBinding"), *chart.of_kind(objects, "RoleBinding")]:
+        subject = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+        assert binding["subjects"] == [subject]
+        chart.find(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"])
+
+
+def test_people_who_view_may_read_and_people_who_edit_may_write() -> None:
+    objects = chart.render()
+    view, edit = (chart.find(objects, "ClusterRole", f"kubetune-{name}") for name in ("view", "edit"))
+    assert aggregated(view) == {"view", "edit", "admin"}
+    assert aggregated(edit) == {"edit", "admin"}
+    write = {"create", "update", "patch", "delete", "deletecollection"}
+    assert grants(view) == {
+        ("kubetune.dev", "finetunejobs"): READ,
+        ("kubetune.dev", "finetunejobs/status"): READ,
+    }
+    assert grants(edit) == {("kubetune.dev", "finetunejobs"): write}
+
+
+def test_the_chart_can_be_installed_without_rights_on_the_cluster() -> None:
+    objects = chart.render(
+        {
+            "settings": {"watchNamespaces": [chart.NAMESPACE]},
+            "crds": {"enabled": False},
+            "rbac": {"aggregate": False},
+        }
+    )
+    assert {item["metadata"].get("namespace") for item in objects} == {chart.NAMESPACE}
+
+
+def test_roles_can_be_left_to_others() -> None:
+    objects = chart.render({"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "mine"}})
+    assert chart.of_kind(objects, "ServiceAccount") == chart.of_kind(objects, "ClusterRoleBinding") == []
+    assert operator_roles(objects) == []
+    deployment = chart.of_kind(objects, "Deployment")[0]
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+
+
+def operator_roles(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = [*chart.of_kind(objects, "ClusterRole"), *chart.of_kind(objects, "Role")]
+    return [role for role in found if not aggregated(role)]
+
+
+def aggregated(role: dict[str, Any]) -> set[str]:
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    return {label.removeprefix(prefix) for label in role["metadata"]["labels"] if label.startswith(prefix)}
+
+
+def grants(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_rules_are_yaml_with_comments() -> None:
+    text = chart.render_files()["templates/rbac/operator.yaml"]
+    assert list(yaml.safe_load_all(text))
+    assert "# the only thing that is written on a FineTuneJob" in text

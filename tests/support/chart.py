@@ -1,0 +1,103 @@
+"""Renders the chart without a cluster."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from typing import Any
+
+import helm_python
+import yaml
+
+from dev.chart import CHART
+
+RELEASE = "kubetune"
+NAMESPACE = "kubetune-system"
+NVIDIA: dict[str, Any] = yaml.safe_load((CHART / "examples" / "nvidia.yaml").read_text())
+
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "nvidia": NVIDIA,
+    "namespaced": {"settings": {"watchNamespaces": ["team-a", "team-b"]}},
+    "monitoring": {
+        "monitoring": {
+            "podMonitors": {"enabled": True},
+            "additionalLabels": {"release": "prometheus"},
+            "interval": "15s",
+        }
+    },
+    "namespaced-monitoring": {
+        "settings": {"watchNamespaces": ["team-a"]},
+        "monitoring": {"podMonitors": {"enabled": True}},
+    },
+    "openshift": {"settings": {"runAsUser": None, "fsGroup": None}},
+    "everything": {
+        "settings": {"imagePullSecrets": ["registry-credentials"]},
+        "crds": {"keep": False},
+        "serviceAccount": {"name": "tuner", "annotations": {"example.com/role": "tuner"}},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}]
+                }
+            }
+        },
+        "priorityClassName": "system-cluster-critical",
+        "podAnnotations": {"example.com/note": "a note"},
+        "podLabels": {"example.com/team": "ml"},
+    },
+}
+"""Values that together reach every branch of the templates."""
+
+
+def render(values: dict[str, Any] | None = None, *, name: str = RELEASE) -> list[dict[str, Any]]:
+    """Return all objects of a release, hooks included."""
+    return copy.deepcopy(_objects(json.dumps(values or {}), name))
+
+
+def render_files(values: dict[str, Any] | None = None, *, name: str = RELEASE) -> dict[str, str]:
+    """Return the rendered manifests by the path of their template below the chart; NOTES.txt is left out."""
+    rendered = dict(_rendered(json.dumps(values or {}), name))
+    del rendered["templates/NOTES.txt"]
+    return rendered
+
+
+def notes(values: dict[str, Any] | None = None) -> str:
+    """Return what `helm install` prints."""
+    return _rendered(json.dumps(values or {}), RELEASE)["templates/NOTES.txt"]
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Return the objects of one kind."""
+    return [item for item in objects if item["kind"] == kind]
+
+
+def find(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    """Return the object of that kind and name."""
+    return next(item for item in of_kind(objects, kind) if item["metadata"]["name"] == name)
+
+
+def variables(values: dict[str, Any] | None = None) -> dict[str, str]:
+    """Return the operator's KUBETUNE_* variables."""
+    return dict(find(render(values), "ConfigMap", "kubetune-settings")["data"])
+
+
+@cache  # many tests look at the same release
+def _rendered(values: str, name: str) -> dict[str, str]:
+    with helm_python.Chart.load(CHART) as chart:
+        rendered = chart.render(json.loads(values), name=name, namespace=NAMESPACE)
+    return {path.removeprefix("kubetune/"): text for path, text in rendered.items()}
+
+
+@cache
+def _objects(values: str, name: str) -> list[dict[str, Any]]:
+    texts = {path: text for path, text in _rendered(values, name).items() if not path.endswith("NOTES.txt")}
+    return [item for text in texts.values() for item in _parse(text)]
+
+
+@cache  # the CRD is most of a release, and the same in all
+def _parse(text: str) -> list[dict[str, Any]]:
+    return [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
