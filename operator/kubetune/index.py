@@ -49,7 +49,7 @@ class Index:
         views = self._children.get(key, {}).values()
         return next((v for v in views if v.kind is kind and v.name == name), None)
 
-    def keys(self) -> set[Key]:
+    def all_keys(self) -> set[Key]:
         """Keys of which anything is known."""
         return {*self._jobs, *self._children}
 
@@ -126,9 +126,9 @@ class Index:
         changed: set[Key | None] = set()
         if kind is Kind.FINE_TUNE_JOB:
             for key, raw in self.jobs():
-                meta = raw["metadata"]
-                if meta["uid"] not in listed and _number(meta.get("resourceVersion")) <= listing.resource_version:
-                    changed.add(self.remove_job(key, meta["uid"]))
+                uid, version = raw["metadata"]["uid"], _number(raw["metadata"].get("resourceVersion"))
+                if uid not in listed and version <= listing.resource_version:
+                    changed.add(self.remove_job(key, uid))
         else:
             for view in list(self._of_kind(kind)):
                 if view.uid not in listed and _version(view) <= listing.resource_version:

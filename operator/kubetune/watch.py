@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import kopf
 from kopf._cogs.clients import watching
+from typing_extensions import override
 
 from . import names
 from .kube.resources import RESOURCES
@@ -32,7 +34,7 @@ OURS: Final = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 
 
 class _Backoffs:
-    """Endless, 0.5 to 15 s, jittered: an outage of any length keeps the resource version, so deletions replay."""
+    """Endless, 0.5 to 15 s, jittered: after any outage the resource version is kept, so deletions replay."""
 
     def __iter__(self) -> Iterator[float]:
         delay = 0.5
@@ -44,12 +46,15 @@ class _Backoffs:
 class _NoDiffs(kopf.DiffBaseStorage):
     """Takes off a fifth of kopf's time: differences that no handler asks for."""
 
+    @override
     def build(self, **_: Any) -> Any:
         return {}
 
+    @override
     def fetch(self, **_: Any) -> Any:
         return None
 
+    @override
     def store(self, **_: Any) -> None:
         raise AssertionError("kopf must not write")
 
@@ -69,7 +74,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True  # would need cluster-wide rights on CRDs and namespaces
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.persistence.finalizer = f"{names.GROUP}/never-used"  # on.event handlers add none
-    settings.process.ultimate_exiting_timeout = 25  # inside terminationGracePeriodSeconds: 30
+    settings.process.ultimate_exiting_timeout = None  # the kubelet ends what does not stop
     for kind in (Kind.JOB, Kind.DEPLOYMENT, Kind.POD):
         resource = RESOURCES[kind]
         settings.watching.label_selectors[resource.group, resource.version, resource.plural] = OURS
@@ -152,7 +157,7 @@ def guarded_watches(watches: Watches) -> Iterator[None]:
         *,
         settings: kopf.OperatorSettings,
         resource: Any,
-        namespace: str | None,
+        namespace: Any,
         operator_paused: Any = None,
         _iterations: int | None = None,
     ) -> AsyncIterator[Any]:
@@ -162,7 +167,7 @@ def guarded_watches(watches: Watches) -> Iterator[None]:
         while True:
             seen: set[str] = set()
             try:
-                stream = original(
+                stream: AsyncGenerator[Any] = original(  # type: ignore[assignment]
                     settings=settings,
                     resource=resource,
                     namespace=namespace,
@@ -191,7 +196,7 @@ def guarded_watches(watches: Watches) -> Iterator[None]:
                 )
                 await asyncio.sleep(delay)
 
-    watching.infinite_watch = guarded  # type: ignore[assignment]
+    watching.infinite_watch = guarded
     try:
         yield
     finally:
@@ -214,6 +219,40 @@ def _remember(event: Any, known: dict[str, dict[str, Any]], seen: set[str]) -> N
             "kind": raw.get("kind"),
             "metadata": {k: meta[k] for k in kept if k in meta},
         }
+
+
+async def watch_all(
+    registry: kopf.OperatorRegistry, namespaces: Sequence[str], *, started: Callable[[], None]
+) -> None:
+    """Run kopf inside our own loop until cancelled: neither signals nor other tasks are its business."""
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=kopf_settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=list(namespaces),
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+    started()
+    await kopf.run_tasks(tasks, ignored=_Everything())
+
+
+class _Everything(Collection[Any]):
+    """Tasks that kopf must not cancel when it ends: it takes every task of the loop for its own."""
+
+    @override
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    @override
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    @override
+    def __len__(self) -> int:
+        return 0
 
 
 def expected_streams(namespaces: Sequence[str]) -> int:

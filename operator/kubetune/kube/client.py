@@ -1,6 +1,6 @@
 """The Kube Protocol over ``kubernetes.aio``: raw JSON through its ApiClient, one pool, one place for errors.
 
-Never import the generated API classes (``CoreV1Api``, ...) here. Nothing is retried here: that is the queue's job.
+Never import the generated API classes (``CoreV1Api``, ...) here. Nothing is retried here: the queue does that.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class ApiKube:
         return await self._request("PATCH", target, resource, path, query=query, body=manifest, content=APPLY)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
-        """Delete in the background, only the object with this uid; when that is gone already, it is success."""
+        """Delete in the background, only the object with this uid; when that is gone, it is success."""
         target = Target(verb="delete", kind=kind, namespace=namespace, name=name)
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         try:

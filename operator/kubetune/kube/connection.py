@@ -1,4 +1,4 @@
-"""How the API server is reached: configuration, TLS, tokens and the HTTP session, for our client and for kopf.
+"""How the API server is reached: configuration, TLS, tokens and HTTP sessions, for our client and for kopf.
 
 Uses ``kubernetes.aio`` for all of it, but none of its generated API classes: those cost 107 MiB and 1.3 s.
 """

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from ..errors import Conflict, KubeTuneError, NotFound, Rejected, TransientError
 
 _TRANSIENT = frozenset({401, 408, 410, 429})
@@ -22,6 +24,7 @@ class Target:
     namespace: str
     name: str
 
+    @override
     def __str__(self) -> str:
         return f"{self.verb} {self.kind} {self.namespace}/{self.name}"
 

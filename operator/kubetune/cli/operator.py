@@ -1,0 +1,34 @@
+"""``kubetune operator``: settings, logging and the loop around ``main.run``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from pydantic import ValidationError
+
+from kubetune import settings
+from kubetune.logs import configure_logging
+from kubetune.main import run
+
+
+def run_operator() -> int:
+    """Run until SIGTERM; return the process's exit code."""
+    try:
+        loaded = settings.load()
+    except (ValidationError, ValueError) as error:
+        print(_explain(error), file=sys.stderr)
+        return 2
+    configure_logging(level=loaded.log_level, form=loaded.log_format)
+    asyncio.run(run(loaded))
+    return 0
+
+
+def _explain(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"The settings cannot be read: {error}"
+    lines = ["The settings are wrong:"]
+    for problem in error.errors():
+        field = "_".join(str(part) for part in problem["loc"]).upper()
+        lines.append(f"  {settings.PREFIX}{field}: {problem['msg']}")
+    return "\n".join(lines)

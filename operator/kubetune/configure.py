@@ -1,0 +1,61 @@
+"""Finds a job's TrainerConfig: in its ConfigMap, else resolved from the spec and the live settings."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from kubetune_trainer.config import TrainerConfig
+
+from .api.v1alpha1 import FineTuneJob
+from .errors import NotFound, SpecError
+from .index import Index
+from .jobstate import JobState
+from .kube import Kube
+from .names import CONFIG_KEY, Names
+from .resolve import resolve
+from .settings import JobSettings
+from .views import Key, Kind, Raw, parse_bare
+
+
+class Configurer:
+    """Reads a job's configuration once, and keeps it."""
+
+    def __init__(self, kube: Kube, index: Index, settings: JobSettings) -> None:
+        self._kube = kube
+        self._index = index
+        self._settings = settings
+
+    async def config(self, key: Key, job: FineTuneJob, state: JobState) -> TrainerConfig:
+        """Return the job's configuration.
+
+        What a ConfigMap of this very job says wins over the live settings: an upgrade changes nothing.
+        Raises SpecError when the spec cannot be resolved.
+        """
+        if not state.config_read:
+            name = Names(key.name).config
+            try:
+                raw = await self._kube.get(Kind.CONFIG_MAP, key.namespace, name)
+            except NotFound:
+                pass
+            else:
+                view = parse_bare(raw, Kind.CONFIG_MAP)
+                self._index.put(view, key=key)
+                if view.owner_uid == state.uid:
+                    state.config = _parse(raw)
+            state.config_read = True
+        if state.config is None:
+            state.config = resolve(job, self._settings)
+        return state.config
+
+
+def _parse(raw: Raw) -> TrainerConfig:
+    try:
+        return TrainerConfig.model_validate_json((raw.get("data") or {}).get(CONFIG_KEY, ""))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise SpecError(
+            f"ConfigMap {raw['metadata']['name']}",
+            f"cannot be read by this operator ({where}: {problem['msg']})",
+            "run the operator's version that started the job, or delete the job and apply it again",
+        ) from None

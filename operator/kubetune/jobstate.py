@@ -1,0 +1,76 @@
+"""What the reconciler remembers of one FineTuneJob between two looks; lost on a restart without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kubetune_trainer.config import TrainerConfig
+
+from .observe import Diagnosis
+from .views import Kind, View
+
+Child = tuple[Kind, str]
+
+REBIRTH_FIRST: Final = 1.0
+REBIRTH_LIMIT: Final = 300.0
+
+
+@dataclass(slots=True)
+class Birth:
+    """How often a child came into being, and when last."""
+
+    uid: str
+    count: int
+    last: float
+
+
+@dataclass(slots=True)
+class JobState:
+    """State of one incarnation of a FineTuneJob."""
+
+    uid: str
+    config: TrainerConfig | None = None
+    """From the ConfigMap, or resolved and about to be written there."""
+    config_read: bool = False
+    """The ConfigMap was looked for."""
+    births: dict[Child, Birth] = field(default_factory=dict)
+    """Children that have existed."""
+    pods_cleared: frozenset[str] = frozenset()
+    """uids of Jobs that are gone, with all their pods; empty text: of any earlier incarnation."""
+    waiting: dict[str, float] = field(default_factory=dict)
+    """Children that are not where they should be, by uid, and since when."""
+    looked: float | None = None
+    diagnosis: Diagnosis | None = None
+    refusal: Diagnosis | None = None
+    """Why the API server did not take a child."""
+    answered: str | None = None
+    """Intent of the Deployment whose Service has answered."""
+    written: tuple[str, dict[str, Any]] | None = None
+    """Resource version and status of the last write: what the schema prunes is not written again."""
+
+    def saw(self, views: Iterable[View], now: float) -> None:
+        """Remember children that exist."""
+        for view in views:
+            if view.owner_uid == self.uid:
+                self.born(view, now)
+
+    def born(self, view: View, now: float) -> None:
+        """Remember one child."""
+        known = self.births.get((view.kind, view.name))
+        if known is None:
+            self.births[view.kind, view.name] = Birth(view.uid, 1, now)
+        elif known.uid != view.uid:
+            self.births[view.kind, view.name] = Birth(view.uid, known.count + 1, now)
+
+    def rebirth_delay(self, child: Child, now: float) -> float:
+        """Seconds until a child that is gone may be made again: at once the first time, then ever later.
+
+        Somebody who keeps deleting it, or an API server that does, must not make a storm.
+        """
+        known = self.births.get(child)
+        if known is None or known.count < 2:
+            return 0.0
+        pause = min(REBIRTH_FIRST * 2.0 ** min(known.count - 2, 20), REBIRTH_LIMIT)
+        return max(0.0, known.last + pause - now)

@@ -1,0 +1,175 @@
+"""The HTTP client towards the job's own pods: rank 0's /progress, and the first completion of a served model.
+
+Runs beside the workers, since a pod that does not answer must not hold one. Failures are ignored: both are
+asked again, and neither decides what is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import httpx
+from pydantic import ValidationError
+
+from kubetune_trainer.messages import Progress
+
+from .constants import PROGRESS_PERIOD
+from .views import Key
+
+logger = logging.getLogger(__name__)
+
+BODY_LIMIT: Final = 64 * 1024
+PROGRESS_POLL: Final = 10.0
+PROGRESS_TIMEOUT: Final = 2.0
+ANSWER_POLL: Final = 5.0
+ANSWER_TIMEOUT: Final = 30.0
+"""A model on CPU takes its time for the first token."""
+_PARALLEL: Final = 32
+
+
+class Web(Protocol):
+    """What is asked of a pod; tests answer themselves."""
+
+    async def progress(self, url: str) -> Progress | None:
+        """Body of /progress; None when there is no usable answer."""
+        ...
+
+    async def answers(self, base_url: str, model: str) -> bool:
+        """Whether one token was completed under this model name."""
+        ...
+
+
+class HttpWeb:
+    """Web over httpx. Pods are reached directly, whatever proxy the environment names."""
+
+    def __init__(self) -> None:
+        self._client = httpx.AsyncClient(trust_env=False, follow_redirects=False)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def progress(self, url: str) -> Progress | None:
+        """Body of /progress; None when there is no usable answer."""
+        try:
+            async with asyncio.timeout(PROGRESS_TIMEOUT):
+                return Progress.model_validate_json(await self._read("GET", url))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValidationError, ValueError):
+            return None
+
+    async def answers(self, base_url: str, model: str) -> bool:
+        """Whether one token was completed under this model name."""
+        question = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self._read("POST", f"{base_url}/completions", json=question)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError):
+            return False
+        return True
+
+    async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
+        async with self._client.stream(method, url, json=json, timeout=ANSWER_TIMEOUT) as response:
+            response.raise_for_status()
+            body = b""
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > BODY_LIMIT:
+                    raise ValueError("the body is too large")
+            return body
+
+
+@dataclass(slots=True)
+class _Watch:
+    target: str
+    task: asyncio.Task[None]
+    latest: Progress | None = None
+    """As of the last time that the key was woken for it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Probes:
+    """Asks pods in the background, and wakes a key when there is news."""
+
+    web: Web
+    wake: Callable[[Key], None]
+    _training: dict[Key, _Watch] = field(default_factory=dict)
+    _serving: dict[Key, _Watch] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
+
+    def progress(self, key: Key, url: str | None) -> Progress | None:
+        """Latest progress of a training that runs at this URL; None ends the questions."""
+        watch = self._training.get(key)
+        if watch is not None and watch.target != url:
+            watch.task.cancel()
+            del self._training[key]
+            watch = None
+        if url is None:
+            return None
+        if watch is None:
+            self._training[key] = _Watch(url, asyncio.create_task(self._follow(key, url)))
+            return None
+        return watch.latest
+
+    def ask(self, key: Key, *, intent: str, base_url: str, model: str, done: Callable[[], None]) -> None:
+        """Ask a Service until it answers, once for each intent of its Deployment; then call ``done``."""
+        watch = self._serving.get(key)
+        if watch is not None and watch.target == intent:
+            return
+        self.stop_asking(key)
+        task = asyncio.create_task(self._ask(key, base_url, model, done))
+        self._serving[key] = _Watch(intent, task)
+
+    def stop_asking(self, key: Key) -> None:
+        """Ask no more."""
+        watch = self._serving.pop(key, None)
+        if watch is not None:
+            watch.task.cancel()
+
+    def forget(self, key: Key) -> None:
+        """End all questions about a job."""
+        self.progress(key, None)
+        self.stop_asking(key)
+
+    async def close(self) -> None:
+        """End all questions."""
+        tasks = [watch.task for watch in (*self._training.values(), *self._serving.values())]
+        for key in {*self._training, *self._serving}:
+            self.forget(key)
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _follow(self, key: Key, url: str) -> None:
+        loop = asyncio.get_running_loop()
+        woken = -PROGRESS_PERIOD.total_seconds()
+        while True:
+            async with self._slots:
+                progress = await self.web.progress(url)
+            watch = self._training.get(key)
+            if watch is None or watch.target != url:
+                return
+            due = loop.time() - woken >= PROGRESS_PERIOD.total_seconds()
+            if progress is not None and progress != watch.latest and due:
+                watch.latest = progress
+                woken = loop.time()
+                self.wake(key)
+            await asyncio.sleep(PROGRESS_POLL)
+
+    async def _ask(self, key: Key, base_url: str, model: str, done: Callable[[], None]) -> None:
+        while True:
+            async with self._slots:
+                answered = await self.web.answers(base_url, model)
+            if answered:
+                logger.info(
+                    "The served model answered",
+                    extra={"namespace": key.namespace, "job": key.name, "url": base_url},
+                )
+                done()
+                self.wake(key)
+                return
+            await asyncio.sleep(ANSWER_POLL)

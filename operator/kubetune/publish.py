@@ -1,0 +1,136 @@
+"""Writes a FineTuneJob's status when it changed, final ones at once, others at a pace, then its Events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from . import names
+from .constants import ConditionType
+from .errors import Conflict, KubeTuneError, NotFound
+from .events import transitions
+from .execute import Vanished
+from .index import Index
+from .jobstate import JobState
+from .kube import Kube, Manifest
+from .pace import Pace
+from .views import Key, Raw
+
+logger = logging.getLogger(__name__)
+
+_NOTE_LIMIT: Final = 1024
+"""Characters of an Event's note, by the API's own rule."""
+
+
+class Publisher:
+    """Writes statuses and Events."""
+
+    def __init__(self, kube: Kube, index: Index, pace: Pace, now: Callable[[], datetime]) -> None:
+        self._kube = kube
+        self._index = index
+        self._pace = pace
+        self._now = now
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def publish(self, key: Key, raw: Raw, status: dict[str, Any], state: JobState) -> float | None:
+        """Write the status unless it is there already; return the seconds to wait when it is not its turn."""
+        old = raw.get("status") or {}
+        if old == status or state.written == (raw["metadata"].get("resourceVersion"), status):
+            return None
+        if not _is_final(old, status):
+            wait = self._pace.delay(key, asyncio.get_running_loop().time())
+            if wait > 0:
+                return wait
+        self._pace.forget(key)
+        try:
+            answer = await self._kube.patch_status(
+                key.namespace, key.name, uid=state.uid, status=merge_patch(old, status)
+            )
+        except (NotFound, Conflict):
+            self._index.remove_job(key, state.uid)
+            raise Vanished from None
+        self._index.put_job(answer)
+        state.written = (answer["metadata"].get("resourceVersion"), status)
+        if (answer.get("status") or {}) != status:
+            logger.warning(
+                "The schema does not keep the whole status: update the CustomResourceDefinition",
+                extra={"namespace": key.namespace, "job": key.name},
+            )
+        self._emit(key, raw, old, status)
+        return None
+
+    async def drain(self) -> None:
+        """Wait for Events that are under way."""
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def _emit(self, key: Key, raw: Raw, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        for note in transitions(old.get("conditions") or (), new.get("conditions") or ()):
+            manifest = self._event(key, raw, note.type, note.reason, note.message)
+            task = asyncio.create_task(self._post(key, manifest))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _post(self, key: Key, manifest: Manifest) -> None:
+        """Best effort: an Event that is lost changes nothing."""
+        try:
+            await self._kube.create(manifest)
+        except KubeTuneError as error:
+            logger.info(
+                "An Event was not taken",
+                extra={"namespace": key.namespace, "job": key.name, "reason": str(error)},
+            )
+
+    def _event(self, key: Key, raw: Raw, type_: str, reason: str, message: str) -> Manifest:
+        return {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{key.name}-", "namespace": key.namespace},
+            "eventTime": self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": f"{names.GROUP}/kubetune",
+            "reportingInstance": socket.gethostname()[:128] or "kubetune",
+            "action": "Reconcile",
+            "type": type_,
+            "reason": reason,
+            "note": message if len(message) <= _NOTE_LIMIT else message[: _NOTE_LIMIT - 3] + "...",
+            "regarding": {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "namespace": key.namespace,
+                "name": key.name,
+                "uid": raw["metadata"]["uid"],
+                "resourceVersion": raw["metadata"].get("resourceVersion", ""),
+            },
+        }
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What a merge patch has to hold to turn one into the other; None removes."""
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if before == value:
+            continue
+        both = isinstance(value, Mapping) and isinstance(before, Mapping)
+        patch[key] = merge_patch(before, value) if both else value  # type: ignore[arg-type]
+    return patch
+
+
+def condition(status: Mapping[str, Any], type_: ConditionType) -> Mapping[str, Any]:
+    """A condition of a status as JSON; empty when there is none."""
+    return next((c for c in status.get("conditions") or () if c.get("type") == type_), {})
+
+
+def _is_final(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether this write says that the job has reached its end, or stops."""
+    for type_ in (ConditionType.READY, ConditionType.STALLED):
+        before, after = condition(old, type_), condition(new, type_)
+        if after.get("status") == "True" and (before.get("status"), before.get("reason")) != (
+            "True",
+            after.get("reason"),
+        ):
+            return True
+    return False

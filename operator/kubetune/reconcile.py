@@ -1,0 +1,249 @@
+"""One look at one FineTuneJob: observe, plan, carry out, publish. Level-triggered: twice it writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from kubetune_trainer.config import METRICS_PORT, TrainerConfig
+
+from .api.v1alpha1 import FineTuneJob, validate_spec
+from .configure import Configurer
+from .constants import LOOK_AFTER, ConditionType, Reason
+from .errors import KubeError, NotFound, SpecError
+from .execute import Executor, Refused, Vanished
+from .index import UNWATCHED, Index
+from .invalid import invalid_status
+from .jobstate import JobState
+from .kube import Kube
+from .look import Looker
+from .names import Names
+from .observe import Diagnosis, Observed, observe
+from .pace import Pace
+from .plan import plan
+from .plan.model import Plan
+from .probe import Probes
+from .publish import Publisher, condition
+from .resolve import frozen_settings
+from .settings import Settings
+from .status import compute_status
+from .views import DeploymentView, Key, Kind, Raw, View, parse_child
+
+logger = logging.getLogger(__name__)
+
+EARLIER_POLL: Final = 2.0
+"""How often to ask whether what an earlier incarnation left is gone."""
+
+REFUSED_POLL: Final = 30.0
+"""How often to try again what a quota or a policy did not let pass."""
+
+_FINAL: Final = frozenset(
+    {
+        Reason.DATA_INVALID,
+        Reason.MODEL_UNAVAILABLE,
+        Reason.DOES_NOT_FIT,
+        Reason.OUT_OF_MEMORY,
+        Reason.NUMERICAL_FAILURE,
+        Reason.RETRIES_EXHAUSTED,
+        Reason.ADAPTER_INVALID,
+    }
+)
+"""Reasons of Stalled that no change in the cluster heals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """Everything that the reconciler works with."""
+
+    kube: Kube
+    index: Index
+    settings: Settings
+    probes: Probes
+    pace: Pace
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class Reconciler:
+    """Brings the cluster towards what FineTuneJobs ask for."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._kube = deps.kube
+        self._index = deps.index
+        self._probes = deps.probes
+        self._pace = deps.pace
+        self._now = deps.now
+        self._configurer = Configurer(deps.kube, deps.index, deps.settings.for_job)
+        self._executor = Executor(deps.kube, deps.index)
+        self._looker = Looker(deps.kube)
+        self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
+        self._states: dict[Key, JobState] = {}
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Look at one key; return when to look again even if nothing happens."""
+        raw = self._index.job(key)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self._forget(key)  # children are garbage-collected
+            return None
+        state = self._state(key, raw["metadata"]["uid"])
+        if is_finished(raw, self._index.children(key)):
+            self._forget(key)
+            return None
+        try:
+            seconds = await self._reconcile(key, raw, state)
+        except Vanished:
+            self._forget(key)
+            return None
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    async def drain(self) -> None:
+        """Finish what runs beside the workers."""
+        await self._publisher.drain()
+
+    async def _reconcile(self, key: Key, raw: Raw, state: JobState) -> float | None:
+        try:
+            job = validate_spec(raw)
+        except SpecError as error:
+            return await self._publisher.publish(key, raw, invalid_status(raw, error, now=self._now()), state)
+        delays: list[float | None] = []
+        try:
+            config = await self._configurer.config(key, job, state)
+        except SpecError as error:
+            observed = observe(job, self._index.children(key), diagnosis=None, answered=False, progress=None)
+            status = compute_status(job, observed, None, now=self._now(), error=error)
+            return await self._publisher.publish(key, raw, status, state)
+        await self._refresh_foreign(key, state)
+        children = self._index.children(key)
+        strangers = await self._looker.strangers(key, children, state)
+        delays.append(await self._looker.look(job, children, state))
+        observed = self._observe(job, config, state, strangers)
+        todo = plan(job, observed, config, frozen_settings(config), now=self._now())
+        if todo.create_once or todo.apply or todo.delete:
+            delays.append(await self._execute(key, state, todo))
+            config = state.config or await self._configurer.config(key, job, state)
+            observed = self._observe(job, config, state, strangers)
+            todo = plan(job, observed, config, frozen_settings(config), now=self._now())
+            if todo.create_once or todo.apply or todo.delete:
+                delays.append(REFUSED_POLL if state.refusal else 1.0)  # whatever is left needs a fresh look
+        delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
+        if observed.earlier or observed.conflicts or strangers:
+            delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())
+        raw = self._index.job(key) or raw
+        status = compute_status(job, observed, config, now=self._now())
+        delays.append(await self._publisher.publish(key, raw, status, state))
+        return min((delay for delay in delays if delay is not None), default=None)
+
+    async def _execute(self, key: Key, state: JobState, todo: Plan) -> float | None:
+        state.refusal = None
+        try:
+            return await self._executor.execute(key, state, todo)
+        except Refused as refused:
+            logger.warning(
+                "A child was refused",
+                extra={"namespace": key.namespace, "job": key.name, "reason": str(refused)},
+            )
+            state.refusal = _diagnose_refusal(refused.error)
+            return REFUSED_POLL
+
+    def _observe(
+        self, job: FineTuneJob, config: TrainerConfig, state: JobState, strangers: tuple[View, ...]
+    ) -> Observed:
+        """Observe the children as the index has them now, and start or end the questions to pods."""
+        key = Key(job.metadata.namespace, job.metadata.name)
+        children = self._index.children(key)
+        state.saw(children, asyncio.get_running_loop().time())
+        observed = observe(
+            job,
+            (*children, *strangers),
+            diagnosis=state.refusal or state.diagnosis,
+            answered=self._answered(key, job, state, children),
+            progress=None,
+        )
+        progress = self._probes.progress(key, _progress_url(key, observed))
+        return replace(observed, progress=progress)
+
+    def _answered(self, key: Key, job: FineTuneJob, state: JobState, children: tuple[View, ...]) -> bool:
+        """Whether the Service has answered for the Deployment's present intent; asks it when it has not."""
+        names = Names(key.name)
+        found = {(child.kind, child.name): child for child in children if child.owner_uid == state.uid}
+        deployment = found.get((Kind.DEPLOYMENT, names.serving))
+        if not isinstance(deployment, DeploymentView) or (Kind.SERVICE, names.serving) not in found:
+            self._probes.stop_asking(key)
+            return False
+        intent = deployment.intent or ""
+        if state.answered is None and _was_served(job):
+            state.answered = intent  # before this process started
+        if state.answered == intent:
+            return True
+        if deployment.ready > 0 and deployment.observed_generation >= deployment.generation:
+
+            def done() -> None:
+                state.answered = intent
+
+            self._probes.ask(key, intent=intent, base_url=names.url(key.namespace), model=key.name, done=done)
+        return False
+
+    async def _refresh_foreign(self, key: Key, state: JobState) -> None:
+        """Look again at what is not ours and not watched: it is about to go, or somebody removes it."""
+        for child in self._index.children(key):
+            kept = child.kind is Kind.CLAIM and child.owner_uid is None and child.finetunejob == key.name
+            if child.kind not in UNWATCHED or child.owner_uid == state.uid or kept:
+                continue
+            try:
+                raw = await self._kube.get(child.kind, key.namespace, child.name)
+            except NotFound:
+                self._index.remove(child.uid)
+            else:
+                self._index.put(parse_child(raw, child.kind), key=key)
+
+    def _state(self, key: Key, uid: str) -> JobState:
+        state = self._states.get(key)
+        if state is None or state.uid != uid:
+            self._forget(key)
+            state = self._states[key] = JobState(uid)
+        return state
+
+    def _forget(self, key: Key) -> None:
+        self._states.pop(key, None)
+        self._probes.forget(key)
+        self._pace.forget(key)
+
+
+def is_finished(raw: Raw, children: tuple[View, ...]) -> bool:
+    """Whether nothing can happen to the job any more: seen, final, and no server wanted or left."""
+    status: Mapping[str, Any] = raw.get("status") or {}
+    if status.get("observedGeneration") != raw["metadata"].get("generation"):
+        return False
+    if (raw.get("spec") or {}).get("serving") is not None and any(
+        c.kind is Kind.DEPLOYMENT for c in children
+    ):
+        return False
+    if condition(status, ConditionType.READY).get("status") == "True":
+        return (raw.get("spec") or {}).get("serving") is None
+    stalled = condition(status, ConditionType.STALLED)
+    return stalled.get("status") == "True" and stalled.get("reason") in _FINAL
+
+
+def _was_served(job: FineTuneJob) -> bool:
+    conditions = job.status.conditions if job.status else ()
+    return any(c.type == ConditionType.SERVED and c.status == "True" for c in conditions)
+
+
+def _progress_url(key: Key, observed: Observed) -> str | None:
+    attempt = observed.attempt
+    if attempt is None or attempt.ending is not None or attempt.job is None or attempt.job.ready == 0:
+        return None
+    host = Names(key.name).rank0_host(attempt.number, key.namespace)
+    return f"http://{host}:{METRICS_PORT}/progress"
+
+
+def _diagnose_refusal(error: KubeError) -> Diagnosis:
+    stage = {Kind.DEPLOYMENT: "serve", Kind.SERVICE: "serve"}.get(Kind(error.kind), "prepare")
+    if "-train" in error.name:
+        stage = "train"
+    quota = "exceeded quota" in error.message
+    reason = Reason.QUOTA_EXCEEDED if quota else Reason.POD_REJECTED
+    return Diagnosis(reason=reason, message=f"{error.kind} {error.name}: {error.message}", stage=stage)
