@@ -250,6 +250,15 @@ Time = Annotated[datetime, PlainSerializer(_rfc3339)]
 """A moment in UTC, whole seconds, as Kubernetes writes it."""
 
 
+def clipped(limit: int) -> BeforeValidator:
+    """Cut a text of the status that is too long, rather than lose the whole status."""
+
+    def clip(value: object) -> object:
+        return f"{value[: limit - 3]}..." if isinstance(value, str) and len(value) > limit else value
+
+    return BeforeValidator(clip)
+
+
 def not_bool(value: object) -> object:
     """True is 1 in Python, but not in YAML."""
     if isinstance(value, bool):

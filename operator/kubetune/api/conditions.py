@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from kubetune.api.base import INT64_MAX, StatusModel, Time
+from kubetune.api.base import INT64_MAX, StatusModel, Time, clipped
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -31,7 +31,7 @@ class Condition(StatusModel):
     """When status changed last."""
     reason: CamelCase
     """Why, in one word; a closed set."""
-    message: Annotated[str, StringConstraints(max_length=MESSAGE_LIMIT)] = ""
+    message: Annotated[str, clipped(MESSAGE_LIMIT), StringConstraints(max_length=MESSAGE_LIMIT)] = ""
     """Why, as a sentence: what happened, where, what to change."""
 
 
@@ -55,9 +55,7 @@ def new_condition(
     generation: int,
     now: datetime,
 ) -> Condition:
-    """A condition that has just become so; an overlong message is cut."""
-    if len(message) > MESSAGE_LIMIT:
-        message = message[: MESSAGE_LIMIT - 3] + "..."
+    """A condition that has just become so."""
     return Condition(
         type=condition_type,
         status=status,

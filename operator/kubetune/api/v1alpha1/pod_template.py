@@ -42,9 +42,9 @@ class PodTemplate(SpecModel):
     """Additions to the pods that KubeTune makes."""
 
     rules: ClassVar = (
-        keys_rule("nodeSelector", "node_selector", noun="label key"),
-        keys_rule("labels", "labels", noun="label key"),
-        keys_rule("annotations", "annotations", noun="annotation key"),
+        keys_rule("nodeSelector", "node_selector", noun="a label key"),
+        keys_rule("labels", "labels", noun="a label key"),
+        keys_rule("annotations", "annotations", noun="an annotation key"),
         _not_reserved("labels"),
         _not_reserved("annotations"),
         Rule(

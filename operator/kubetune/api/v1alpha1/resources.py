@@ -24,7 +24,7 @@ def keys_rule(field: str, attribute: str, *, noun: str) -> Rule:
         cel=f"!has(self.{field}) || self.{field}.all(k, k.matches(r'{LABEL_KEY}'))",
         check=lambda model: keys_are_names(getattr(model, attribute)),
         path=f".{field}",
-        message=f"a key is not a {noun}; write it as name or domain/name",
+        message=f"a key is not {noun}; write it as name or domain/name",
     )
 
 
@@ -32,8 +32,8 @@ class Resources(SpecModel):
     """Requests and limits of one pod's main container."""
 
     rules: ClassVar = (
-        keys_rule("limits", "limits", noun="resource name"),
-        keys_rule("requests", "requests", noun="resource name"),
+        keys_rule("limits", "limits", noun="a resource name"),
+        keys_rule("requests", "requests", noun="a resource name"),
     )
 
     limits: dict[str, Quantity] | None = Field(default=None, max_length=16)

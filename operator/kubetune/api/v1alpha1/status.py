@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from kubetune.api.base import ATOMIC, INT32_MAX, INT64_MAX, ListMap, StatusModel, Time
+from kubetune.api.base import ATOMIC, INT32_MAX, INT64_MAX, ListMap, StatusModel, Time, clipped
 from kubetune.api.conditions import CamelCase, Condition
 
-_Short = Annotated[str, StringConstraints(max_length=253)]
+_Short = Annotated[str, clipped(253), StringConstraints(max_length=253)]
 _Uri = Annotated[str, StringConstraints(max_length=1024)]
-_Message = Annotated[str, StringConstraints(max_length=4096)]
+_Message = Annotated[str, clipped(4096), StringConstraints(max_length=4096)]
 _Number = Annotated[str, StringConstraints(max_length=32)]
 """A decimal as a string: no floats in the API."""
 _Int = Annotated[int, Field(ge=0, le=INT64_MAX)]

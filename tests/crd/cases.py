@@ -1,0 +1,582 @@
+"""Every rule of the API as a table: what a spec says beside the minimum, and what is refused about it.
+
+The same table is read by the tests without an API server and by those with one.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+Changes = dict[str, Any]
+
+MINIMAL: Json = {
+    "apiVersion": "kubetune.dev/v1alpha1",
+    "kind": "FineTuneJob",
+    "metadata": {"name": "intents", "namespace": "default"},
+    "spec": {
+        "model": {"uri": "hf://org/base"},
+        "dataset": {"train": {"uri": "pvc://datasets/train.jsonl"}},
+        "training": {"gpusPerNode": 1},
+    },
+}
+"""The least that works."""
+
+ABSENT = object()
+"""Takes a field away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One create, or one update when ``before`` is given."""
+
+    name: str
+    changes: Changes
+    refused: str | None = None
+    """Words of the refusal; None when it is admitted."""
+    before: Changes | None = field(default=None)
+
+    @property
+    def new(self) -> Json:
+        """The object that is sent."""
+        return changed(self.changes)
+
+    @property
+    def old(self) -> Json | None:
+        """The object that is there."""
+        return None if self.before is None else changed(self.before)
+
+
+def changed(changes: Changes) -> Json:
+    """MINIMAL with these changes; paths are relative to spec unless they begin with metadata."""
+    job = copy.deepcopy(MINIMAL)
+    for path, value in changes.items():
+        *parents, last = (path if path.startswith("metadata.") else f"spec.{path}").split(".")
+        block = job
+        for parent in parents:
+            block = block.setdefault(parent, {})
+        if value is ABSENT:
+            block.pop(last, None)
+        else:
+            block[last] = value
+    return job
+
+
+def accept(name: str, changes: Changes, *, before: Changes | None = None) -> Case:
+    """A case that is admitted."""
+    return Case(name=f"accepts {name}", changes=changes, before=before)
+
+
+def refuse(name: str, changes: Changes, words: str, *, before: Changes | None = None) -> Case:
+    """A case that is refused with these words."""
+    return Case(name=f"refuses {name}", changes=changes, refused=words, before=before)
+
+
+def _template(**fields: Any) -> Changes:
+    return {"training.podTemplate": fields}
+
+
+def _volume(**source: Any) -> Changes:
+    return _template(volumes=[{"name": "extra", **source}])
+
+
+def _mount(path: str, **more: Any) -> Changes:
+    return _template(
+        volumes=[{"name": "extra", "emptyDir": {}}],
+        volumeMounts=[{"name": "extra", "mountPath": path, **more}],
+    )
+
+
+def _variable(name: str) -> Changes:
+    return _template(env=[{"name": name, "value": "x"}])
+
+
+_RESERVED_VARIABLES = (
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "NNODES",
+    "NPROC_PER_NODE",
+    "JOB_COMPLETION_INDEX",
+    "DS_ACCELERATOR",
+    "HF_HUB_OFFLINE",
+    "KUBETUNE_X",
+    "MODEL_HF_TOKEN",
+    "TRAIN_HF_TOKEN",
+    "VALIDATION_HF_TOKEN",
+)
+_LORA_SERVED = {"training.adapter": {"type": "LoRA"}}
+_FULL_SERVED = {"training.adapter": {"type": "Full"}}
+
+NAMES = (
+    accept("the minimum", {}),
+    accept("a name of 40 characters", {"metadata.name": "a" * 40}),
+    refuse("a name of 41 characters", {"metadata.name": "a" * 41}, "more than 40 characters"),
+    accept("a name with digits and dashes", {"metadata.name": "intents-2"}),
+    refuse("a name that begins with a digit", {"metadata.name": "2-intents"}, "also a Service's"),
+    refuse("a name with a dot", {"metadata.name": "intents.2"}, "also a Service's"),
+    refuse("a name that ends in -train", {"metadata.name": "a-train"}, "ends in -train"),
+    refuse("a name that ends in -candidate", {"metadata.name": "a-candidate"}, "ends in -candidate"),
+    refuse("a name that ends in -baseline", {"metadata.name": "a-baseline"}, "ends in -baseline"),
+    accept("a name with train in its middle", {"metadata.name": "a-train-2"}),
+)
+
+MODEL = (
+    accept("a model of the hub", {"model.uri": "hf://HuggingFaceTB/SmolLM2-135M-Instruct"}),
+    accept("a model in a bucket", {"model.uri": "s3://my-bucket/models/smollm2"}),
+    accept("a model on a claim", {"model.uri": "pvc://models/smollm2"}),
+    refuse("a job without model", {"model": ABSENT}, "model"),
+    refuse("a model without uri", {"model": {}}, "uri"),
+    refuse("an empty model URI", {"model.uri": ""}, "uri"),
+    refuse("a hub model without organisation", {"model.uri": "hf://gpt2"}, "not a model URI"),
+    refuse("a hub model with a path", {"model.uri": "hf://org/base/file"}, "not a model URI"),
+    refuse("a bucket without a prefix", {"model.uri": "s3://my-bucket"}, "not a model URI"),
+    refuse("a bucket with upper case", {"model.uri": "s3://My-Bucket/x"}, "not a model URI"),
+    refuse("a model claim without a path", {"model.uri": "pvc://models"}, "not a model URI"),
+    refuse("a model path with a slash at its end", {"model.uri": "pvc://models/x/"}, "not a model URI"),
+    refuse("a model in a ConfigMap", {"model.uri": "configMap://models/x"}, "not a model URI"),
+    refuse("a model by https", {"model.uri": "https://example.com/x"}, "not a model URI"),
+    refuse("a newline in a model URI", {"model.uri": "pvc://models/x\n"}, "not a model URI"),
+    refuse("a way out of the claim", {"model.uri": "pvc://models/../x"}, "segment is . or .."),
+    refuse("a way out at the end", {"model.uri": "s3://my-bucket/x/.."}, "segment is . or .."),
+    refuse("a path segment that is a dot", {"model.uri": "pvc://models/./x"}, "segment is . or .."),
+    accept("a path segment that begins with dots", {"model.uri": "pvc://models/..x"}),
+    accept("a revision of a hub model", {"model.revision": "refs/pr/1"}),
+    refuse(
+        "a revision of a model on a claim",
+        {"model.uri": "pvc://models/x", "model.revision": "main"},
+        "only hf:// models have revisions",
+    ),
+    refuse("a revision that looks like an option", {"model.revision": "--upload-pack"}, "revision"),
+    accept("a Secret for the model", {"model.credentials": {"secretName": "hf-token"}}),
+    refuse("credentials without Secret", {"model.credentials": {}}, "secretName"),
+    refuse(
+        "a Secret of another namespace",
+        {"model.credentials": {"secretName": "hf-token", "namespace": "other"}},
+        "namespace",
+    ),
+)
+
+DATASET = (
+    accept("a dataset of the hub", {"dataset.train.uri": "hf://org/rows"}),
+    accept("a revision of a hub dataset", {"dataset.train.uri": "hf://org/rows@v1.0"}),
+    accept("a file of a hub dataset", {"dataset.train.uri": "hf://org/rows@main/data/train.jsonl"}),
+    accept("a file in a bucket", {"dataset.train.uri": "s3://my-bucket/rows/train.parquet"}),
+    accept("a file on a claim", {"dataset.train.uri": "pvc://datasets/banking77/train.csv"}),
+    accept("a key of a ConfigMap", {"dataset.train.uri": "configMap://rows/train.jsonl"}),
+    refuse("a job without rows", {"dataset": {}}, "train"),
+    refuse("a hub dataset without organisation", {"dataset.train.uri": "hf://rows"}, "not a dataset URI"),
+    refuse("an empty revision", {"dataset.train.uri": "hf://org/rows@/x"}, "not a dataset URI"),
+    refuse("a ConfigMap without key", {"dataset.train.uri": "configMap://rows"}, "not a dataset URI"),
+    refuse("a path in a ConfigMap", {"dataset.train.uri": "configMap://rows/a/b"}, "not a dataset URI"),
+    refuse("a dataset by https", {"dataset.train.uri": "https://example.com/x"}, "not a dataset URI"),
+    refuse("a plain path", {"dataset.train.uri": "/data/train.jsonl"}, "not a dataset URI"),
+    refuse("a way out of a dataset claim", {"dataset.train.uri": "pvc://a/b/../../c"}, "segment is . or .."),
+    refuse("a URI of 513 characters", {"dataset.train.uri": "pvc://a/" + "b" * 505}, "uri"),
+    accept("validation rows", {"dataset.validation": {"uri": "pvc://datasets/test.jsonl"}}),
+    accept("a part held out", {"dataset.validationFraction": "0.1"}),
+    refuse(
+        "validation rows and a part held out",
+        {"dataset.validation": {"uri": "pvc://datasets/x.csv"}, "dataset.validationFraction": "0.1"},
+        "exclude each other",
+    ),
+    refuse("nothing held out", {"dataset.validationFraction": "0"}, "above 0 and below 1"),
+    refuse("everything held out", {"dataset.validationFraction": "1.0"}, "above 0 and below 1"),
+    refuse("a float for a decimal", {"dataset.validationFraction": 0.1}, "validationFraction"),
+    refuse("a percentage for a decimal", {"dataset.validationFraction": "10%"}, "validationFraction"),
+    accept("own column names", {"dataset.columns": {"prompt": "text", "completion": "category"}}),
+    refuse("a column that is none of the four", {"dataset.columns": {"answer": "category"}}, "answer"),
+    refuse("an empty column name", {"dataset.columns": {"prompt": ""}}, "prompt"),
+    accept("a format", {"dataset.format": "PromptCompletion"}),
+    refuse("a format of later", {"dataset.format": "Alpaca"}, "format"),
+    accept("rows that must fit", {"dataset.onTooLong": "Fail", "dataset.maxLength": 8}),
+    refuse("rows of no length", {"dataset.maxLength": 0}, "maxLength"),
+    accept("a Secret for the rows", {"dataset.train.credentials": {"secretName": "s3-keys"}}),
+)
+
+TRAINING = (
+    refuse("a job without gpusPerNode", {"training": {}}, "gpusPerNode"),
+    accept("training on CPU", {"training.gpusPerNode": 0}),
+    refuse("a number in quotes", {"training.gpusPerNode": "1"}, "gpusPerNode"),
+    refuse("a truth value for a number", {"training.gpusPerNode": True}, "gpusPerNode"),
+    refuse("a number that is not whole", {"training.epochs": 1.5}, "epochs"),
+    refuse("a number beyond 32 bits", {"training.maxSteps": 2**31}, "maxSteps"),
+    refuse("a method of later", {"training.method": "DPO"}, "method"),
+    refuse("a field of later", {"training.batchSizee": 1}, "batchSizee"),
+    accept("a full fine-tune", {"training.adapter": {"type": "Full"}}),
+    refuse("an adapter of later", {"training.adapter": {"type": "QLoRA"}}, "type"),
+    refuse("a rank of 0", {"training.adapter": {"rank": 0}}, "rank"),
+    accept("dropout", {"training.adapter": {"dropout": "0.05"}}),
+    refuse("dropout of everything", {"training.adapter": {"dropout": "1"}}, "must be below 1"),
+    refuse("negative dropout", {"training.adapter": {"dropout": "-0.1"}}, "dropout"),
+    accept("named target modules", {"training.adapter": {"targetModules": ["q_proj", "v_proj"]}}),
+    refuse("no target modules", {"training.adapter": {"targetModules": []}}, "targetModules"),
+    refuse("a regular expression", {"training.adapter": {"targetModules": [".*"]}}, "targetModules"),
+    refuse(
+        "all-linear beside another module",
+        {"training.adapter": {"targetModules": ["all-linear", "q_proj"]}},
+        "all-linear stands alone",
+    ),
+    accept("a batch that 2 x 4 GPUs can share", {"training.nodes": 2, "training.gpusPerNode": 4}),
+    refuse("a batch that 3 GPUs cannot share", {"training.gpusPerNode": 3}, "must be divisible"),
+    accept("a batch that 3 GPUs can share", {"training.gpusPerNode": 3, "training.batchSize": 33}),
+    refuse(
+        "a batch that 3 nodes without GPUs cannot share",
+        {"training.nodes": 3, "training.gpusPerNode": 0},
+        "must be divisible",
+    ),
+    refuse("no nodes", {"training.nodes": 0}, "nodes"),
+    accept("a learning rate with exponent", {"training.learningRate": "2e-4"}),
+    accept("a learning rate as Python writes it", {"training.learningRate": "1e-05"}),
+    accept("a learning rate without exponent", {"training.learningRate": "0.0002"}),
+    refuse("a learning rate of 0", {"training.learningRate": "0.0"}, "must be above 0"),
+    refuse("a float for the learning rate", {"training.learningRate": 2e-4}, "learningRate"),
+    refuse("a learning rate that is no number", {"training.learningRate": "fast"}, "learningRate"),
+    accept("warm-up", {"training.schedule": {"type": "Linear", "warmupRatio": "0.1"}}),
+    refuse("nothing but warm-up", {"training.schedule": {"warmupRatio": "1"}}, "must be below 1"),
+    accept("every ZeRO stage", {"training.deepspeed": {"zeroStage": 3}}),
+    refuse("a ZeRO stage of 4", {"training.deepspeed": {"zeroStage": 4}}, "zeroStage"),
+    refuse("raw DeepSpeed settings", {"training.deepspeed": {"config": {}}}, "config"),
+    accept("no retries", {"training.retries": {"max": 0}}),
+    accept("checkpoints", {"training.checkpoint": {"everySteps": 10, "keep": 1}}),
+    refuse("no checkpoint kept", {"training.checkpoint": {"keep": 0}}, "keep"),
+    accept("an image", {"training.image": "registry.example.com:5000/kubetune/trainer@sha256:0a"}),
+    refuse("an image with a space", {"training.image": "a b"}, "image"),
+    accept(
+        "resources as strings and integers",
+        {"training.resources": {"limits": {"nvidia.com/gpu": 4, "memory": "64Gi", "cpu": "1.5"}}},
+    ),
+    refuse("a negative amount", {"training.resources": {"requests": {"cpu": -1}}}, "cpu"),
+    refuse("an amount that is none", {"training.resources": {"requests": {"cpu": "many"}}}, "cpu"),
+    refuse(
+        "a resource that has no name", {"training.resources": {"limits": {"a b": 1}}}, "not a resource name"
+    ),
+    refuse(
+        "a request without a name", {"training.resources": {"requests": {"/x": 1}}}, "not a resource name"
+    ),
+)
+
+POD_TEMPLATE = (
+    accept("an empty pod template", _template()),
+    refuse("host networking", _template(hostNetwork=True), "hostNetwork"),
+    refuse("a security context", _template(securityContext={}), "securityContext"),
+    refuse("containers", _template(containers=[]), "containers"),
+    accept("a node selector", _template(nodeSelector={"gpu.example.com/model": "a100"})),
+    refuse("a node label with a space", _template(nodeSelector={"a b": "x"}), "not a label key"),
+    refuse("a label value with a space", _template(nodeSelector={"a": "x y"}), "nodeSelector"),
+    accept(
+        "workload identity",
+        _template(serviceAccountName="trainer", priorityClassName="high", schedulerName="volcano"),
+    ),
+    accept("pull secrets", _template(imagePullSecrets=[{"name": "a"}, {"name": "b"}])),
+    refuse(
+        "a pull secret twice", _template(imagePullSecrets=[{"name": "a"}, {"name": "a"}]), "imagePullSecrets"
+    ),
+    accept(
+        "labels and annotations", _template(labels={"team": "a"}, annotations={"example.com/x": "any text"})
+    ),
+    refuse("a label of KubeTune", _template(labels={"kubetune.dev/stage": "x"}), "a key is reserved"),
+    refuse("a label of applications", _template(labels={"app.kubernetes.io/name": "x"}), "a key is reserved"),
+    refuse("a label of Jobs", _template(labels={"batch.kubernetes.io/job-name": "x"}), "a key is reserved"),
+    refuse("the old label of Jobs", _template(labels={"job-name": "x"}), "a key is reserved"),
+    refuse("an annotation of KubeTune", _template(annotations={"kubetune.dev/x": "x"}), "a key is reserved"),
+    refuse("a label without name", _template(labels={"a/": "x"}), "not a label key"),
+    refuse("an annotation without name", _template(annotations={"/": "x"}), "not an annotation key"),
+)
+
+SCHEDULING = (
+    accept("a toleration", _template(tolerations=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])),
+    accept("a toleration of everything", _template(tolerations=[{"operator": "Exists"}])),
+    refuse("a toleration without key", _template(tolerations=[{"value": "x"}]), "needs operator Exists"),
+    refuse(
+        "a value of a toleration by existence",
+        _template(tolerations=[{"key": "a", "operator": "Exists", "value": "x"}]),
+        "operator Exists takes no value",
+    ),
+    accept(
+        "a toleration for some time",
+        _template(
+            tolerations=[{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]
+        ),
+    ),
+    refuse(
+        "some time without NoExecute",
+        _template(tolerations=[{"key": "a", "operator": "Exists", "tolerationSeconds": 60}]),
+        "needs effect NoExecute",
+    ),
+    accept(
+        "node affinity",
+        _template(
+            affinity={
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [
+                            {"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["a100"]}]}
+                        ]
+                    }
+                }
+            }
+        ),
+    ),
+    accept(
+        "pods apart",
+        _template(
+            affinity={
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 100,
+                            "podAffinityTerm": {
+                                "topologyKey": "kubernetes.io/hostname",
+                                "labelSelector": {"matchLabels": {"team": "a"}},
+                            },
+                        }
+                    ]
+                }
+            }
+        ),
+    ),
+    refuse("an affinity of another kind", _template(affinity={"nested": {"deep": {}}}), "nested"),
+    accept(
+        "pods spread",
+        _template(
+            topologySpreadConstraints=[
+                {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+            ]
+        ),
+    ),
+    refuse("pods spread by nothing", _template(topologySpreadConstraints=[{"maxSkew": 1}]), "topologyKey"),
+)
+
+ENVIRONMENT = (
+    accept("an environment variable", _variable("NCCL_DEBUG")),
+    *(
+        refuse(f"the variable {name}", _variable(name), "is reserved for KubeTune")
+        for name in _RESERVED_VARIABLES
+    ),
+    accept("a variable that only resembles a reserved one", _variable("MY_RANK")),
+    refuse("a variable with a dash", _variable("A-B"), "name"),
+    refuse("a variable twice", _template(env=[{"name": "A"}, {"name": "A"}]), "env"),
+    accept(
+        "a variable from a Secret",
+        _template(env=[{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+    ),
+    refuse(
+        "a value and its source",
+        _template(
+            env=[{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+        ),
+        "exclude each other",
+    ),
+    refuse(
+        "a source that is none",
+        _template(env=[{"name": "A", "valueFrom": {}}]),
+        "exactly one of secretKeyRef",
+    ),
+    refuse(
+        "two sources of a value",
+        _template(
+            env=[
+                {
+                    "name": "A",
+                    "valueFrom": {
+                        "fieldRef": {"fieldPath": "metadata.name"},
+                        "configMapKeyRef": {"name": "c", "key": "k"},
+                    },
+                }
+            ]
+        ),
+        "exactly one of secretKeyRef",
+    ),
+    accept(
+        "variables from a ConfigMap", _template(envFrom=[{"prefix": "APP_", "configMapRef": {"name": "c"}}])
+    ),
+    refuse("variables from nowhere", _template(envFrom=[{"prefix": "APP_"}]), "exactly one of secretRef"),
+    refuse(
+        "variables with a reserved prefix",
+        _template(envFrom=[{"prefix": "MODEL_", "secretRef": {"name": "s"}}]),
+        "is reserved for KubeTune",
+    ),
+)
+
+VOLUMES = (
+    accept("an empty directory", _volume(emptyDir={"medium": "Memory", "sizeLimit": "1Gi"})),
+    accept("a claim", _volume(persistentVolumeClaim={"claimName": "c", "readOnly": True})),
+    accept("a ConfigMap's files", _volume(configMap={"name": "c", "items": [{"key": "k", "path": "a/.b"}]})),
+    accept("a Secret's files", _volume(secret={"secretName": "s", "defaultMode": 0o400})),
+    accept(
+        "a token for workload identity",
+        _volume(projected={"sources": [{"serviceAccountToken": {"path": "token", "audience": "sts"}}]}),
+    ),
+    accept("a volume of a CSI driver", _volume(csi={"driver": "secrets-store.csi.k8s.io", "readOnly": True})),
+    refuse("a path of the node", _volume(hostPath={"path": "/"}), "hostPath"),
+    refuse("an NFS server", _volume(nfs={"server": "a", "path": "/"}), "nfs"),
+    refuse("a volume of no kind", _volume(), "a volume is exactly one of"),
+    refuse(
+        "a volume of two kinds", _volume(emptyDir={}, configMap={"name": "c"}), "a volume is exactly one of"
+    ),
+    refuse("a projected source of no kind", _volume(projected={"sources": [{}]}), "set exactly one of"),
+    refuse(
+        "a file outside of the volume",
+        _volume(configMap={"name": "c", "items": [{"key": "k", "path": "../x"}]}),
+        "path",
+    ),
+    refuse(
+        "a volume twice",
+        _template(volumes=[{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]),
+        "volumes",
+    ),
+    accept("a mount", _mount("/data", subPath="a/b", readOnly=True)),
+    accept("a mount whose path resembles a reserved one", _mount("/outputs")),
+    *(
+        refuse(f"a mount on {path}", _mount(path), "a reserved path")
+        for path in ("/output", "/inputs/x", "/etc/kubetune", "/dev/shm", "/tmp/x", "/etc", "/dev")
+    ),
+    refuse("a mount on the root", _mount("/"), "mountPath"),
+    refuse("a relative mount", _mount("data"), "mountPath"),
+    refuse("a detour to a reserved path", _mount("/x/../output"), "mountPath"),
+    refuse("a doubled slash before a reserved path", _mount("//output"), "mountPath"),
+    refuse("a way out of the volume", _mount("/data", subPath=".."), "subPath"),
+    refuse(
+        "a mount of no volume",
+        _template(volumeMounts=[{"name": "a", "mountPath": "/a"}]),
+        "a mount names no volume",
+    ),
+    refuse(
+        "a mount of another volume",
+        _template(volumes=[{"name": "b", "emptyDir": {}}], volumeMounts=[{"name": "a", "mountPath": "/a"}]),
+        "a mount names no volume",
+    ),
+    refuse(
+        "two mounts on one path",
+        _template(
+            volumes=[{"name": "a", "emptyDir": {}}],
+            volumeMounts=[{"name": "a", "mountPath": "/a"}, {"name": "a", "mountPath": "/a"}],
+        ),
+        "volumeMounts",
+    ),
+)
+
+SERVING = (
+    accept("serving", {"serving": {}}),
+    accept("an adapter that is served", {"serving.mode": "Adapter", **_LORA_SERVED}),
+    accept("a full fine-tune that is served", {"serving.mode": "Full", **_FULL_SERVED}),
+    refuse(
+        "a LoRA adapter served as Full", {"serving.mode": "Full", **_LORA_SERVED}, "Adapter serves a LoRA"
+    ),
+    refuse("Full served as an adapter", {"serving.mode": "Adapter", **_FULL_SERVED}, "Adapter serves a LoRA"),
+    refuse("a mode of later", {"serving.mode": "Merged"}, "mode"),
+    refuse("no replicas", {"serving.replicas": 0}, "replicas"),
+    accept("serving on CPU", {"serving.gpus": 0}),
+    accept(
+        "engine arguments",
+        {
+            "serving.engineArgs": {
+                "max-model-len": "2048",
+                "max-num-seqs": "16",
+                "dtype": "bfloat16",
+                "gpu-memory-utilization": "0.9",
+                "enforce-eager": "true",
+                "tool-call-parser": "hermes",
+                "reasoning-parser": "qwen3",
+            }
+        },
+    ),
+    refuse(
+        "another engine argument", {"serving.engineArgs": {"trust-remote-code": "true"}}, "trust-remote-code"
+    ),
+    refuse("a number as engine argument", {"serving.engineArgs": {"max-model-len": 2048}}, "max-model-len"),
+    refuse(
+        "more memory than there is", {"serving.engineArgs": {"gpu-memory-utilization": "1.1"}}, "gpu-memory"
+    ),
+    refuse("a serving pod with host PID", {"serving.podTemplate": {"hostPID": True}}, "hostPID"),
+    refuse(
+        "a reserved variable of a serving pod",
+        {"serving.podTemplate": {"env": [{"name": "KUBETUNE_X"}]}},
+        "is reserved for KubeTune",
+    ),
+)
+
+STORAGE = (
+    accept("a size and class", {"storage": {"size": "20Gi", "storageClassName": "fast"}}),
+    accept("an existing claim", {"storage": {"claimName": "shared"}}),
+    accept("a claim that goes with the job", {"storage": {"whenDeleted": "Delete"}}),
+    refuse(
+        "a size of an existing claim",
+        {"storage": {"claimName": "shared", "size": "1Gi"}},
+        "has size and class",
+    ),
+    refuse(
+        "a class of an existing claim",
+        {"storage": {"claimName": "shared", "storageClassName": "fast"}},
+        "has size and class",
+    ),
+    refuse("no size", {"storage": {"size": "0"}}, "size"),
+    refuse("a bucket as storage", {"storage": {"uri": "s3://bucket/x"}}, "uri"),
+)
+
+LATER = (
+    refuse("evaluation", {"evaluation": {}}, "evaluation"),
+    refuse("a queue", {"queue": {"name": "a"}}, "queue"),
+    refuse("suspension", {"suspend": True}, "suspend"),
+    refuse("a time to live", {"ttlSecondsAfterFinished": 1}, "ttlSecondsAfterFinished"),
+)
+
+UPDATES = (
+    accept("the same again", {}, before={}),
+    accept("another use case", {"useCase": "b"}, before={"useCase": "a"}),
+    accept("serving that appears", {"serving": {}}, before={}),
+    accept("serving that disappears", {}, before={"serving": {}}),
+    accept("more replicas", {"serving.replicas": 2}, before={"serving.replicas": 1}),
+    accept("a default that is written out", {"training.epochs": 3}, before={}),
+    accept("the same storage", {"storage": {"size": "1Gi"}}, before={"storage": {"size": "1Gi"}}),
+    accept("an optional field set to null", {"model.revision": None}, before={}),
+    refuse("another model", {"model.uri": "hf://org/other"}, "model cannot be changed", before={}),
+    refuse("a revision that appears", {"model.revision": "main"}, "model cannot be changed", before={}),
+    refuse(
+        "credentials that disappear",
+        {},
+        "model cannot be changed",
+        before={"model.credentials": {"secretName": "a"}},
+    ),
+    refuse("other rows", {"dataset.train.uri": "pvc://a/b"}, "dataset cannot be changed", before={}),
+    refuse(
+        "validation rows that disappear",
+        {},
+        "dataset cannot be changed",
+        before={"dataset.validation": {"uri": "pvc://a/b"}},
+    ),
+    refuse("another seed", {"training.seed": 1}, "training cannot be changed", before={}),
+    refuse("a pod template that appears", _template(), "training cannot be changed", before={}),
+    refuse(
+        "a limit of steps that disappears", {}, "training cannot be changed", before={"training.maxSteps": 9}
+    ),
+    refuse("storage that appears", {"storage": {}}, "storage cannot be changed", before={}),
+    refuse("storage that disappears", {}, "storage cannot be changed", before={"storage": {"size": "1Gi"}}),
+    refuse(
+        "more storage",
+        {"storage": {"size": "2Gi"}},
+        "storage cannot be changed",
+        before={"storage": {"size": "1Gi"}},
+    ),
+)
+
+CASES: tuple[Case, ...] = (
+    *NAMES,
+    *MODEL,
+    *DATASET,
+    *TRAINING,
+    *POD_TEMPLATE,
+    *SCHEDULING,
+    *ENVIRONMENT,
+    *VOLUMES,
+    *SERVING,
+    *STORAGE,
+    *LATER,
+    *UPDATES,
+)
