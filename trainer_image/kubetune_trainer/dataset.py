@@ -1,0 +1,218 @@
+"""Tokenises the files of a split into an Arrow dataset, and counts what users should know about it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Features, Value, disable_progress_bars
+from datasets.arrow_writer import ArrowWriter
+
+from .config import DatasetConfig
+from .errors import BadRow, DataInvalid
+from .findings import Findings
+from .formats import Example, RowReader
+from .messages import TokensPerRow
+from .rows import read_rows
+from .sources import DataFile, Role
+from .tokens import Dropped, Tokeniser, TokenRow
+
+MIN_ROWS = 10
+"""Fewer training rows teach nothing; the limit is OpenAI's."""
+
+_BATCH = 1000
+
+FEATURES = Features({"input_ids": [Value("int32")], "labels": [Value("int32")], "length": Value("int32")})
+
+
+@dataclass(slots=True)
+class Split:
+    """The rows of one split, on disk, and their counts."""
+
+    rows: Dataset
+    digests: list[bytes]
+    """One per row, of its tokens and labels."""
+    format: str
+    read: int
+    """Rows in the files."""
+    truncated: int = 0
+    answers_cut: int = 0
+    dropped: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [int(length) for length in self.rows["length"]]
+
+    def fingerprint(self) -> str:
+        """Digest of every token and label, in order."""
+        total = hashlib.sha256()
+        for digest in self.digests:
+            total.update(digest)
+        return total.hexdigest()
+
+    def select(self, indices: Sequence[int]) -> Split:
+        """The rows with these indices."""
+        digests = [self.digests[index] for index in indices]
+        return Split(rows=self.rows.select(indices), digests=digests, format=self.format, read=len(indices))
+
+
+@dataclass(slots=True)
+class _Counts:
+    read: int = 0
+    truncated: int = 0
+    answers_cut: int = 0
+    dropped: int = 0
+
+
+def tokenise_split(
+    files: Sequence[DataFile],
+    config: DatasetConfig,
+    tokeniser: Tokeniser,
+    *,
+    directory: Path,
+    bad: list[BadRow],
+    role: Role,
+) -> Split:
+    """Read, check and tokenise a split's files into ``directory``; every bad row is appended to ``bad``."""
+    directory.mkdir(parents=True)
+    arrow = directory / "rows.arrow"
+    counts = _Counts()
+    digests: list[bytes] = []
+    formats: list[str] = []
+    with ArrowWriter(features=FEATURES, path=str(arrow)) as writer:
+        for file in files:
+            name = file.name if len(files) > 1 or role == "validation" else ""
+            reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
+            for batch in _batches(_examples(file, reader, counts, bad, name=name), _BATCH):
+                rows = _keep(tokeniser.rows(batch, file=name), counts, bad)
+                digests += [_digest(row) for row in rows]
+                if rows:
+                    writer.write_batch(_columns(rows))
+            formats.append(str(reader.format))
+        writer.finalize()
+    if len(set(formats)) > 1:
+        raise DataInvalid(
+            f"The files of {files[0].name} have different formats: {', '.join(sorted(set(formats)))}."
+        )
+    return Split(
+        rows=Dataset.from_file(str(arrow)),
+        digests=digests,
+        format=formats[0],
+        read=counts.read,
+        truncated=counts.truncated,
+        answers_cut=counts.answers_cut,
+        dropped=counts.dropped,
+    )
+
+
+def _examples(
+    file: DataFile, reader: RowReader, counts: _Counts, bad: list[BadRow], *, name: str
+) -> Iterator[tuple[int, Example]]:
+    for row in read_rows(file.path, name=file.name):
+        counts.read += 1
+        if isinstance(row, BadRow):
+            bad.append(BadRow(line=row.line, kind=row.kind, message=row.message, file=name))
+            continue
+        try:
+            yield row.line, reader.read(row)
+        except Findings as findings:
+            bad += [
+                BadRow(line=row.line, kind=found.kind, message=found.message, file=name)
+                for found in findings.findings
+            ]
+
+
+def _keep(results: list[TokenRow | Dropped | BadRow], counts: _Counts, bad: list[BadRow]) -> list[TokenRow]:
+    rows = []
+    for result in results:
+        match result:
+            case TokenRow():
+                counts.truncated += result.truncated
+                counts.answers_cut += result.answer_cut
+                rows.append(result)
+            case Dropped():
+                counts.dropped += 1
+            case BadRow():
+                bad.append(result)
+    return rows
+
+
+def _columns(rows: Sequence[TokenRow]) -> dict[str, list[Any]]:
+    return {
+        "input_ids": [row.input_ids for row in rows],
+        "labels": [row.labels for row in rows],
+        "length": [len(row.input_ids) for row in rows],
+    }
+
+
+def _digest(row: TokenRow) -> bytes:
+    content = np.asarray([row.input_ids, row.labels], dtype="<i4")
+    return hashlib.blake2b(content.tobytes(), digest_size=16).digest()
+
+
+def _batches(items: Iterator[tuple[int, Example]], size: int) -> Iterator[list[tuple[int, Example]]]:
+    while batch := list(itertools.islice(items, size)):
+        yield batch
+
+
+def require_rows(train: Split, validation: Split | None) -> None:
+    """Refuse data with too few rows to train or validate on."""
+    count = len(train.digests)
+    if count < MIN_ROWS:
+        dropped = (
+            f" after {train.dropped} longer than dataset.maxLength were dropped" if train.dropped else ""
+        )
+        raise DataInvalid(
+            f"Training file has {count} example(s){dropped}, but must have at least {MIN_ROWS}."
+        )
+    if validation is not None and not validation.digests:
+        raise DataInvalid("The validation file has no rows left: remove dataset.validation, or give it rows.")
+
+
+def split_off(split: Split, fraction: Decimal, *, seed: int) -> tuple[Split, Split]:
+    """Take a fraction of the rows (at least one) for validation, chosen by the seed alone."""
+    total = len(split.digests)
+    count = max(1, int(total * fraction))
+    if count >= total:
+        raise DataInvalid(
+            f"dataset.validationFraction leaves none of the {total} rows for training: lower it."
+        )
+    chosen = sorted(random.Random(seed).sample(range(total), count))
+    left = sorted(set(range(total)).difference(chosen))
+    train = split.select(left)
+    train.read, train.truncated, train.answers_cut, train.dropped = (
+        split.read, split.truncated, split.answers_cut, split.dropped,
+    )  # fmt: skip
+    return train, split.select(chosen)
+
+
+def duplicates(split: Split) -> int:
+    """Rows that repeat an earlier one."""
+    return len(split.digests) - len(set(split.digests))
+
+
+def leaked(train: Split, validation: Split) -> int:
+    """Validation rows that are training rows too."""
+    known = set(train.digests)
+    return sum(digest in known for digest in validation.digests)
+
+
+def tokens_per_row(lengths: Sequence[int]) -> TokensPerRow:
+    """Distribution of lengths; percentiles are lengths that occur."""
+    p50, p95 = np.percentile(lengths, [50, 95], method="inverted_cdf")
+    return TokensPerRow(mean=round(sum(lengths) / len(lengths)), p50=int(p50), p95=int(p95), max=max(lengths))
+
+
+def save(split: Split, directory: Path) -> None:
+    """Write a split in the form of datasets.load_from_disk."""
+    disable_progress_bars()  # they fill the log
+    split.rows.save_to_disk(str(directory))

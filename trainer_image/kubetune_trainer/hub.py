@@ -1,0 +1,185 @@
+"""The model hub: resolves a revision to a commit, lists and downloads files of models and datasets.
+
+Honours ``platform.hf_endpoint`` and HF_ENDPOINT. What the hub refuses becomes a sentence naming the field.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,  # type: ignore[attr-defined]  # of whichever HTTP library the client uses
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import disable_progress_bars
+
+from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, name_list
+from .rows import SUFFIXES
+from .sources import Credentials, DataFile, RemoteFile, Role, field_of
+
+Kind = Literal["model", "dataset"]
+
+_STEMS: dict[Role, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "dev", "test"),
+}
+"""How files of a split begin; the first that is found is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """``hf://org/name[@revision][/path]``."""
+
+    name: str
+    revision: str | None
+    path: str
+
+    @classmethod
+    def of(cls, uri: str) -> Repository:
+        """Take a URI apart; the revision may contain no slash."""
+        first, _, rest = uri.removeprefix("hf://").partition("/")
+        second, _, path = rest.partition("/")
+        name, _, revision = second.partition("@")
+        return cls(name=f"{first}/{name}" if name else first, revision=revision or None, path=path.strip("/"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A repository's files at one commit."""
+
+    commit: str
+    files: tuple[RemoteFile, ...]
+
+
+class Hub:
+    """The hub, as one source sees it."""
+
+    def __init__(self, credentials: Credentials, endpoint: str | None) -> None:
+        disable_progress_bars()
+        self._credentials = credentials
+        token = credentials.get("HF_TOKEN")
+        self._api = HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT"), token=token or False)
+        self._has_token = token is not None
+        self._failure: type[InvalidInput] = ModelUnavailable if credentials.role == "model" else DataInvalid
+
+    def list_files(self, name: str, kind: Kind, revision: str | None) -> Listing:
+        """Resolve a branch or tag to its commit, and list what is there."""
+        with self._translated(name, kind, revision):
+            info = self._api.repo_info(name, repo_type=kind, revision=revision, files_metadata=True)
+        files = tuple(
+            RemoteFile(
+                name=file.rfilename,
+                size=file.size or 0,
+                etag=file.lfs.sha256 if file.lfs else file.blob_id or "",
+            )
+            for file in info.siblings or ()
+        )
+        return Listing(commit=str(info.sha), files=files)
+
+    def download(self, name: str, kind: Kind, commit: str, file: RemoteFile, directory: Path) -> Path:
+        """Download one file below ``directory``; a file that is there already is not fetched again."""
+        with self._translated(name, kind, commit):
+            path = Path(
+                self._api.hf_hub_download(
+                    name, file.name, repo_type=kind, revision=commit, local_dir=directory
+                )
+            )
+        if file.size and path.stat().st_size != file.size:
+            path.unlink()
+            raise Transient(f"{file.name} of hf://{name} arrived incomplete; it will be fetched again.")
+        return path
+
+    def fetch_dataset(self, uri: str, role: Role, scratch: Path) -> list[DataFile]:
+        """Download the files of a dataset's split, or the one file that the URI names."""
+        repository = Repository.of(uri)
+        listing = self.list_files(repository.name, "dataset", repository.revision)
+        chosen = _choose(repository, listing, role)
+        return [
+            DataFile(
+                path=self.download(repository.name, "dataset", listing.commit, file, scratch),
+                name=f"hf://{repository.name}/{file.name}",
+            )
+            for file in chosen
+        ]
+
+    @contextmanager
+    def _translated(self, name: str, kind: Kind, revision: str | None) -> Iterator[None]:
+        field, secret = field_of(self._credentials.role), self._credentials.field
+        what = f"The {kind} hf://{name}"
+        token = (
+            f"the token in the Secret of {secret}"
+            if self._has_token
+            else f"a token: name a Secret in {secret}"
+        )
+        try:
+            yield
+        except GatedRepoError:
+            accept = "Accept its terms on the hub with the account of that token."
+            raise self._failure(f"{what} is gated and needs {token}. {accept}") from None
+        except RepositoryNotFoundError:
+            raise self._failure(
+                f"{what} does not exist, or is private and needs {token}. Correct {field}."
+            ) from None
+        except RevisionNotFoundError:
+            raise self._failure(
+                f"{what} has no revision {revision or 'main'}. Correct the revision."
+            ) from None
+        except EntryNotFoundError:
+            raise self._failure(
+                f"A file of {what[0].lower()}{what[1:]} is missing at revision {revision}."
+            ) from None
+        except DisabledRepoError:
+            raise self._failure(f"{what} has been disabled by the hub. Use another one in {field}.") from None
+        except HFValidationError:
+            raise self._failure(f"{field} must be hf://organisation/name, not hf://{name}.") from None
+        except HfHubHTTPError as error:
+            status = error.response.status_code
+            if status in (401, 403):
+                raise self._failure(f"{what} may not be read (status {status}): it needs {token}.") from None
+            raise Transient(f"{what} cannot be read now: the hub answers with status {status}.") from None
+        except (HTTPError, OSError) as error:
+            raise Transient(f"{what} cannot be read now: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def _choose(repository: Repository, listing: Listing, role: Role) -> list[RemoteFile]:
+    """The files that a dataset URI means: a named file, or the files of a split."""
+    readable = [file for file in listing.files if PurePosixPath(file.name).suffix in SUFFIXES]
+    if PurePosixPath(repository.path).suffix:
+        named = [file for file in listing.files if file.name == repository.path]
+        if not named:
+            raise DataInvalid(
+                f"hf://{repository.name} has no file {repository.path} at {listing.commit[:12]}; "
+                f"it has {name_list(file.name for file in readable) or 'no jsonl, csv or parquet files'}."
+            )
+        return named
+    stems = (repository.path,) if repository.path else _STEMS[role]
+    for stem in stems:
+        found = [file for file in readable if _in_split(PurePosixPath(file.name), stem)]
+        if found:
+            suffix = PurePosixPath(sorted(found, key=lambda file: file.name)[0].name).suffix
+            return sorted((file for file in found if file.name.endswith(suffix)), key=lambda file: file.name)
+    raise DataInvalid(
+        f"hf://{repository.name} has no files {' or '.join(f'{stem}*' for stem in stems)} in its root or in data/; "
+        f"it has {name_list(file.name for file in readable) or 'no jsonl, csv or parquet files'}. "
+        f"Name the file in {field_of(role)}: hf://{repository.name}/path/file.jsonl."
+    )
+
+
+def _in_split(path: PurePosixPath, stem: str) -> bool:
+    return str(path.parent) in (".", "data") and path.name.startswith(stem)

@@ -1,0 +1,193 @@
+"""Finds the characters of a rendered conversation that are trained on: what the assistant says, to its end token.
+
+Works with any chat template. One with ``{% generation %}`` markers says it itself. Otherwise the conversation up
+to a turn is rendered with and without that turn. Where a template rewrites history, so that one is no prefix of
+the other, the turn is found by replacing it with a marker. What a template drops is an error, never a silent mask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from os.path import commonprefix
+from typing import Any
+
+import jinja2
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from .chat import Conversation, Message
+from .findings import Finding, Findings
+
+Span = tuple[int, int]
+
+TEMPLATE_DATE = date(2024, 7, 26)
+"""What templates get for today (Llama 3's own default), so that the same data has the same tokens tomorrow."""
+
+_MARKER = "\ue000"  # a private-use character, which no template writes
+_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+
+
+class ChatTemplate:
+    """A tokenizer's chat template."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._special = {key: str(value) for key, value in tokenizer.special_tokens_map.items()}
+        added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        tokens = "|".join(
+            re.escape(token) for token in sorted({*added, *tokenizer.all_special_tokens}, key=len)[::-1]
+        )
+        self._end_token = re.compile(rf"\s*({tokens})") if tokens else None
+        self._trailing = re.compile(rf"({tokens})\s+\Z") if tokens else None
+        self._templates: dict[bool, str] = {}
+
+    def render(self, messages: Sequence[Message], tools: Sequence[Any], *, prompt: bool = False) -> str:
+        """Text of a conversation; with ``prompt`` it ends where the assistant goes on."""
+        return self._render(messages, tools, prompt=prompt)[0]
+
+    def assistant_spans(self, conversation: Conversation) -> tuple[str, list[Span]]:
+        """Render a conversation and find what is trained on; raises Findings."""
+        messages, tools = conversation.messages, conversation.tools
+        text, marked = self._render(messages, tools, spans=True)
+        _require_context(conversation, text)
+        turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        spans = []
+        for order, index in enumerate(turns):
+            if not conversation.trained[index]:
+                continue
+            if len(marked) == len(turns):
+                span = self._with_end_token(text, marked[order])
+            else:
+                span = self._span(conversation, index, text)
+            _require_turn(messages[index], index + 1, text[slice(*span)])
+            spans.append(span)
+        return text, spans
+
+    def _span(self, conversation: Conversation, index: int, text: str) -> Span:
+        """Where message ``index`` stands in the text."""
+        messages, tools = conversation.messages, conversation.tools
+        before = self.render(messages[:index], tools, prompt=True) if index else ""
+        last = index + 1 == len(messages)
+        until = text if last else self.render(messages[: index + 1], tools)
+        if index and text.startswith(before) and text.startswith(until) and len(before) < len(until):
+            return len(before), len(self._trailing.sub(r"\1", until)) if self._trailing else len(until)
+        start, end = self._replaced(messages, index, tools, text)
+        start_as_last, end_as_last = self._replaced(messages[: index + 1], index, tools, until)
+        if end - start > end_as_last - start_as_last:  # more than this turn differs
+            raise _rewrites(index)
+        here, there = self._end_match(text, end), self._end_match(until, end_as_last)
+        opens = self._end_match(before.removeprefix(self.render(messages[:index], tools)) if index else "", 0)
+        # Turns of this template end with a token, and the one found here does not open the next turn.
+        if here and there and (here[1] == there[1] or not (opens and opens[1] == here[1])):
+            end = here.end()
+        return start, end
+
+    def _replaced(self, messages: Sequence[Message], index: int, tools: Sequence[Any], text: str) -> Span:
+        """Where the text differs from one that has a marker for message ``index``."""
+        other = [*messages]
+        other[index] = {"role": "assistant", "content": _MARKER}
+        replaced = self.render(other, tools)
+        start = len(commonprefix([text, replaced]))
+        tail = len(commonprefix([text[start:][::-1], replaced[start:][::-1]]))
+        if replaced[start : len(replaced) - tail].count(_MARKER) != 1:
+            raise _rewrites(index)
+        return start, len(text) - tail
+
+    def _end_match(self, text: str, at: int) -> re.Match[str] | None:
+        return self._end_token.match(text, at) if self._end_token else None
+
+    def _with_end_token(self, text: str, span: Span) -> Span:
+        """Markers may end before the end-of-sequence token, but the model must learn to stop."""
+        end = self._end_match(text, span[1])
+        return (span[0], end.end()) if end and end[1] == self._special.get("eos_token") else span
+
+    def _render(
+        self, messages: Sequence[Message], tools: Sequence[Any], *, prompt: bool = False, spans: bool = False
+    ) -> tuple[str, list[Span]]:
+        template = self._template(bool(tools))
+        markers = spans and _GENERATION.search(template) is not None
+        try:
+            texts, marked = render_jinja_template(
+                conversations=[_without_empty(messages)],
+                tools=list(tools) or None,
+                chat_template=template,
+                add_generation_prompt=prompt,
+                return_assistant_tokens_mask=markers,
+                **self._special,
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            sentence = (
+                str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            )
+            message = f"The model's chat template refuses the row: {sentence}"
+            raise Findings([Finding("template_refuses", message)]) from None
+        return texts[0], marked[0] if markers else []
+
+    def _template(self, tools: bool) -> str:
+        if tools not in self._templates:
+            template: str = self._tokenizer.get_chat_template(tools=[] if tools else None)
+            self._templates[tools] = _TODAY.sub(_template_date, template)
+        return self._templates[tools]
+
+
+def _template_date(call: re.Match[str]) -> str:
+    return repr(TEMPLATE_DATE.strftime(call[2]))
+
+
+def _rewrites(index: int) -> Findings:
+    message = (
+        f"The model's chat template rewrites message {index + 1} so that its turn cannot be told from others."
+    )
+    return Findings([Finding("template_rewrites", message)])
+
+
+def _without_empty(messages: Sequence[Message]) -> list[Message]:
+    """A call without text has no content key: templates would write "None" or an empty turn."""
+    return [
+        {
+            key: value
+            for key, value in message.items()
+            if key != "content" or value or "tool_calls" not in message
+        }
+        for message in messages
+    ]
+
+
+def _require_context(conversation: Conversation, text: str) -> None:
+    """Refuse a row whose tools, system or user messages the template drops."""
+    for number, message in enumerate(conversation.messages, start=1):
+        if message["role"] in ("system", "user") and message["content"].strip() not in text:
+            sentence = f"The model's chat template drops or changes message {number} ({message['role']})."
+            raise Findings([Finding("template_drops", sentence)])
+    for tool in conversation.tools:
+        if tool["function"]["name"] not in text:
+            sentence = "The model's chat template drops the row's tools: use a model that knows tools."
+            raise Findings([Finding("template_drops", sentence)])
+
+
+def _require_turn(message: Message, number: int, span: str) -> None:
+    """Refuse an assistant turn of which the template drops something."""
+    for call in message.get("tool_calls", ()):
+        if call["function"]["name"] not in span:
+            sentence = f"The model's chat template drops the tool calls of message {number}."
+            raise Findings([Finding("template_drops", sentence)])
+    content: str = message["content"]
+    reasoning = message.get("reasoning_content", "")
+    if "</think>" in content:
+        inline, _, content = content.rpartition("</think>")
+        reasoning = reasoning or inline.rpartition("<think>")[2]
+    if reasoning.strip() not in span:
+        sentence = (
+            f"The model's chat template drops the reasoning of message {number}. Remove the reasoning, set the "
+            "message's weight to 0, or end the conversation with it."
+        )
+        raise Findings([Finding("reasoning_dropped", sentence)])
+    if content.strip() not in span:
+        sentence = f"The model's chat template drops or changes the content of message {number}."
+        raise Findings([Finding("template_drops", sentence)])
+    if not span.strip():
+        raise Findings(
+            [Finding("nothing_to_train", f"Nothing of message {number} is left by the chat template.")]
+        )

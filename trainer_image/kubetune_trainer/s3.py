@@ -1,0 +1,90 @@
+"""Object storage: a data file, or all files below a prefix as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient
+from .sources import Credentials, DataFile, RemoteFile, field_of
+
+T = TypeVar("T")
+
+
+class ObjectStore:
+    """An S3 bucket, with the credentials and endpoint of one source."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        import s3fs
+
+        self._credentials = credentials
+        self._failure: type[InvalidInput] = ModelUnavailable if credentials.role == "model" else DataInvalid
+        endpoint, region = credentials.get("AWS_ENDPOINT_URL"), credentials.get("AWS_REGION")
+        self._files: Any = s3fs.S3FileSystem(
+            key=credentials.get("AWS_ACCESS_KEY_ID"),  # None: the pod's own identity
+            secret=credentials.get("AWS_SECRET_ACCESS_KEY"),
+            endpoint_url=endpoint,
+            client_kwargs={"region_name": region} if region else {},
+            config_kwargs={"s3": {"addressing_style": "path"}} if endpoint else {},
+            skip_instance_cache=True,
+            use_listings_cache=False,
+        )
+
+    def fetch_file(self, uri: str, directory: Path) -> DataFile:
+        """Download one object into a directory."""
+        key = uri.removeprefix("s3://")
+        path = directory / PurePosixPath(key).name
+        directory.mkdir(parents=True, exist_ok=True)
+        if self._translated(uri, lambda: self._files.info(key))["type"] == "directory":
+            raise self._failure(
+                f"{uri} is a prefix, not an object: {field_of(self._credentials.role)} must name a file."
+            )
+        self._translated(uri, lambda: self._files.get_file(key, str(path)))
+        return DataFile(path=path, name=uri)
+
+    def list_files(self, uri: str) -> list[RemoteFile]:
+        """Files directly below a prefix, in order of their names."""
+        prefix = uri.removeprefix("s3://").rstrip("/")
+        entries = self._translated(uri, lambda: self._files.ls(prefix, detail=True))
+        return sorted(
+            (
+                RemoteFile(
+                    name=PurePosixPath(entry["name"]).name,
+                    size=entry["size"],
+                    etag=str(entry.get("ETag", "")).strip('"'),
+                )
+                for entry in entries
+                if entry["type"] == "file" and entry["name"] != prefix
+            ),
+            key=lambda file: file.name,
+        )
+
+    def download(self, uri: str, file: RemoteFile, target: Path) -> None:
+        """Download one file of a prefix."""
+        key = f"{uri.removeprefix('s3://').rstrip('/')}/{file.name}"
+        self._translated(uri, lambda: self._files.get_file(key, str(target)))
+
+    def _translated(self, uri: str, call: Callable[[], T]) -> T:
+        """Run a call; what the store refuses becomes a sentence."""
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+        field = field_of(self._credentials.role)
+        try:
+            return call()
+        except FileNotFoundError:
+            raise self._failure(
+                f"{uri} does not exist. Correct {field}, or create the bucket and the object."
+            ) from None
+        except (PermissionError, NoCredentialsError) as error:
+            why = (
+                "no credentials were given"
+                if isinstance(error, NoCredentialsError)
+                else "the server says forbidden"
+            )
+            raise self._failure(
+                f"{uri} may not be read: {why}. Check the Secret that {self._credentials.field} names, and its rights."
+            ) from None
+        except (BotoCoreError, ClientError, OSError) as error:
+            text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise Transient(f"{uri} cannot be read now: {text}") from error

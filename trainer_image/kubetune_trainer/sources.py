@@ -1,0 +1,103 @@
+"""Where data and models come from: URIs, credentials, and the files of a dataset.
+
+``pvc://`` and ``configMap://`` are mounted by the pod; ``hf://`` and ``s3://`` are fetched by ``hub`` and ``s3``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .config import FileSource, PlatformConfig
+from .errors import DataInvalid, name_list
+
+Role = Literal["model", "train", "validation"]
+
+_FIELDS: dict[Role, str] = {"model": "model", "train": "dataset.train", "validation": "dataset.validation"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """One file with rows."""
+
+    path: Path
+    name: str
+    """How messages call it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file that can be fetched."""
+
+    name: str
+    """Relative to the repository or prefix."""
+    size: int
+    etag: str
+    """Changes with the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Reads the environment variables that the operator sets from a source's Secret."""
+
+    role: Role
+
+    def get(self, key: str) -> str | None:
+        """Value of a key of CREDENTIAL_KEYS; the one without the source's prefix is the fallback."""
+        return os.environ.get(f"{self.role.upper()}_{key}") or os.environ.get(key) or None
+
+    @property
+    def field(self) -> str:
+        """Field of the job that names the Secret."""
+        return f"{_FIELDS[self.role]}.credentials.secretName"
+
+
+def field_of(role: Role) -> str:
+    """Field of the job that holds the URI."""
+    return f"{_FIELDS[role]}.uri"
+
+
+def scheme_of(uri: str) -> str:
+    """``hf``, ``s3``, ``pvc`` or ``configMap``."""
+    return uri.partition("://")[0]
+
+
+def fetch_data(source: FileSource, role: Role, *, platform: PlatformConfig, scratch: Path) -> list[DataFile]:
+    """Make the files of a data source readable here; remote ones are put into ``scratch``."""
+    match scheme_of(source.uri):
+        case "hf":
+            from .hub import Hub
+
+            return Hub(Credentials(role), platform.hf_endpoint).fetch_dataset(source.uri, role, scratch)
+        case "s3":
+            from .s3 import ObjectStore
+
+            return [ObjectStore(Credentials(role)).fetch_file(source.uri, scratch)]
+        case _:
+            return [_mounted(source, role)]
+
+
+def _mounted(source: FileSource, role: Role) -> DataFile:
+    if source.mount is None:
+        raise DataInvalid(
+            f"{field_of(role)} {source.uri} is of an unknown kind: use hf://, s3://, pvc:// or configMap://."
+        )
+    path = Path(source.mount)
+    if path.is_file():
+        return DataFile(path=path, name=source.uri)
+    if path.is_dir():
+        raise DataInvalid(
+            f"{source.uri} is a directory; {field_of(role)} must name a file.{_neighbours(path)}"
+        )
+    raise DataInvalid(f"{source.uri} does not exist.{_neighbours(path.parent)} Correct {field_of(role)}.")
+
+
+def _neighbours(directory: Path) -> str:
+    """Name a few files that are there, which shows most typing errors."""
+    try:
+        names = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return ""
+    return f" {directory.name}/ holds {name_list(names)}." if names else f" {directory.name}/ is empty."
