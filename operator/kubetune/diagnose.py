@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .observe import Diagnosis
+from .observed import Diagnosis
 from .views import Raw
 
 

@@ -1,10 +1,30 @@
-"""Kubernetes Events of a FineTuneJob: one for each transition of a condition's reason, and no other. Pure."""
+"""Kubernetes Events of a FineTuneJob: one for each transition of a condition's reason, and no other. Pure.
+
+Ready, Stalled and Reconciling repeat what another condition says first; of them only Stalled and what no stage tells
+become Events.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+from .constants import ConditionType, Reason
+
+_NORMAL: Final = frozenset(
+    {
+        Reason.PREPARING,
+        Reason.TRAINING,
+        Reason.DEPLOYING,
+        Reason.WAITING_FOR_EARLIER_PODS,
+        Reason.COMPLETED,
+        Reason.ARTIFACT_ADOPTED,
+        Reason.SERVING,
+        Reason.PREEMPTED,
+    }
+)
+"""Everything else asks for a person's attention."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,5 +39,37 @@ class EventNote:
 def transitions(
     old_conditions: Sequence[Mapping[str, Any]], new_conditions: Sequence[Mapping[str, Any]]
 ) -> tuple[EventNote, ...]:
-    """Say what changed between two lists of status.conditions."""
-    raise NotImplementedError
+    """Say what changed between two lists of status.conditions, each reason once."""
+    before = {condition.get("type"): condition for condition in old_conditions}
+    notes: dict[str, EventNote] = {}
+    for condition in new_conditions:
+        kind, reason = condition.get("type"), str(condition.get("reason", ""))
+        if kind not in _TOLD or _is_same(before.get(kind), condition):
+            continue
+        message = str(condition.get("message", ""))
+        normal = reason in _NORMAL and kind != ConditionType.STALLED
+        notes.setdefault(
+            f"{kind if reason == Reason.COMPLETED else ''}{reason}",
+            EventNote(
+                type="Normal" if normal else "Warning",
+                reason=f"{kind}" if reason == Reason.COMPLETED else reason,
+                message=message,
+            ),
+        )
+    return tuple(notes.values())
+
+
+_TOLD: Final = (
+    ConditionType.STALLED,
+    ConditionType.RECONCILING,
+    ConditionType.PREPARED,
+    ConditionType.TRAINED,
+    ConditionType.SERVED,
+)
+
+
+def _is_same(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+    return old is not None and (old.get("status"), old.get("reason")) == (
+        new.get("status"),
+        new.get("reason"),
+    )

@@ -6,84 +6,194 @@ of pods that are gone, and earlier attempts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 
-from kubetune_trainer.messages import ArtifactSummary, PrepareSummary, Progress
+from kubetune_trainer.messages import (
+    ArtifactSummary,
+    PrepareSummary,
+    Progress,
+    TrainSummary,
+    parse_termination,
+)
+from pydantic import ValidationError
 
+from .api.v1alpha1 import FineTuneJob
 from .constants import Reason
-from .views import DeploymentView, JobView, Kind
+from .endings import end_of
+from .memory import is_final, remembered_artifact, remembered_attempts, remembered_summary
+from .names import Names
+from .observed import Attempt, Diagnosis, Ending, Observed, Outcome
+from .views import DeploymentView, JobView, Kind, PodView, View
+
+__all__ = ["Attempt", "Diagnosis", "Ending", "Observed", "Outcome", "observe"]
+
+_ENDED = ("Succeeded", "Failed")
 
 
-class Outcome(StrEnum):
-    """How far a prepare Job or an attempt is."""
+def observe(
+    job: FineTuneJob,
+    children: Sequence[View],
+    *,
+    diagnosis: Diagnosis | None,
+    answered: bool,
+    progress: Progress | None,
+) -> Observed:
+    """Turn children into what is known about the job.
 
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    PREEMPTED = "Preempted"
-    """Failed through no fault of its own: the retry is free."""
+    ``children``: everything that carries the job's label, foreign objects that were found under a child's name,
+    and pods: those that have ended, as far as they were ever seen, and, before the first pod of a job or after
+    one of its Jobs vanished, also those that still run (pods of no Job of ours keep new ones from starting).
+    """
+    present, conflicts, earlier = _sort_by_owner(job, children)
+    jobs = [child for child in present.values() if isinstance(child, JobView)]
+    pods = {
+        view.uid: [c for c in children if isinstance(c, PodView) and c.owner_uid == view.uid] for view in jobs
+    }
+    strays = (c for c in children if isinstance(c, PodView) and c.owner_uid not in pods)
+    earlier = earlier or any(pod.stage in ("prepare", "train") and pod.phase not in _ENDED for pod in strays)
+
+    runs = [(run, *_run_of_prepare(run, pods[run.uid])) for run in _of_stage(jobs, "prepare")]
+    prepare, prepare_ending, told = runs[-1] if runs else (None, None, None)
+    attempts, artifacts = _attempts(job, _of_stage(jobs, "train"), pods)
+    prepared = told or remembered_summary(job)
+    artifact = next(iter(artifacts), None) or (told.artifact if told else None) or remembered_artifact(job)
+
+    last = attempts[-1] if attempts else None
+    if artifact is None and last and last.ending and last.ending.outcome is Outcome.SUCCEEDED:
+        # Its message is lost. Prepare adopts the artifact from the volume when it runs again.
+        looked = prepare is not None and told is not None and _is_after(prepare, last)
+        prepared = told if looked else None
+        if looked:
+            attempts[-1] = replace(last, ending=_without_artifact(last.ending))
+
+    deployment = present.get((Kind.DEPLOYMENT, job.metadata.name))
+    return Observed(
+        present=present,
+        conflicts=tuple(sorted(conflicts)),
+        earlier=earlier,
+        prepare=prepare,
+        prepare_ending=prepare_ending,
+        prepare_failures=sum(end is not None and end.outcome is Outcome.FAILED for _, end, _ in runs),
+        prepared=prepared,
+        attempts=tuple(attempts),
+        artifact=artifact,
+        deployment=deployment if isinstance(deployment, DeploymentView) else None,
+        answered=answered,
+        diagnosis=diagnosis,
+        progress=progress if attempts and attempts[-1].ending is None else None,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """Why a prepare Job or an attempt ended: the verdict over its pods."""
-
-    outcome: Outcome
-    reason: Reason
-    message: str
-    """A sentence: what happened, on which pod or line, what to change."""
-    finished: datetime | None
-    settled: bool
-    """All its pods are gone or ended, so that the next attempt may start."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One attempt of training, from its Job or, when that is gone, from status.attempts."""
-
-    number: int
-    job: JobView | None
-    started: datetime | None
-    from_step: int | None
-    to_step: int | None
-    ending: Ending | None
-    """None while it runs."""
+def _sort_by_owner(
+    job: FineTuneJob, children: Sequence[View]
+) -> tuple[dict[tuple[Kind, str], View], set[tuple[Kind, str]], bool]:
+    """Ours, foreign objects under the names of children, and whether some are an earlier FineTuneJob's."""
+    names = Names(job.metadata.name)
+    present: dict[tuple[Kind, str], View] = {}
+    conflicts: set[tuple[Kind, str]] = set()
+    earlier = False
+    for child in children:
+        if isinstance(child, PodView) or not _is_named_like_a_child(job, names, child):
+            continue
+        labelled = child.finetunejob == names.job
+        kept = child.kind is Kind.CLAIM and labelled and child.owner_uid is None  # whenDeleted: Retain
+        if child.owner_uid == job.metadata.uid or kept:
+            present[child.kind, child.name] = child
+        elif labelled and child.owner_uid is not None:
+            earlier = True
+        else:
+            conflicts.add((child.kind, child.name))
+    return present, conflicts, earlier
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """Why something waits, found by looking at pods, claims and their Events; heals when the cause is removed."""
+def _is_named_like_a_child(job: FineTuneJob, names: Names, child: View) -> bool:
+    """Other objects may carry our label; only names that we need matter, and what we own."""
+    if child.owner_uid == job.metadata.uid:
+        return True
+    own_claim = job.spec.storage is None or job.spec.storage.claim_name is None
+    serves = job.spec.serving is not None
+    by_kind = {
+        Kind.CONFIG_MAP: child.name == names.config,
+        Kind.CLAIM: own_claim and child.name == names.output,
+        Kind.SERVICE: child.name == names.rendezvous or (serves and child.name == names.serving),
+        Kind.DEPLOYMENT: serves and child.name == names.serving,
+        Kind.JOB: re.fullmatch(rf"{re.escape(names.job)}-(prepare|prepare-\d+|train-\d+)", child.name)
+        is not None,
+    }
+    return by_kind.get(child.kind, False)
 
-    reason: Reason
-    message: str
-    stage: str
-    """prepare, train or serve."""
-    stalled: bool = False
-    """Nothing but a change by a person helps (StorageNotShared, UnsupportedByCluster)."""
+
+def _of_stage(jobs: Sequence[JobView], stage: str) -> list[JobView]:
+    return sorted((view for view in jobs if view.stage == stage), key=lambda view: view.attempt)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """Everything that plan and status read about the cluster."""
+def _run_of_prepare(run: JobView, pods: Sequence[PodView]) -> tuple[Ending | None, PrepareSummary | None]:
+    """How a run of prepare ended, and what it said."""
+    ending = end_of(run, pods)
+    if ending is None or ending.outcome is not Outcome.SUCCEEDED:
+        return ending, None
+    pod = next((pod for pod in pods if pod.phase == "Succeeded"), None)
+    told = parse_termination(pod.termination) if pod else None
+    try:
+        summary = PrepareSummary.model_validate(told.summary) if told else None
+    except ValidationError:
+        summary = None
+    if pod is not None and summary is None:
+        message = (
+            f"Pod {pod.name} completed without a summary; trainer image and operator may not fit together."
+        )
+        ending = replace(ending, outcome=Outcome.FAILED, reason=Reason.POD_FAILED, message=message)
+    return ending, summary
 
-    present: frozenset[tuple[Kind, str]]
-    """Children that exist and are ours (kind, name); the output claim by its label."""
-    conflicts: tuple[tuple[Kind, str], ...] = ()
-    """Foreign objects that hold a child's name."""
-    earlier: bool = False
-    """Objects or pods of an earlier FineTuneJob of the same name still exist."""
-    prepare: JobView | None = None
-    prepare_ending: Ending | None = None
-    prepared: PrepareSummary | None = None
-    """From the prepare pod's message, else rebuilt from status; None when prepare has to run (again)."""
-    attempts: tuple[Attempt, ...] = ()
-    """In order of their numbers."""
-    artifact: ArtifactSummary | None = None
-    """Adopted by prepare, or published by an attempt, or from status."""
-    deployment: DeploymentView | None = None
-    answered: bool = False
-    """The public Service answered a completion by this job's model name."""
-    diagnosis: Diagnosis | None = None
-    progress: Progress | None = None
+
+def _attempts(
+    job: FineTuneJob, jobs: Sequence[JobView], pods: dict[str, list[PodView]]
+) -> tuple[list[Attempt], list[ArtifactSummary]]:
+    """All attempts in order, and the artifacts that they reported, the newest first."""
+    found = remembered_attempts(job)
+    artifacts: list[ArtifactSummary] = []
+    for view in jobs:
+        attempt, artifact = _attempt(view, pods[view.uid])
+        before = found.get(view.attempt)
+        if before is not None and before.ending is not None and is_final(before):
+            # The verdict stands, even when the pods that it came from are gone.
+            settled = attempt.ending is not None and attempt.ending.settled
+            attempt = replace(before, job=view, ending=replace(before.ending, settled=settled))
+        found[view.attempt] = attempt
+        artifacts[:0] = [artifact] if artifact else []
+    return [found[number] for number in sorted(found)], artifacts
+
+
+def _attempt(view: JobView, pods: Sequence[PodView]) -> tuple[Attempt, ArtifactSummary | None]:
+    ending = end_of(view, pods)
+    first = next((pod for pod in pods if not pod.index and pod.phase in _ENDED), None)
+    told = parse_termination(first.termination) if first else None
+    try:
+        summary = TrainSummary.model_validate(told.summary) if told and told.summary else None
+    except ValidationError:
+        summary = None
+    artifact = summary.artifact if summary else None
+    if ending and ending.outcome is Outcome.SUCCEEDED and first is not None and artifact is None:
+        ending = _without_artifact(ending)
+    attempt = Attempt(
+        number=view.attempt,
+        job=view,
+        started=view.started or view.created,
+        from_step=summary.from_step if summary else None,
+        to_step=summary.to_step if summary else (told.step if told else None),
+        ending=ending,
+    )
+    return attempt, artifact if ending and ending.outcome is Outcome.SUCCEEDED else None
+
+
+def _without_artifact(ending: Ending) -> Ending:
+    message = "The pods completed, but left no verified artifact on the output volume."
+    return replace(ending, outcome=Outcome.FAILED, reason=Reason.POD_FAILED, message=message)
+
+
+def _is_after(run: JobView, attempt: Attempt) -> bool:
+    """Whether a run of prepare began after the attempt had ended."""
+    ended = (attempt.ending.finished if attempt.ending else None) or attempt.started
+    return run.created is not None and (ended is None or run.created >= ended)

@@ -1,8 +1,8 @@
 """Projections of the cluster's objects: the few fields that decisions need, parsed from raw JSON.
 
-The index keeps these instead of whole objects (a Pod is 8 kB, its projection a few hundred bytes), and an event
-that changes nothing in the projection enqueues nothing. Parsing is total: whatever users put into labels or
-annotations never raises.
+The index keeps these instead of whole objects (a Pod is 8 kB, its projection a few hundred bytes), and an
+event that changes nothing in the projection enqueues nothing. Parsing is total: whatever users put into labels
+or annotations never raises.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class ConditionView:
     status: str
     reason: str
     message: str
+    since: datetime | None = None
+    """lastTransitionTime."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,12 +193,14 @@ def parse_pod(raw: Raw) -> PodView:
     """Project a trainer pod."""
     meta, status = raw.get("metadata") or {}, raw.get("status") or {}
     labels = meta.get("labels") or {}
-    container = next(
+    container: Raw = next(
         (c for c in status.get("containerStatuses") or () if c.get("name") == names.CONTAINER_TRAINER), {}
     )
     ended = (container.get("state") or {}).get("terminated") or {}
     index = (meta.get("annotations") or {}).get("batch.kubernetes.io/job-completion-index")
-    disruption = next((c for c in _conditions(status) if c.type == "DisruptionTarget" and c.status == "True"), None)
+    disruption = next(
+        (c for c in _conditions(status) if c.type == "DisruptionTarget" and c.status == "True"), None
+    )
     return PodView(
         **parse_meta(raw, Kind.POD),
         stage=labels.get(names.LABEL_STAGE),
@@ -219,8 +223,13 @@ def parse_deployment(raw: Raw) -> DeploymentView:
     """Project a serving Deployment."""
     meta, spec, status = raw.get("metadata") or {}, raw.get("spec") or {}, raw.get("status") or {}
     containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
-    server = next((c for c in containers if c.get("name") == names.CONTAINER_SERVER), {})
-    live = (str(spec.get("replicas")), server.get("image", ""), *server.get("command", ()), *server.get("args", ()))
+    server: Raw = next((c for c in containers if c.get("name") == names.CONTAINER_SERVER), {})
+    live = (
+        str(spec.get("replicas")),
+        server.get("image", ""),
+        *server.get("command", ()),
+        *server.get("args", ()),
+    )
     return DeploymentView(
         **parse_meta(raw, Kind.DEPLOYMENT),
         generation=_int(meta.get("generation")),
@@ -268,6 +277,7 @@ def _conditions(status: Raw) -> tuple[ConditionView, ...]:
             status=c.get("status", ""),
             reason=c.get("reason", ""),
             message=c.get("message", ""),
+            since=parse_time(c.get("lastTransitionTime")),
         )
         for c in status.get("conditions") or ()
     )

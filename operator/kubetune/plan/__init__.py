@@ -1,18 +1,49 @@
 """The readable table of stages: what has to be made or removed next, from what is desired and what is observed.
 
 Pure: no clock (``now`` is passed), no I/O. One child kind per file beside this one.
+
+=========  ==============================================================  ========================================
+stage      children                                                        begins when
+=========  ==============================================================  ========================================
+prepare    ConfigMap, output claim, headless Service, Job of run 1         at once, together
+train      Job of attempt 1, then of the next                              prepare said what it found
+serve      Deployment and public Service                                   a verified artifact exists
+=========  ==============================================================  ========================================
+
+A child that exists is never posted again. Nothing is ever repeated under the same name: a run of prepare or an
+attempt that failed stays, so that the cluster itself remembers how often it was tried.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from kubetune_trainer.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
-from ..observe import Observed
+from ..constants import LOOK_AFTER, PROGRESS_PERIOD
+from ..names import Names
+from ..observed import Observed
 from ..settings import JobSettings
-from .model import Plan
+from ..verdict import retry_at, stall_of
+from ..views import JobView, Kind, parse_deployment
+from .claim import build_claim
+from .config_map import build_config_map
+from .deployment import build_deployment
+from .model import Doomed, Manifest, Plan
+from .prepare import build_prepare
+from .rendezvous import build_rendezvous
+from .service import build_service
+from .training import build_training
+
+__all__ = ["Doomed", "Manifest", "Plan", "plan"]
+
+_EARLIER: Final = timedelta(seconds=3)
+"""The garbage collector and the kubelet need seconds for an earlier job's objects and pods."""
+
+_ANSWER: Final = timedelta(seconds=1)
+"""A server that is available answers at the next try, or soon."""
 
 
 def plan(
@@ -23,4 +54,100 @@ def plan(
     ``config`` and ``settings`` are what the ConfigMap ``<name>-config`` holds, or, before it exists,
     ``resolve(job, settings)`` and the live settings. ``now`` decides only whether the pause before a retry is over.
     """
-    raise NotImplementedError
+    if job.metadata.deletion_timestamp is not None:
+        return Plan()  # owner references do the rest
+    if observed.earlier:
+        return Plan(requeue_after=_EARLIER)
+    if observed.conflicts:
+        return Plan(requeue_after=PROGRESS_PERIOD)  # foreign objects are not watched
+    if observed.artifact is not None:
+        return _serve(job, observed, config, settings)
+    if stall_of(job, observed) is not None:
+        return _without_serving(job, observed)
+    if observed.prepared is None:
+        return _prepare(job, observed, config, settings, now=now)
+    return _train(job, observed, config, settings, now=now)
+
+
+def _prepare(
+    job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings, *, now: datetime
+) -> Plan:
+    """What every pod needs, and the first or next run of prepare."""
+    base = _foundation(job, observed, config, settings)
+    if observed.prepare is not None and observed.prepare_ending is None:
+        return Plan(create_once=base, requeue_after=_look_again(observed.prepare))
+    number = observed.prepare.attempt + 1 if observed.prepare else 1
+    ready = observed.prepare_ending is None or observed.prepare_ending.settled
+    manifest = build_prepare(job, config, settings, number=number)
+    return _in_time(base, manifest, at=retry_at(observed, settings) if ready else now + LOOK_AFTER, now=now)
+
+
+def _train(
+    job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings, *, now: datetime
+) -> Plan:
+    """The first or next attempt; two never run at a time."""
+    base = _foundation(job, observed, config, settings)
+    last = observed.attempt
+    if last is not None and last.ending is None:
+        return Plan(create_once=base, requeue_after=_look_again(last.job) or PROGRESS_PERIOD)
+    number = last.number + 1 if last else 1
+    ready = last is None or last.ending is None or last.ending.settled
+    manifest = build_training(job, config, settings, number=number)
+    return _in_time(base, manifest, at=retry_at(observed, settings) if ready else now + LOOK_AFTER, now=now)
+
+
+def _serve(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings) -> Plan:
+    """Deployment and Service together; removed when the block goes."""
+    serving, artifact, live = job.spec.serving, observed.artifact, observed.deployment
+    if serving is None or artifact is None:
+        return _without_serving(job, observed)
+    deployment = build_deployment(job, serving, config, artifact, settings)
+    wanted = parse_deployment(deployment)
+    changed = live is None or (live.intent, live.live) != (wanted.intent, wanted.live)
+    missing = (Kind.SERVICE, Names(job.metadata.name).serving) not in observed.present
+    apply = (*((deployment,) if changed else ()), *((build_service(job),) if missing else ()))
+    if live is None or changed or live.available < serving.replicas or live.updated < serving.replicas:
+        return Plan(apply=apply, requeue_after=LOOK_AFTER)
+    return Plan(apply=apply, requeue_after=None if observed.answered else _ANSWER)
+
+
+def _without_serving(job: FineTuneJob, observed: Observed) -> Plan:
+    """What is there of serving although nothing asks for it."""
+    if job.spec.serving is not None:
+        return Plan()
+    name = Names(job.metadata.name).serving
+    there = [observed.present.get((kind, name)) for kind in (Kind.DEPLOYMENT, Kind.SERVICE)]
+    return Plan(
+        delete=tuple(
+            Doomed(kind=view.kind, name=view.name, uid=view.uid)
+            for view in there
+            if view and not view.deleting
+        )
+    )
+
+
+def _foundation(
+    job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings
+) -> tuple[Manifest, ...]:
+    """Configuration, output claim and headless Service, as far as they are missing."""
+    names = Names(job.metadata.name)
+    own_claim = job.spec.storage is None or job.spec.storage.claim_name is None
+    wanted = [((Kind.CONFIG_MAP, names.config), build_config_map(job, config))]
+    if own_claim:
+        wanted.append(((Kind.CLAIM, names.output), build_claim(job, settings)))
+    wanted.append(((Kind.SERVICE, names.rendezvous), build_rendezvous(job)))
+    return tuple(manifest for key, manifest in wanted if key not in observed.present)
+
+
+def _in_time(base: tuple[Manifest, ...], manifest: Manifest, *, at: datetime | None, now: datetime) -> Plan:
+    """Create the Job now, or look again when its pause is over."""
+    if at is not None and at > now:
+        return Plan(create_once=base, requeue_after=at - now)
+    return Plan(create_once=(*base, manifest), requeue_after=LOOK_AFTER)
+
+
+def _look_again(view: JobView | None) -> timedelta | None:
+    """Pods that do not come up are looked at; those that run report by themselves."""
+    if view is None or view.ready + view.succeeded >= view.completions:
+        return None
+    return LOOK_AFTER

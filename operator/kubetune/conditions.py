@@ -1,0 +1,173 @@
+"""Conditions of a FineTuneJob: what holds, why not yet, and what a person has to do. Pure; kstatus-compatible.
+
+Reconciling and Stalled are there only when they are True; Served only when the spec asks for a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from .api.conditions import Condition, new_condition
+from .api.v1alpha1 import FineTuneJob
+from .constants import ConditionType, Reason
+from .errors import SpecError
+from .observed import Observed, Outcome
+from .verdict import Stall, last_ending, stage_of, stall_of
+from .views import DeploymentView
+
+Truth = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A reason and its sentence."""
+
+    reason: Reason
+    message: str
+
+
+def conditions_of(
+    job: FineTuneJob, observed: Observed, *, now: datetime, error: SpecError | None
+) -> list[Condition]:
+    """All conditions, as if each had changed now."""
+    stall = stall_of(job, observed)
+    if error is not None:
+        stall = Stall(reason=Reason.INVALID_SPEC, message=str(error), stage="prepare")
+    stuck = Finding(stall.reason, stall.message) if stall else None
+    current = stuck or _current(job, observed)
+    ready = stuck is None and is_ready(job, observed)
+    found: list[tuple[ConditionType, Truth, Finding]] = []
+    if ready:
+        reason = Reason.SERVING if job.spec.serving else Reason.COMPLETED
+        found.append((ConditionType.READY, "True", Finding(reason, current.message)))
+    else:
+        unknown = current.reason is Reason.PREPARING
+        found.append((ConditionType.READY, "Unknown" if unknown else "False", current))
+    if stuck:
+        found.append((ConditionType.STALLED, "True", stuck))
+    elif not ready:
+        found.append((ConditionType.RECONCILING, "True", current))
+    found.append((ConditionType.PREPARED, *_prepared(observed, current)))
+    found.append((ConditionType.TRAINED, *_trained(observed, current, stuck)))
+    if job.spec.serving is not None:
+        found.append((ConditionType.SERVED, *_served(observed, current)))
+    generation = job.metadata.generation
+    return [
+        new_condition(kind, truth, reason=said.reason, message=said.message, generation=generation, now=now)
+        for kind, truth, said in found
+    ]
+
+
+def is_ready(job: FineTuneJob, observed: Observed) -> bool:
+    """Whether everything that the spec asks for is reached."""
+    if observed.artifact is None or observed.conflicts or observed.earlier:
+        return False
+    serving, live = job.spec.serving, observed.deployment
+    if serving is None:
+        return True
+    return is_served(observed) and live is not None and _is_rolled_out(live, serving.replicas)
+
+
+def is_served(observed: Observed) -> bool:
+    """Whether the public Service answers with this model."""
+    live = observed.deployment
+    return observed.answered and live is not None and live.available > 0 and not _has_failed(live)
+
+
+def _is_rolled_out(live: DeploymentView, replicas: int) -> bool:
+    seen = live.observed_generation >= live.generation
+    return seen and live.updated >= replicas and live.available >= replicas and live.replicas <= replicas
+
+
+def _has_failed(live: DeploymentView) -> bool:
+    return any(c.type == "Progressing" and c.status == "False" for c in live.conditions)
+
+
+def _current(job: FineTuneJob, observed: Observed) -> Finding:
+    """What is going on at the first stage that is not reached."""
+    if observed.earlier:
+        return Finding(
+            Reason.WAITING_FOR_EARLIER_PODS,
+            "Objects or pods of an earlier FineTuneJob of this name are still being removed.",
+        )
+    stage = stage_of(observed)
+    done = stage == "serve" and is_ready(job, observed)
+    if observed.diagnosis is not None and not done:
+        return Finding(observed.diagnosis.reason, observed.diagnosis.message)
+    match stage:
+        case "prepare":
+            return _preparing(observed)
+        case "train":
+            return _training(job, observed)
+        case _:
+            return _serving(job, observed)
+
+
+def _preparing(observed: Observed) -> Finding:
+    ending, _ = last_ending(observed)
+    if ending is not None and ending.outcome is not Outcome.SUCCEEDED:
+        return Finding(Reason.RETRYING, f"Prepare runs again. {ending.message}")
+    return Finding(Reason.PREPARING, "Model and data are fetched, checked and tokenised.")
+
+
+def _training(job: FineTuneJob, observed: Observed) -> Finding:
+    attempt = observed.attempt
+    nodes = job.spec.training.nodes
+    pods = "1 pod" if nodes == 1 else f"{nodes} pods"
+    if attempt is None:
+        return Finding(Reason.TRAINING, f"Attempt 1 starts on {pods}.")
+    if attempt.ending is None:
+        return Finding(Reason.TRAINING, f"Attempt {attempt.number} runs on {pods}.")
+    return Finding(Reason.RETRYING, f"Attempt {attempt.number + 1} follows. {attempt.ending.message}")
+
+
+def _serving(job: FineTuneJob, observed: Observed) -> Finding:
+    serving, live = job.spec.serving, observed.deployment
+    if serving is None:
+        return Finding(Reason.COMPLETED, "The verified result is on the output volume.")
+    if live is not None and _has_failed(live):
+        failed = next(c.message for c in live.conditions if c.type == "Progressing")
+        return Finding(Reason.ROLLOUT_FAILED, f"{failed.removesuffix('.')}; earlier servers keep answering.")
+    if is_ready(job, observed):
+        return Finding(Reason.SERVING, "The Service answers with this model.")
+    servers = "The server starts" if serving.replicas == 1 else f"{serving.replicas} servers start"
+    return Finding(Reason.DEPLOYING, f"{servers}; ready means that one answered with this model.")
+
+
+def _prepared(observed: Observed, current: Finding) -> tuple[Truth, Finding]:
+    if observed.prepared is None and observed.artifact is None:
+        return "False", current
+    if observed.prepared is None:
+        return "True", Finding(Reason.COMPLETED, "Model and data were checked.")
+    rows, steps = observed.prepared.dataset.train_rows, observed.prepared.plan.total_steps
+    return "True", Finding(Reason.COMPLETED, f"{rows} rows to train on in {steps} steps.")
+
+
+def _trained(observed: Observed, current: Finding, stuck: Finding | None) -> tuple[Truth, Finding]:
+    if observed.artifact is None:
+        attempt = observed.attempt
+        if (
+            stuck is None
+            and attempt is not None
+            and attempt.ending is not None
+            and observed.prepared is not None
+        ):
+            return "False", Finding(attempt.ending.reason, current.message)
+        return "False", current
+    by_attempt = any(
+        a.ending is not None and a.ending.outcome is Outcome.SUCCEEDED for a in observed.attempts
+    )
+    if by_attempt:
+        return "True", Finding(Reason.COMPLETED, "A verified result is on the output volume.")
+    return "True", Finding(
+        Reason.ARTIFACT_ADOPTED,
+        "The output volume held the verified result of an equal run: nothing was trained.",
+    )
+
+
+def _served(observed: Observed, current: Finding) -> tuple[Truth, Finding]:
+    if is_served(observed):
+        return "True", Finding(Reason.SERVING, "The Service answers with this model.")
+    return "False", current

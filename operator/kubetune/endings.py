@@ -1,0 +1,169 @@
+"""Why a prepare Job or an attempt ended: one verdict over its pods, in a sentence.
+
+Pure. When one pod of a gang fails, the Job controller ends the others: the pod that finished first decides, unless
+it only lost its peer (46) or was deleted by that clean-up. When the pods are gone the Job's condition decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from kubetune_trainer.messages import ExitCode, parse_termination
+from kubetune_trainer.messages import Reason as TrainerReason
+
+from .constants import Reason
+from .observed import Ending, Outcome
+from .views import ConditionView, JobView, PodView
+
+STALLING: Final = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.DATA_INVALID,
+        Reason.MODEL_UNAVAILABLE,
+        Reason.DOES_NOT_FIT,
+        Reason.OUT_OF_MEMORY,
+        Reason.NUMERICAL_FAILURE,
+        Reason.ADAPTER_INVALID,
+    }
+)
+"""Failures that the same spec would meet again: nothing is retried."""
+
+_INVALID: Final = {
+    TrainerReason.DATA_INVALID: Reason.DATA_INVALID,
+    TrainerReason.MODEL_UNAVAILABLE: Reason.MODEL_UNAVAILABLE,
+    TrainerReason.ADAPTER_INVALID: Reason.ADAPTER_INVALID,
+    TrainerReason.DOES_NOT_FIT: Reason.DOES_NOT_FIT,
+}
+"""What says more about exit code 42."""
+
+_AGAIN: Final = {
+    Reason.INVALID_SPEC: "Correct the spec, delete the FineTuneJob and apply it again; finished work is adopted.",
+    Reason.DATA_INVALID: "Fix the data, delete the FineTuneJob and apply it again; finished work is adopted.",
+    Reason.MODEL_UNAVAILABLE: "Make the model available, delete the FineTuneJob and apply it again; finished work "
+    "is adopted.",
+    Reason.DOES_NOT_FIT: "Use a larger zeroStage, a smaller maxLength or larger GPUs, delete the FineTuneJob and "
+    "apply it again.",
+    Reason.NUMERICAL_FAILURE: "Lower training.learningRate or look for broken rows, delete the FineTuneJob and apply "
+    "it again.",
+    Reason.ADAPTER_INVALID: "Change training.adapter, delete the FineTuneJob and apply it again.",
+}
+
+_MORE_MEMORY: Final = {
+    "prepare": "Raise the memory limit in training.resources, delete the FineTuneJob and apply it again.",
+    "train": "Raise the memory in training.resources, lower dataset.maxLength or training.adapter.rank, or use a "
+    "larger training.deepspeed.zeroStage or more GPUs; delete the FineTuneJob and apply it again: with the same "
+    "maxLength and rank it goes on from the last checkpoint.",
+}
+
+_LOG_LIMIT: Final = 600
+"""Characters of a log's tail that a message keeps."""
+
+
+def end_of(job: JobView, pods: Sequence[PodView]) -> Ending | None:
+    """Judge a Job by itself and by those of its pods that have ended; None while it runs.
+
+    As long as not all pods have ended (``settled`` is False) a pod that finished earlier may still change it.
+    """
+    done = {pod.index or 0 for pod in pods if pod.phase == "Succeeded"}
+    if job.condition("Complete") or len(done) >= max(job.completions, 1):
+        finished = job.completed or max((pod.finished for pod in pods if pod.finished), default=None)
+        return Ending(
+            outcome=Outcome.SUCCEEDED,
+            reason=Reason.COMPLETED,
+            message="Completed.",
+            finished=finished,
+            settled=True,
+        )
+    target = job.condition("FailureTarget") or job.condition("Failed")
+    failed = sorted((pod for pod in pods if pod.phase == "Failed"), key=_order)
+    if not failed and target is None:
+        return None
+    lost = [pod for pod in failed if pod.exit_code == ExitCode.PEER_LOST]
+    own = [pod for pod in failed if pod not in lost and not _cleaned_up(pod, target)]
+    if own:
+        verdict = _by_pod(own[0])
+    elif lost and (target is None or target.reason != "PodFailurePolicy"):
+        verdict = _by_pod(lost[0])
+    elif target is None:
+        return None
+    else:
+        verdict = _by_condition(job, target)
+    outcome, reason, message = verdict
+    finished = next((pod.finished for pod in own or failed), None) or (target.since if target else None)
+    ended = done | {pod.index or 0 for pod in failed}
+    settled = job.condition("Failed") is not None or len(ended) >= max(job.completions, 1)
+    return Ending(outcome=outcome, reason=reason, message=message, finished=finished, settled=settled)
+
+
+def _order(pod: PodView) -> tuple[datetime, bool, int]:
+    """Earliest end first; in the same second a pod that nobody deleted first."""
+    return pod.finished or datetime.max.replace(tzinfo=UTC), pod.deleting, pod.index or 0
+
+
+def _cleaned_up(pod: PodView, target: ConditionView | None) -> bool:
+    """Whether the Job controller deleted the pod because another one had failed."""
+    if target is None or not pod.deleting or pod.disruption is not None or pod.name in target.message:
+        return False
+    return target.since is None or pod.finished is None or pod.finished >= target.since
+
+
+def _by_pod(pod: PodView) -> tuple[Outcome, Reason, str]:
+    told = parse_termination(pod.termination)
+    where = f"Pod {pod.name}" + (f" on node {pod.node}" if pod.node else "")
+    said = told.message.strip() if told else ""
+    code = pod.exit_code
+    if code == ExitCode.OUT_OF_MEMORY or pod.container_reason == "OOMKilled":
+        killed = f"{where} was killed because it used more memory than its limit (OOMKilled)"
+        return Outcome.FAILED, Reason.OUT_OF_MEMORY, _sentences(said or killed, _more_memory(pod.stage))
+    if code in (ExitCode.INVALID_INPUT, ExitCode.NUMERICAL_FAILURE):
+        reason = _INVALID.get(told.reason, Reason.INVALID_SPEC) if told else Reason.INVALID_SPEC
+        reason = Reason.NUMERICAL_FAILURE if code == ExitCode.NUMERICAL_FAILURE else reason
+        return Outcome.FAILED, reason, _sentences(said or f"{where} failed{_log(pod)}", _AGAIN[reason])
+    if pod.disruption is not None:
+        return Outcome.PREEMPTED, Reason.PREEMPTED, _sentences(f"{where} was disrupted: {pod.disruption}")
+    if code == ExitCode.PREEMPTED:
+        return Outcome.PREEMPTED, Reason.PREEMPTED, _sentences(f"{where} was asked to stop")
+    if code == ExitCode.PEER_LOST:
+        return Outcome.FAILED, Reason.PEER_LOST, _sentences(said or f"{where} lost its peers")
+    if code is None:
+        why = ": ".join(filter(None, (pod.reason, pod.message))) or "its container never ran"
+        return Outcome.FAILED, Reason.POD_FAILED, _sentences(f"{where} failed: {why}")
+    why = f": {said}" if said else _log(pod)
+    return Outcome.FAILED, Reason.POD_FAILED, _sentences(f"{where} failed with exit code {code}{why}")
+
+
+def _by_condition(job: JobView, condition: ConditionView) -> tuple[Outcome, Reason, str]:
+    """Judge by what the Job controller wrote, as nothing is left of the pods."""
+    text = condition.message
+    if "DisruptionTarget" in text:
+        return Outcome.PREEMPTED, Reason.PREEMPTED, _sentences(text)
+    if "exit code 43 " in text:
+        return Outcome.FAILED, Reason.OUT_OF_MEMORY, _sentences(text, _more_memory(job.stage))
+    if "exit code 45 " in text:
+        return Outcome.FAILED, Reason.NUMERICAL_FAILURE, _sentences(text, _AGAIN[Reason.NUMERICAL_FAILURE])
+    if "exit code 42 " in text:
+        why = "Its pod is gone; prepared/errors.jsonl on the output volume may say more."
+        return Outcome.FAILED, Reason.INVALID_SPEC, _sentences(text, why, _AGAIN[Reason.INVALID_SPEC])
+    return (
+        Outcome.FAILED,
+        Reason.POD_FAILED,
+        _sentences(text or f"Job {job.name} failed", "Its pods are gone."),
+    )
+
+
+def _more_memory(stage: str | None) -> str:
+    return _MORE_MEMORY["prepare" if stage == "prepare" else "train"]
+
+
+def _log(pod: PodView) -> str:
+    """The end of the log, which the kubelet puts in place of a message that was never written."""
+    lines = [line.strip() for line in pod.termination.splitlines() if line.strip()]
+    tail = " | ".join(lines[-3:])[-_LOG_LIMIT:]
+    return f"; the log ends with: {tail}" if tail else ""
+
+
+def _sentences(*texts: str) -> str:
+    """Join texts, each with its full stop."""
+    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in filter(None, texts))

@@ -1,0 +1,34 @@
+"""PersistentVolumeClaim ``<name>-output``: models, prepared data, checkpoints and artifacts.
+
+With whenDeleted Retain it has no owner reference and outlives the job; a job of the same name adopts it by its label.
+"""
+
+from __future__ import annotations
+
+from ..api.v1alpha1 import FineTuneJob
+from ..names import Names
+from ..settings import JobSettings
+from .common import Item, labels, metadata
+from .model import Manifest
+
+
+def build_claim(job: FineTuneJob, settings: JobSettings) -> Manifest:
+    """Build the claim; shared between nodes only where several pods need it at a time."""
+    storage, serving = job.spec.storage, job.spec.serving
+    shared = job.spec.training.nodes > 1 or (serving is not None and serving.replicas > 1)
+    spec: Item = {
+        "accessModes": ["ReadWriteMany" if shared else "ReadWriteOnce"],
+        "resources": {"requests": {"storage": (storage and storage.size) or settings.storage_size}},
+    }
+    storage_class = (storage and storage.storage_class_name) or settings.storage_class_name
+    if storage_class is not None:
+        spec["storageClassName"] = storage_class
+    owned = storage is not None and storage.when_deleted == "Delete"
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata(
+            job, Names(job.metadata.name).output, labels(job, component="storage"), owned=owned
+        ),
+        "spec": spec,
+    }

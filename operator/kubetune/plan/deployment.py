@@ -1,0 +1,163 @@
+"""Deployment ``<name>``: vLLM with the base model and the adapter, or with a full fine-tune's weights.
+
+Ready means that this pod answered a completion by the job's own model name: what is rolled out is what is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from kubetune_trainer.config import OUTPUT_MOUNT, TrainerConfig, digest_of, model_directory
+from kubetune_trainer.messages import ArtifactSummary
+
+from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.serving import Serving
+from ..names import ANNOTATION_HASH, CONTAINER_SERVER, LABEL_JOB, LABEL_STAGE, PORT_HTTP, Names
+from ..resolve import serving_image
+from ..resources import serving_gpus, serving_resources
+from ..settings import JobSettings
+from ..sources import sources_of
+from .common import SCRATCH, Item, Volumes, env, labels, metadata, pod_template
+from .model import Manifest
+
+PORT: Final = 8000
+LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values that vLLM takes for --max-lora-rank."""
+
+STARTUP_SECONDS: Final = 1800
+"""Large models take minutes to load and compile; the probe's period of 1 s costs nothing and is felt by users."""
+
+KV_CACHE_GIB: Final = "1"
+"""vLLM on CPU takes 4 GiB by itself, which is all that the default container has."""
+
+
+def build_deployment(
+    job: FineTuneJob,
+    serving: Serving,
+    config: TrainerConfig,
+    artifact: ArtifactSummary,
+    settings: JobSettings,
+) -> Manifest:
+    """Build the Deployment; its annotation digests the rest of it."""
+    own = labels(job, component="serve", stage="serve")
+    volumes = Volumes()
+    volumes.output(job, read_only=True)
+    for source in sources_of(job):
+        if source.role == "model" and artifact.type == "LoRA":
+            volumes.source(source)
+    volumes.scratch(settings)
+    on_cpu = serving_gpus(job) == 0
+    name = Names(job.metadata.name).serving
+    template = pod_template(
+        pod_labels=own,
+        container={
+            "name": CONTAINER_SERVER,
+            "image": serving_image(job, settings),
+            "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
+            "args": _arguments(job, serving, config, artifact),
+            "env": _environment(on_cpu=on_cpu),
+            "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
+            "resources": serving_resources(job, settings),
+            "startupProbe": _answers(name),
+            "readinessProbe": {
+                "httpGet": {"path": "/health", "port": PORT_HTTP},
+                "periodSeconds": 5,
+                "timeoutSeconds": 5,
+            },
+            # requests still come while the endpoint's removal spreads
+            "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
+        },
+        volumes=volumes,
+        settings=settings,
+        template=serving.pod_template,
+        terminationGracePeriodSeconds=60,
+    )
+    manifest: Manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(job, name, own),
+        "spec": {
+            "replicas": serving.replicas,
+            "selector": {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "serve"}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "progressDeadlineSeconds": STARTUP_SECONDS + 60,
+            "revisionHistoryLimit": 2,
+            "template": template,
+        },
+    }
+    manifest["metadata"]["annotations"] |= {ANNOTATION_HASH: digest_of(manifest)}
+    return manifest
+
+
+def base_name(job: FineTuneJob) -> str:
+    """Name of the base model in the server: never the job's, which is the adapter's."""
+    scheme, _, rest = job.spec.model.uri.partition("://")
+    name = rest if scheme == "hf" else rest.rsplit("/", maxsplit=1)[-1]
+    return f"{name}-base" if name == job.metadata.name else name
+
+
+def lora_rank(rank: int) -> int:
+    """The smallest of vLLM's ranks that holds the adapter."""
+    return next((step for step in LORA_RANKS if step >= rank), LORA_RANKS[-1])
+
+
+def _arguments(
+    job: FineTuneJob, serving: Serving, config: TrainerConfig, artifact: ArtifactSummary
+) -> list[str]:
+    name, path = Names(job.metadata.name).serving, f"{OUTPUT_MOUNT}/{artifact.path}"
+    if artifact.type == "Full":
+        args = ["--model", path, "--served-model-name", name]
+    else:
+        base, served = (
+            base_name(job),
+            config.model.mount or str(model_directory(config.model.uri, artifact.base_revision)),
+        )
+        module = json.dumps({"name": name, "path": path, "base_model_name": base})
+        rank = str(lora_rank(artifact.rank or config.training.adapter.rank))
+        args = ["--model", served, "--served-model-name", base]
+        args += ["--enable-lora", "--lora-modules", module, "--max-lora-rank", rank, "--max-loras", "1"]
+    gpus = serving_gpus(job)
+    if gpus > 1:
+        args += ["--tensor-parallel-size", str(gpus)]
+    return [*args, "--port", str(PORT), *_engine_arguments(serving, on_cpu=gpus == 0)]
+
+
+def _engine_arguments(serving: Serving, *, on_cpu: bool) -> list[str]:
+    """spec.serving.engineArgs in vLLM's spelling; on CPU nothing is compiled, which takes longer than it saves."""
+    given = {"dtype": "bfloat16", "enforce-eager": "true"} if on_cpu else {}
+    given |= serving.engine_args.manifest() if serving.engine_args else {}
+    args: list[str] = []
+    for option, value in sorted(given.items()):
+        if option == "enforce-eager":
+            args += ["--enforce-eager"] if value == "true" else []
+            continue
+        if option == "tool-call-parser":
+            args.append("--enable-auto-tool-choice")
+        args += [f"--{option}", value]
+    return args
+
+
+def _environment(*, on_cpu: bool) -> list[Item]:
+    return env(
+        HOME=SCRATCH,
+        TMPDIR=SCRATCH,
+        VLLM_CACHE_ROOT=f"{SCRATCH}/vllm",
+        TRITON_CACHE_DIR=f"{SCRATCH}/triton",
+        HF_HUB_OFFLINE="1",
+        VLLM_NO_USAGE_STATS="1",
+        VLLM_CPU_KVCACHE_SPACE=KV_CACHE_GIB if on_cpu else None,
+    )
+
+
+def _answers(model: str) -> Item:
+    """One token by the job's model name, asked without starting a Python process."""
+    body = json.dumps({"model": model, "prompt": "Hello", "max_tokens": 1})
+    command = ["curl", "--fail", "--silent", "--show-error", "--max-time", "9", "--output", "/dev/null"]
+    command += ["--header", "Content-Type: application/json", "--data", body]
+    return {
+        "exec": {"command": [*command, f"http://127.0.0.1:{PORT}/v1/completions"]},
+        "periodSeconds": 1,
+        "timeoutSeconds": 10,
+        "failureThreshold": STARTUP_SECONDS,
+    }

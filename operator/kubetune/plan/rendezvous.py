@@ -1,0 +1,36 @@
+"""Headless Service ``<name>-train``: DNS names of the training pods, for their rendezvous and for /progress.
+
+It selects by job and stage, not by attempt, and is made with the job: DNS has long known it when training starts.
+"""
+
+from __future__ import annotations
+
+from kubetune_trainer.config import METRICS_PORT, RENDEZVOUS_PORT
+
+from ..api.v1alpha1 import FineTuneJob
+from ..names import LABEL_JOB, LABEL_STAGE, PORT_METRICS, Names
+from .common import labels, metadata
+from .model import Manifest
+
+
+def build_rendezvous(job: FineTuneJob) -> Manifest:
+    """Build the Service."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(job, Names(job.metadata.name).rendezvous, labels(job, component="train")),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,  # ranks look for each other before any of them is ready
+            "selector": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "train"},
+            "ports": [
+                {
+                    "name": "rendezvous",
+                    "port": RENDEZVOUS_PORT,
+                    "protocol": "TCP",
+                    "targetPort": RENDEZVOUS_PORT,
+                },
+                {"name": PORT_METRICS, "port": METRICS_PORT, "protocol": "TCP", "targetPort": METRICS_PORT},
+            ],
+        },
+    }

@@ -1,0 +1,111 @@
+"""What holds for a job as a whole, decided once for ``plan`` and ``status``: is it stalled, and how long does a
+retry wait? Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from .api.v1alpha1 import FineTuneJob
+from .constants import LOOK_AFTER, Reason
+from .endings import STALLING
+from .observed import Ending, Observed, Outcome
+from .settings import JobSettings
+
+_LONGEST_PAUSE: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """Why nothing goes on before a person changes something."""
+
+    reason: Reason
+    message: str
+    stage: str
+    """prepare, train or serve: where it is stuck."""
+
+
+def stall_of(job: FineTuneJob, observed: Observed) -> Stall | None:
+    """Say why the job is stalled; None when it is not."""
+    stage = stage_of(observed)
+    if observed.conflicts:
+        taken = " and ".join(f"{kind} {name}" for kind, name in observed.conflicts)
+        verb = "do" if len(observed.conflicts) > 1 else "does"
+        return Stall(
+            reason=Reason.NAME_CONFLICT,
+            message=f"{taken} {verb} not belong to this FineTuneJob and {verb} not get touched; delete what is in "
+            "the way, or make a FineTuneJob with another name.",
+            stage=stage,
+        )
+    if observed.diagnosis is not None and observed.diagnosis.stalled:
+        return Stall(reason=observed.diagnosis.reason, message=observed.diagnosis.message, stage=stage)
+    ending, failures = last_ending(observed)
+    if ending is None or ending.outcome is not Outcome.FAILED:
+        return None
+    if ending.reason in STALLING:
+        return Stall(reason=ending.reason, message=ending.message, stage=stage)
+    most = job.spec.training.retries.max
+    if failures <= most:
+        return None
+    tries = "1 attempt" if failures == 1 else f"{failures} attempts"
+    return Stall(
+        reason=Reason.RETRIES_EXHAUSTED,
+        message=f"{tries} failed, and training.retries.max is {most}. The last one: {ending.message} Delete the "
+        "FineTuneJob and apply it again when the cause is removed; finished work is adopted.",
+        stage=stage,
+    )
+
+
+def stage_of(observed: Observed) -> str:
+    """The first stage that is not reached."""
+    if observed.artifact is not None:
+        return "serve"
+    return "train" if observed.prepared is not None else "prepare"
+
+
+def last_ending(observed: Observed) -> tuple[Ending | None, int]:
+    """How the latest try of the stage at hand ended, and how many of its tries count as failures."""
+    match stage_of(observed):
+        case "prepare":
+            return observed.prepare_ending, observed.prepare_failures
+        case "train":
+            return (observed.attempt.ending if observed.attempt else None), observed.failures
+        case _:
+            return None, 0
+
+
+def retry_at(observed: Observed, settings: JobSettings) -> datetime | None:
+    """When the next try of the stage at hand may start; None: at once.
+
+    Failures double the pause. The first preemption in a row costs none; further ones do, since the cluster may
+    refuse every pod. A success whose message is unknown gets the time that the message needs to arrive.
+    """
+    ending, failures = last_ending(observed)
+    if stage_of(observed) == "prepare" and (ending is None or ending.outcome is Outcome.SUCCEEDED):
+        attempt = observed.attempt
+        ends = [e.finished for e in (ending, attempt.ending if attempt else None) if e and e.finished]
+        return max(ends) + LOOK_AFTER if ends else None
+    if ending is None or ending.finished is None:
+        return None
+    doublings = failures - 1
+    if ending.outcome is Outcome.PREEMPTED:
+        doublings = _preempted_in_a_row(observed) - 2
+    if doublings < 0:
+        return ending.finished
+    pause = timedelta(seconds=settings.retry_backoff_seconds) * (1 << min(doublings, 10))
+    return ending.finished + min(pause, _LONGEST_PAUSE)
+
+
+def _preempted_in_a_row(observed: Observed) -> int:
+    if stage_of(observed) == "prepare":
+        return 2  # earlier runs are not kept apart: every one waits for the shortest pause
+    endings: Sequence[Ending | None] = [attempt.ending for attempt in observed.attempts]
+    row = 0
+    for ending in reversed(endings):
+        if ending is None or ending.outcome is not Outcome.PREEMPTED:
+            break
+        row += 1
+    return row
