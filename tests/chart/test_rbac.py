@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from dev.chart import CHART
+from kubetune.kube.resources import RESOURCES, of_manifest
+from kubetune.watch import WATCHED
 from tests.support import chart
 
 RULES = CHART / "templates" / "rbac"
@@ -17,13 +19,14 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("kubetune.dev", "finetunejobs"): READ,
     ("kubetune.dev", "finetunejobs/status"): {"patch"},
     ("kubetune.dev", "finetunejobs/finalizers"): {"update"},
-    ("batch", "jobs"): READ | {"create", "delete"},
-    ("", "pods"): READ,
+    ("batch", "jobs"): READ | {"create"},
+    ("", "pods"): {"list", "watch"},
     ("", "configmaps"): {"get", "list", "create"},
     ("", "services"): {"get", "list", "create", "patch", "delete"},
     ("apps", "deployments"): READ | {"create", "patch", "delete"},
     ("", "persistentvolumeclaims"): {"get", "list", "create"},
-    ("", "events"): {"list", "create"},
+    ("", "events"): {"list"},
+    ("events.k8s.io", "events"): {"create"},
 }
 
 
@@ -33,6 +36,14 @@ def test_the_operators_rules_are_these(case: str) -> None:
     assert roles
     for role in roles:
         assert grants(role) == ALLOWED
+
+
+def test_the_rules_cover_what_the_code_watches_and_lists() -> None:
+    for kind, resource in RESOURCES.items():
+        assert "list" in ALLOWED[resource.group, resource.plural]
+        assert ("watch" in ALLOWED[resource.group, resource.plural]) == (kind in WATCHED)
+    event = of_manifest({"kind": "Event", "apiVersion": "events.k8s.io/v1"})
+    assert "create" in ALLOWED[event.group, event.plural]
 
 
 @pytest.mark.parametrize("case", chart.CASES)

@@ -21,12 +21,10 @@ and operator/kubetune/watch.py. Neither Secrets nor any wildcard: a job's Secret
     - get # whose it is when its name is taken
     - list # the watch's start, and the relist of metadata
     - watch # how prepare and the attempts of training go
-    - create # prepare, and each attempt of training
-    - delete # an attempt that goes on though its FineTuneJob does not want it
+    - create # prepare, and each attempt of training; they are deleted with their FineTuneJob, by the collector
 - apiGroups: [""]
   resources: [pods]
   verbs:
-    - get # a pod that an Event or a condition names
     - list # the watch's start, and why a pod waits
     - watch # how trainer pods ended: exit code and termination message
 - apiGroups: [""]
@@ -61,6 +59,9 @@ and operator/kubetune/watch.py. Neither Secrets nor any wildcard: a job's Secret
 - apiGroups: [""]
   resources: [events]
   verbs:
-    - list # why a pod or a claim waits
+    - list # why a pod or a claim waits; this API shows the Events of both
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs:
     - create # changes of a job's reason, for kubectl describe
 {{- end }}
