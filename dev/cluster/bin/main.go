@@ -31,6 +31,7 @@ var commands = map[string]func() *cobra.Command{
 	"kubectl":                 kubectl.NewDefaultKubectlCommand,
 	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 	"local-provisioner":       newProvisionerCommand,
+	"pod-targets":             newTargetsCommand,
 }
 
 func main() {

@@ -1,0 +1,106 @@
+"""Finds what the cluster has put on the machine: `down` removes it, `check-clean` lists it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dev import paths
+from dev.cluster import network, processes
+from dev.cluster.containerd import NETWORK
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_CONTAINER_LOGS = Path("/var/log/containers")
+_CNI_RESULTS = Path("/var/lib/cni/results")
+# Each is removed only when it is empty: a system's own runtime or kubelet may use it too.
+SHARED_FOLDERS = (
+    _CNI_RESULTS,
+    _CNI_RESULTS.parent,
+    _CONTAINER_LOGS,
+)
+_PACKET_FILTER_MARKS = ("KUBE-", "KUBETUNE-")
+
+
+def instance_roots() -> list[Path]:
+    """Return the state folders of the instances that people start; temporary ones have owners instead."""
+    return [paths.cluster_state(), paths.control_plane_state()]
+
+
+def mounts(root: Path) -> list[Path]:
+    """Return the mount points under a folder, the innermost first."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = Path(line.split()[4].encode().decode("unicode_escape"))  # a space is written as \040
+        if point.is_relative_to(root):
+            found.append(point)
+    return found[::-1]
+
+
+def pod_cgroups() -> list[Path]:
+    """Return the control groups that kubelet made for pods, one per hierarchy."""
+    candidates = [_CGROUPS / "kubepods", *(entry / "kubepods" for entry in _CGROUPS.iterdir())]
+    return [path for path in candidates if path.is_dir() and not path.parent.is_symlink()]
+
+
+def cgroup_processes() -> set[int]:
+    """Return the processes in pods."""
+    found: set[int] = set()
+    for group in pod_cgroups():
+        for folder, _, _ in os.walk(group):
+            found.update(int(pid) for pid in _lines(Path(folder) / "cgroup.procs"))
+    return found
+
+
+def abandoned() -> dict[int, Path]:
+    """Return the processes of temporary instances whose owner is gone, each with its instance's folder."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            environment = processes.environment(int(entry.name))
+            owner, root = environment.get(processes.OWNER), environment.get(processes.MARKER)
+            if owner and root and processes.identify(int(owner.partition(":")[0])) != owner:
+                found[int(entry.name)] = Path(root)
+    return found
+
+
+def files() -> list[Path]:
+    """Return files in folders that are not ours, which nobody else will remove."""
+    state = paths.cluster_state()
+    logs = [
+        link
+        for link in _children(_CONTAINER_LOGS)
+        if link.is_symlink() and link.readlink().is_relative_to(state)
+    ]
+    results = [path for path in _children(_CNI_RESULTS) if path.name.startswith(f"{NETWORK}-")]
+    return logs + results
+
+
+def report() -> Iterator[str]:
+    """Say what is left on the machine, one line for each thing."""
+    for root in instance_roots():
+        for pid in processes.marked(root):
+            yield f"process {pid} of {root}"
+        for point in mounts(root):
+            yield f"mount {point}"
+        if root.exists():
+            yield f"folder {root}"
+    for pid, root in abandoned().items():
+        yield f"process {pid} of {root}, whose owner is gone"
+    for group in pod_cgroups():
+        yield f"control group {group}"
+    if network.bridge_exists():
+        yield f"network interface {network.BRIDGE}"
+    for rule in network.rules(*_PACKET_FILTER_MARKS):
+        yield f"packet filter: {rule}"
+    for path in files():
+        yield f"file {path}"
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:  # the group has just gone, or is threaded
+        return []

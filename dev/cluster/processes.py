@@ -1,0 +1,184 @@
+"""Starts programs that outlive this command, and finds and stops them again. Owns the pid files.
+
+A pid says nothing once its process is gone and the number is used again, so a pid file holds the start time
+too. Every process also carries `MARKER` in its environment, and so do its children: whatever was lost track
+of can be found.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dev import shell
+from dev.cluster.files import ensure_file
+
+MARKER = "KUBETUNE_DEV_ROOT"  # the state folder of the instance that a process belongs to
+OWNER = "KUBETUNE_DEV_OWNER"  # the process that an instance must not outlive
+TEMPORARY_PREFIX = "kubetune-control-plane-"  # of the folders of instances that have an owner
+
+
+# Nothing of the caller's: no proxy or certificate bundle of theirs may leak into the cluster.
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+
+
+class NotRunningError(RuntimeError):
+    """A program that should be running has ended. The message names its log."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Daemon:
+    """One program that runs in the background, on behalf of the instance whose state is in `root`."""
+
+    name: str
+    root: Path
+    argv: Sequence[str | Path]
+    env: Mapping[str, str] = field(default_factory=dict)
+    reads: Sequence[Path] = ()
+    """Configuration files: when one changes, `ensure` restarts the program."""
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self.root / "logs" / f"{self.name}.log"
+
+    def pid(self) -> int | None:
+        """Return the process's id if it runs."""
+        return _load(self.root, self.name)[0]
+
+    def ensure(self) -> bool:
+        """Start it unless it runs with this very configuration. Tell whether it was started."""
+        pid, fingerprint = _load(self.root, self.name)
+        if pid is not None:
+            if fingerprint == self._fingerprint():
+                return False
+            self.stop()
+        self._start()
+        return True
+
+    def check(self) -> None:
+        """Raise `NotRunningError` if it has ended."""
+        if self.pid() is None:
+            raise NotRunningError(f"{self.name} has ended; its log is {self.log}:\n{shell.tail(self.log)}")
+
+    def stop(self, *, seconds: float = 10.0) -> None:
+        """Ask it to end, and kill it if it takes too long."""
+        stop(self.root, self.name, seconds=seconds)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.check()
+        pid = self.pid()
+        if pid is not None:
+            os.kill(pid, number)
+
+    def _start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as sink:
+            process = subprocess.Popen(
+                [str(part) for part in self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env={**_ENVIRONMENT, **self.env, MARKER: str(self.root)},
+                cwd="/",
+                start_new_session=True,  # Ctrl-C in the terminal is not for it
+            )
+        # It is waited for through its pid file, by whichever command comes next, and never as a child.
+        process.returncode = 0
+        record = {"pid": process.pid, "started": start_time(process.pid), "fingerprint": self._fingerprint()}
+        ensure_file(_record(self.root, self.name), json.dumps(record))
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(json.dumps([[str(part) for part in self.argv], dict(self.env)]).encode())
+        for path in self.reads:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def stop(root: Path, name: str, *, seconds: float = 10.0) -> None:
+    """Ask a program of an instance to end, and kill it if it takes too long. No matter if it does not run."""
+    pid, _ = _load(root, name)
+    if pid is not None:
+        # A paused process hears the first signal only after the second.
+        for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            if number != signal.SIGTERM and _gone_within(root, name, seconds):
+                break
+    _record(root, name).unlink(missing_ok=True)
+
+
+def _gone_within(root: Path, name: str, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while _load(root, name)[0] is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _record(root: Path, name: str) -> Path:
+    return root / "run" / f"{name}.json"
+
+
+def _load(root: Path, name: str) -> tuple[int | None, str]:
+    try:
+        record = json.loads(_record(root, name).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None, ""
+    pid = int(record["pid"])
+    alive = start_time(pid) == record["started"]
+    return (pid if alive else None), str(record["fingerprint"])
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None if it does not run (any more)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The second field is the program's name in brackets, and may hold anything.
+    state, *rest = stat.rpartition(")")[2].split()
+    if state == "Z":  # dead, only its parent has not looked yet: reap it if that is this process
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        return None
+    return int(rest[18])
+
+
+def identify(pid: int) -> str:
+    """Name a running process in a way that no later one shares."""
+    return f"{pid}:{start_time(pid)}"
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Return the environment that a process was started with; empty if it cannot be read."""
+    try:
+        raw = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (entry.decode(errors="replace").partition("=") for entry in raw.split(b"\0") if entry)
+    return {name: value for name, _, value in pairs}
+
+
+def marked(root: Path) -> Iterator[int]:
+    """Find the processes of the instance whose state is in `root`, whether or not a pid file knows them."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and environment(int(entry.name)).get(MARKER) == str(root):
+            yield int(entry.name)
+
+
+def kill_marked(root: Path) -> None:
+    """Kill every process of an instance."""
+    while found := [pid for pid in marked(root) if pid != os.getpid() and start_time(pid) is not None]:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)

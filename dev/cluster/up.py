@@ -1,0 +1,63 @@
+"""Brings the cluster up from whatever state it is in: each step does only what is missing."""
+
+from dev import paths, progress
+from dev.cluster import addons, binaries, network, s3
+from dev.cluster.containerd import Containerd
+from dev.cluster.control_plane import ControlPlane
+from dev.cluster.control_plane_programs import NodeNetwork, Ports
+from dev.cluster.lock import cluster_lock
+from dev.cluster.node import ensure_node
+from dev.cluster.packages import ensure_packages
+from dev.cluster.prometheus import ensure_prometheus
+from dev.cluster.readiness import wait_ready
+from dev.cluster.registry import ensure_registry
+from dev.kubectl import Kubectl
+
+
+def up() -> None:
+    """Bring up the whole cluster, and return when it is ready."""
+    ensure_packages()
+    programs = ensure_programs()
+    with cluster_lock():
+        root = paths.cluster_state()
+        is_new = not (root / "etcd").exists()
+        with progress.step("Network"):
+            network.ensure_network(root)
+        with progress.step("Image registry"):
+            ensure_registry()
+        with progress.step("Control plane"):
+            control_plane = ControlPlane(
+                root,
+                listen=Ports(),
+                network=NodeNetwork(address=network.NODE_ADDRESS, pod_cidr=network.POD_CIDR),
+            )
+            control_plane.ensure()
+        kubectl = Kubectl(
+            program=programs.program("kubectl"),
+            helm=programs.program("helm"),
+            kubeconfig=control_plane.kubeconfig,
+        )
+        with progress.step("Container runtime"):
+            containerd = Containerd(root, binaries=programs)
+            containerd.ensure()
+            if is_new:  # a `down` that found containerd dead has left an earlier cluster's containers
+                containerd.remove_containers()
+        with progress.step("Node"):
+            ensure_node(control_plane, socket=containerd.socket)
+        with progress.step("Names and volumes"):
+            addons.ensure_dns(kubectl, image=containerd.coredns_image)
+            addons.ensure_storage(control_plane, kubectl)
+        with progress.step("S3 endpoint"):
+            s3.ensure_s3(root)
+        with progress.step("Prometheus"):
+            ensure_prometheus(control_plane)
+        with progress.step("Wait until node, names and volumes work"):
+            wait_ready(control_plane, kubectl)
+
+
+def ensure_programs() -> binaries.Binaries:
+    """Build what is not in the cache."""
+    if binaries.are_built():
+        return binaries.locate()
+    with progress.step("Build Kubernetes (about 6 minutes, once)"):
+        return binaries.ensure_binaries()

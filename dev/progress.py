@@ -1,0 +1,72 @@
+"""Tells a person what is going on: a spinner with the time on a terminal, plain lines elsewhere.
+
+No step is silent for long: without a terminal, a line every 20 seconds says that it is still going.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+_HEARTBEAT = 20.0  # seconds
+_WORTH_A_TIME = 0.5  # seconds; below it a step's duration tells nothing
+
+# stdout belongs to results that other programs read, such as the kubeconfig's path.
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Show that `title` is being done, and for how long, until the block ends."""
+    start = time.monotonic()
+    try:
+        with _spinner(title) if console.is_terminal else _heartbeat(title):
+            yield
+    except BaseException:
+        console.print(f"[red]failed[/red] {title} ({_seconds(start)})")
+        raise
+    elapsed = time.monotonic() - start
+    suffix = f" ({_seconds(start)})" if elapsed >= _WORTH_A_TIME else ""
+    console.print(f"[green]ok[/green] {title}{suffix}")
+
+
+def note(text: str) -> None:
+    """Print one line that is not a step."""
+    console.print(text, soft_wrap=True)
+
+
+def _seconds(start: float) -> str:
+    return f"{time.monotonic() - start:.1f} s"
+
+
+@contextmanager
+def _spinner(title: str) -> Iterator[None]:
+    start = time.monotonic()
+    with console.status(title) as status, _every(1.0, lambda: status.update(f"{title} {_seconds(start)}")):
+        yield
+
+
+@contextmanager
+def _heartbeat(title: str) -> Iterator[None]:
+    start = time.monotonic()
+    with _every(_HEARTBEAT, lambda: console.print(f".. {title}: {time.monotonic() - start:.0f} s so far")):
+        yield
+
+
+@contextmanager
+def _every(seconds: float, action: Callable[[], object]) -> Iterator[None]:
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(seconds):
+            action()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
