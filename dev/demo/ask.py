@@ -27,6 +27,13 @@ def held_out(path: Path) -> list[Example]:
     return [Example(prompt=row[-2]["content"], expected=row[-1]["content"]) for row in rows]
 
 
+def models(url: str) -> list[str]:
+    """Return the names of the models that the server offers."""
+    reply = httpx.get(f"{url}/models", timeout=30)
+    reply.raise_for_status()
+    return [str(model["id"]) for model in reply.json()["data"]]
+
+
 def ask(url: str, *, model: str, system_prompt: str, examples: Sequence[Example]) -> list[str]:
     """Return the model's greedy answers, in the order of the examples."""
     with httpx.Client(base_url=url, timeout=120) as client, ThreadPoolExecutor(_AT_ONCE) as pool:

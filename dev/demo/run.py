@@ -9,7 +9,7 @@ import yaml
 
 from dev import paths
 from dev.cluster import s3
-from dev.demo.ask import Example, ask, held_out
+from dev.demo.ask import Example, ask, held_out, models
 from dev.demo.follow import StalledError, follow
 from dev.demo.table import build
 from dev.kubectl import Kubectl
@@ -82,15 +82,11 @@ def answers(
     with kubectl.port_forward(namespace, f"svc/{name}", 80) as port:
         url = f"http://127.0.0.1:{port}/v1"
         with step(f"Ask the base model {len(examples)} held-out requests"):
-            base = ask(url, model=base_model_name(job), system_prompt=fair, examples=examples)
+            base_model = next(model for model in models(url) if model != status["serving"]["modelName"])
+            base = ask(url, model=base_model, system_prompt=fair, examples=examples)
         with step(f"Ask the tuned model {len(examples)} held-out requests"):
             tuned = ask(url, model=status["serving"]["modelName"], system_prompt=short, examples=examples)
     return base, tuned
-
-
-def base_model_name(job: dict[str, Any]) -> str:
-    """Name under which the server offers the base model: its URI without the scheme."""
-    return str(job["spec"]["model"]["uri"]).partition("://")[2]
 
 
 def _what_next(kubectl: Kubectl, *, namespace: str, name: str, status: dict[str, Any]) -> None:
