@@ -1,0 +1,120 @@
+"""The CRD on a real API server: every rule, every update, what is stored, and what kubectl shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from kubetune.api.v1alpha1 import validate_spec
+from kubetune.errors import SpecError
+from tests.crd.cases import CASES, Case, changed
+from tests.crd.conftest import REPOSITORY, ApiServer
+from tests.crd.generated import Change, jobs
+from tests.crd.offline import admit, stored
+from tests.crd.statuses import FULL_STATUS
+
+pytestmark = pytest.mark.apiserver
+
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_rules(api_server: ApiServer, case: Case) -> None:
+    refusal = api_server.refusal(case.new, case.old)
+    if case.refused is None:
+        assert refusal is None
+    else:
+        assert refusal is not None
+        assert case.refused in refusal
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(changes=jobs())
+def test_the_server_and_pydantic_agree(api_server: ApiServer, changes: list[Change]) -> None:
+    job = changed({})
+    for change in changes:
+        change(job)
+    refusal = api_server.refusal(job)
+    assert (refusal is None) == (not admit(job)), refusal
+    assert refused_by_pydantic(job) == (refusal is not None), refusal
+
+
+def test_defaults_are_stored(api_server: ApiServer) -> None:
+    created = api_server.create(changed({"storage": {}, "serving": {}}))
+    api_server.delete(created)
+    assert created["spec"] == stored(changed({"storage": {}, "serving": {}}))["spec"]
+    assert "learningRate" not in created["spec"]["training"]
+    assert created["spec"]["storage"] == {"whenDeleted": "Retain"}
+    assert created["spec"]["serving"] == {"replicas": 1}
+
+
+def test_a_client_that_does_not_ask_for_strictness_gets_a_warning(api_server: ApiServer) -> None:
+    job = changed({"training.batchSizee": 8})
+    response = api_server.http.post(
+        "/apis/kubetune.dev/v1alpha1/namespaces/default/finetunejobs", json=job, params={"dryRun": "All"}
+    )
+    assert response.is_success
+    assert "batchSizee" in response.headers["warning"]
+
+
+def test_every_field_of_the_status_survives(api_server: ApiServer) -> None:
+    created = api_server.create(changed({}))
+    status = FULL_STATUS.manifest()
+    written = api_server.write_status(created, status)
+    api_server.delete(created)
+    assert written["status"] == status
+    assert written["metadata"]["generation"] == 1
+
+
+def test_columns(api_server: ApiServer) -> None:
+    created = api_server.create(changed({}))
+    api_server.write_status(created, FULL_STATUS.manifest())
+    narrow = api_server.kubectl("get", "ftj")
+    wide = api_server.kubectl("get", "kubetune", "-o", "wide")
+    api_server.delete(created)
+    assert narrow.split("\n")[0].split() == ["NAME", "READY", "REASON", "MODEL", "PROGRESS", "AGE"]
+    assert wide.split("\n")[0].split() == [
+        *["NAME", "READY", "REASON", "MODEL", "PROGRESS", "ATTEMPT", "URL", "AGE"]
+    ]
+    assert wide.split("\n")[1].split()[1:-1] == [
+        *["False", "Training", "hf://org/base", "120/300", "2", "http://intents.default.svc/v1"]
+    ]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples(api_server: ApiServer, path: Any) -> None:
+    documents = api_server.kubectl(
+        "apply", "--dry-run=server", "--validate=strict", "--server-side", "-o", "name", "-f", str(path)
+    )
+    assert "finetunejob.kubetune.dev/" in documents
+
+
+def test_every_field_is_explained(api_server: ApiServer) -> None:
+    document = api_server.http.get("/openapi/v3/apis/kubetune.dev/v1alpha1").json()
+    job = document["components"]["schemas"]["dev.kubetune.v1alpha1.FineTuneJob"]
+    assert [path for path, field in fields(job, "") if not field.get("description")] == []
+    text = api_server.kubectl("explain", "finetunejob.spec.training.gpusPerNode")
+    assert "0 trains on CPU" in text
+    assert "podTemplate" in api_server.kubectl("explain", "ftj.spec", "--recursive")
+
+
+def refused_by_pydantic(job: dict[str, Any]) -> bool:
+    try:
+        validate_spec(job)
+    except SpecError:
+        return True
+    return False
+
+
+def fields(schema: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for name, field in schema.get("properties", {}).items():
+        if name != "metadata":
+            yield f"{path}.{name}", field
+            yield from fields(field.get("items", field), f"{path}.{name}")
