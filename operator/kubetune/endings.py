@@ -16,6 +16,7 @@ from kubetune_trainer.messages import Reason as TrainerReason
 from .constants import Reason
 from .observed import Ending, Outcome
 from .views import ConditionView, JobView, PodView
+from .wording import sentences
 
 STALLING: Final = frozenset(
     {
@@ -116,40 +117,40 @@ def _by_pod(pod: PodView) -> tuple[Outcome, Reason, str]:
     code = pod.exit_code
     if code == ExitCode.OUT_OF_MEMORY or pod.container_reason == "OOMKilled":
         killed = f"{where} was killed because it used more memory than its limit (OOMKilled)"
-        return Outcome.FAILED, Reason.OUT_OF_MEMORY, _sentences(said or killed, _more_memory(pod.stage))
+        return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(said or killed, _more_memory(pod.stage))
     if code in (ExitCode.INVALID_INPUT, ExitCode.NUMERICAL_FAILURE):
         reason = _INVALID.get(told.reason, Reason.INVALID_SPEC) if told else Reason.INVALID_SPEC
         reason = Reason.NUMERICAL_FAILURE if code == ExitCode.NUMERICAL_FAILURE else reason
-        return Outcome.FAILED, reason, _sentences(said or f"{where} failed{_log(pod)}", _AGAIN[reason])
+        return Outcome.FAILED, reason, sentences(said or f"{where} failed{_log(pod)}", _AGAIN[reason])
     if pod.disruption is not None:
-        return Outcome.PREEMPTED, Reason.PREEMPTED, _sentences(f"{where} was disrupted: {pod.disruption}")
+        return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(f"{where} was disrupted: {pod.disruption}")
     if code == ExitCode.PREEMPTED:
-        return Outcome.PREEMPTED, Reason.PREEMPTED, _sentences(f"{where} was asked to stop")
+        return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(f"{where} was asked to stop")
     if code == ExitCode.PEER_LOST:
-        return Outcome.FAILED, Reason.PEER_LOST, _sentences(said or f"{where} lost its peers")
+        return Outcome.FAILED, Reason.PEER_LOST, sentences(said or f"{where} lost its peers")
     if code is None:
         why = ": ".join(filter(None, (pod.reason, pod.message))) or "its container never ran"
-        return Outcome.FAILED, Reason.POD_FAILED, _sentences(f"{where} failed: {why}")
+        return Outcome.FAILED, Reason.POD_FAILED, sentences(f"{where} failed: {why}")
     why = f": {said}" if said else _log(pod)
-    return Outcome.FAILED, Reason.POD_FAILED, _sentences(f"{where} failed with exit code {code}{why}")
+    return Outcome.FAILED, Reason.POD_FAILED, sentences(f"{where} failed with exit code {code}{why}")
 
 
 def _by_condition(job: JobView, condition: ConditionView) -> tuple[Outcome, Reason, str]:
     """Judge by what the Job controller wrote, as nothing is left of the pods."""
     text = condition.message
     if "DisruptionTarget" in text:
-        return Outcome.PREEMPTED, Reason.PREEMPTED, _sentences(text)
+        return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(text)
     if "exit code 43 " in text:
-        return Outcome.FAILED, Reason.OUT_OF_MEMORY, _sentences(text, _more_memory(job.stage))
+        return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(text, _more_memory(job.stage))
     if "exit code 45 " in text:
-        return Outcome.FAILED, Reason.NUMERICAL_FAILURE, _sentences(text, _AGAIN[Reason.NUMERICAL_FAILURE])
+        return Outcome.FAILED, Reason.NUMERICAL_FAILURE, sentences(text, _AGAIN[Reason.NUMERICAL_FAILURE])
     if "exit code 42 " in text:
         why = "Its pod is gone; prepared/errors.jsonl on the output volume may say more."
-        return Outcome.FAILED, Reason.INVALID_SPEC, _sentences(text, why, _AGAIN[Reason.INVALID_SPEC])
+        return Outcome.FAILED, Reason.INVALID_SPEC, sentences(text, why, _AGAIN[Reason.INVALID_SPEC])
     return (
         Outcome.FAILED,
         Reason.POD_FAILED,
-        _sentences(text or f"Job {job.name} failed", "Its pods are gone."),
+        sentences(text or f"Job {job.name} failed", "Its pods are gone."),
     )
 
 
@@ -162,8 +163,3 @@ def _log(pod: PodView) -> str:
     lines = [line.strip() for line in pod.termination.splitlines() if line.strip()]
     tail = " | ".join(lines[-3:])[-_LOG_LIMIT:]
     return f"; the log ends with: {tail}" if tail else ""
-
-
-def _sentences(*texts: str) -> str:
-    """Join texts, each with its full stop."""
-    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in filter(None, texts))
