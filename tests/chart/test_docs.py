@@ -1,0 +1,62 @@
+"""The how-to pages name values, metrics and files that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.chart import CHART, values
+from dev.paths import REPOSITORY
+from kubetune.metrics import Metrics
+from kubetune_trainer.progress import Reports
+from tests.support import chart
+
+HOW_TO = [
+    REPOSITORY / "docs" / "how-to" / "install-on-a-gpu-cluster.md",
+    REPOSITORY / "docs" / "how-to" / "monitor.md",
+]
+PAGES = [*HOW_TO, CHART / "README.md", REPOSITORY / "SECURITY.md", REPOSITORY / "CONTRIBUTING.md"]
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+GROUPS = "|".join(name for name, value in VALUES.items() if isinstance(value, dict))
+
+
+@pytest.mark.parametrize("page", [*HOW_TO, CHART / "README.md"], ids=lambda page: page.name)
+def test_values_that_a_page_names_exist(page: Path) -> None:
+    known = {value.path for value in values()}
+    named = re.findall(rf"`((?:{GROUPS})(?:\.\w+)+)", page.read_text())
+    for path in named:
+        assert any(name == path or name.startswith(f"{path}.") for name in known), path
+
+
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.name)
+def test_values_that_a_page_shows_are_taken_by_the_chart(page: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    shown = [block for text in blocks if isinstance(block := yaml.safe_load(text), dict)]
+    assert shown
+    for block in shown:
+        chart.render(block)
+
+
+def test_metrics_that_the_page_names_exist() -> None:
+    metrics = Metrics()
+    metrics.count_jobs(lambda: [("ns", {"conditions": [{"type": "Ready", "status": "True"}]})])
+    families = [*metrics.registry.collect(), *Reports(total_steps=1).registry.collect()]
+    known = {
+        name
+        for family in families
+        for name in (family.name, f"{family.name}_total", *(sample.name for sample in family.samples))
+    }
+    text = (REPOSITORY / "docs" / "how-to" / "monitor.md").read_text()
+    named = set(re.findall(r"\bkubetune_\w+[a-z]", text)) - {"kubetune_dev_finetunejob", "kubetune_dev_stage"}
+    assert named - {"kubetune_train"} <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
