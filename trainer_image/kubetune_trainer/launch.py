@@ -1,0 +1,146 @@
+"""``train``: the container's process. Starts this pod's ranks, watches them, and says how the attempt ended.
+
+There is no torchrun: the operator has already fixed rank and world size, and torchrun's exit code is
+always 1. This process never imports torch, so that it can always tell what became of the ranks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cgroup, outcome, termination
+from .config import RENDEZVOUS_PORT, TrainerConfig
+from .outcome import RankExit
+
+PEER_GRACE_SECONDS = 10.0
+"""After the first failure, the other ranks get this long to say what they saw, then they are killed."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Placement:
+    """Which ranks this pod runs, and where they meet; from the variables that the operator sets."""
+
+    nodes: int
+    node: int
+    ranks: int
+    """Ranks of this pod."""
+    address: str
+    port: int
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], config: TrainerConfig) -> Placement:
+        """Read the placement; without any variable it is one node that meets itself."""
+        nodes = int(environment.get("NNODES", "1"))
+        port = environment.get("MASTER_PORT") or (RENDEZVOUS_PORT if nodes > 1 else _free_port())
+        return cls(
+            nodes=nodes,
+            node=int(environment.get("JOB_COMPLETION_INDEX", "0")),
+            ranks=int(environment.get("NPROC_PER_NODE", config.training.processes_per_node)),
+            address=environment.get("MASTER_ADDR", "127.0.0.1"),
+            port=int(port),
+        )
+
+    def variables(self, local_rank: int) -> dict[str, str]:
+        """What torch.distributed, accelerate and DeepSpeed read."""
+        return {
+            "RANK": str(self.node * self.ranks + local_rank),
+            "LOCAL_RANK": str(local_rank),
+            "WORLD_SIZE": str(self.nodes * self.ranks),
+            "LOCAL_WORLD_SIZE": str(self.ranks),
+            "MASTER_ADDR": self.address,
+            "MASTER_PORT": str(self.port),
+        }
+
+
+def main(config: TrainerConfig) -> int:
+    """Run this pod's ranks to their end, write the termination message, and return the exit code."""
+    placement = Placement.of(os.environ, config)
+    kills_before = cgroup.oom_kills()
+    with tempfile.TemporaryDirectory(prefix="kubetune-") as name:
+        directory = Path(name)
+        outcome.write_config(directory, config)
+        signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+        # Blocked and waited for, instead of handled: nothing is missed, and PID 1 has no default handlers.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        ranks = {_start(directory, placement, config, local): local for local in range(placement.ranks)}
+        exits = _supervise(ranks, signals)
+        oom_killed = cgroup.oom_kills() > kills_before
+        message, code = outcome.conclude(exits, directory, oom_killed=oom_killed)
+    termination.write(message)
+    return code
+
+
+def _start(directory: Path, placement: Placement, config: TrainerConfig, local_rank: int) -> int:
+    """Start one rank and return its process id."""
+    environment = {
+        "OMP_NUM_THREADS": str(max(1, cgroup.usable_cores() // placement.ranks)),
+        "TORCHDYNAMO_DISABLE": "1",  # DeepSpeed's Muon compiles at import otherwise: 2 s of every start
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",  # deprecations between libraries, which a user can do nothing about
+        **({} if config.training.gpus_per_node else {"DS_ACCELERATOR": "cpu"}),
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",  # prepare has fetched everything; training needs no network but its peers
+        **placement.variables(local_rank),
+    }
+    command = [sys.executable, "-m", "kubetune_trainer.rank", str(directory)]
+    # posix_spawn and not subprocess: it can reset the signal mask, which a child inherits.
+    return os.posix_spawn(command[0], command, environment, setsigmask=())
+
+
+def _supervise(ranks: dict[int, int], signals: set[signal.Signals]) -> list[RankExit]:
+    """Wait for every rank, in the order in which they end; after a failure the others get a grace period."""
+    running = dict(ranks)
+    exits: list[RankExit] = []
+    deadline: float | None = None
+    killed = False
+    while running:
+        if deadline is None or killed:
+            arrived = signal.sigwaitinfo(signals).si_signo
+        else:
+            info = signal.sigtimedwait(signals, max(0.0, deadline - time.monotonic()))
+            arrived = info.si_signo if info else 0
+        if arrived in (signal.SIGTERM, signal.SIGINT):
+            _signal_all(running, signal.SIGTERM)
+        exits += [
+            RankExit(local_rank=running.pop(process), status=status, killed_by_us=killed)
+            for process, status in _reap()
+            if process in running
+        ]
+        if deadline is None and any(end.status for end in exits):
+            deadline = time.monotonic() + PEER_GRACE_SECONDS
+        if deadline is not None and not killed and time.monotonic() >= deadline:
+            killed = True
+            _signal_all(running, signal.SIGKILL)
+    return exits
+
+
+def _signal_all(processes: Mapping[int, int], number: signal.Signals) -> None:
+    for process in processes:  # not reaped yet, so the id is still ours
+        os.kill(process, number)
+
+
+def _reap() -> list[tuple[int, int]]:
+    """Every child that has ended, orphans of the pod too: PID 1 inherits them."""
+    ended: list[tuple[int, int]] = []
+    while True:
+        try:
+            process, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if process == 0:
+            return ended
+        ended.append((process, os.waitstatus_to_exitcode(status)))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,130 @@
+"""MANIFEST.json: name, size and SHA-256 of every file of a directory, and what the directory is.
+
+A checkpoint or an artifact counts only when its manifest verifies. The manifest is written last, after every
+file that it names is on disk, so that a directory with a valid manifest is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST_NAME = "MANIFEST.json"
+
+
+class ManifestError(Exception):
+    """The directory is not what its manifest says; the text names the file."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class FileEntry:
+    """One file of a directory."""
+
+    name: str
+    """Relative to the directory, with forward slashes."""
+    size: int
+    sha256: str
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Manifest:
+    """A parsed MANIFEST.json."""
+
+    files: tuple[FileEntry, ...]
+    details: dict[str, Any]
+    """What the directory is: step and world size of a checkpoint, kind and base of an artifact."""
+    digest: str
+    """``sha256:...`` of the manifest itself, and so of everything that it names."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def list_files(directory: Path) -> list[str]:
+    """Names of every file below a directory, without its manifest, in a stable order."""
+    names = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != MANIFEST_NAME)
+
+
+def sync_file(directory: Path, name: str) -> FileEntry:
+    """Make one file durable and describe it."""
+    path = directory / name
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return FileEntry(name=name, size=path.stat().st_size, sha256=_sha256(path))
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_manifest(directory: Path, files: Iterable[FileEntry], details: Mapping[str, Any]) -> Manifest:
+    """Write the manifest of files that are already durable, and make it and every name durable."""
+    document = {**details, "files": [asdict(file) for file in sorted(files, key=lambda file: file.name)]}
+    path = directory / MANIFEST_NAME
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(document, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    for folder in sorted({path.parent for path in directory.rglob("*")} | {directory}):
+        sync_directory(folder)
+    return read_manifest(directory)
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Parse a manifest without looking at the files.
+
+    Raises:
+        ManifestError: it is missing, cut short or not ours.
+    """
+    try:
+        content = (directory / MANIFEST_NAME).read_bytes()
+        document = json.loads(content)
+        files = tuple(
+            FileEntry(name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"]))
+            for file in document.pop("files")
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ManifestError(f"{directory.name}: {MANIFEST_NAME} cannot be read: {error}") from error
+    return Manifest(files=files, details=document, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+
+def verify_manifest(directory: Path) -> Manifest:
+    """Read a manifest and compare every file with it.
+
+    Raises:
+        ManifestError: a file is missing, left over, of another size or of other content.
+    """
+    manifest = read_manifest(directory)
+    expected, found = {file.name for file in manifest.files}, set(list_files(directory))
+    if missing := sorted(expected - found):
+        raise ManifestError(f"{directory.name}: {missing[0]} is missing")
+    if unknown := sorted(found - expected):
+        raise ManifestError(f"{directory.name}: {unknown[0]} is not in {MANIFEST_NAME}")
+    for file in manifest.files:
+        path = directory / file.name
+        try:
+            size = path.stat().st_size
+            same = size == file.size and _sha256(path) == file.sha256
+        except OSError as error:
+            raise ManifestError(f"{directory.name}: {file.name} cannot be read: {error}") from error
+        if not same:
+            raise ManifestError(f"{directory.name}: {file.name} is not what was written ({size} bytes)")
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

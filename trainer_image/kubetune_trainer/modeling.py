@@ -1,0 +1,132 @@
+"""The model that is trained: base weights from disk, and LoRA matrices or every weight."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import AdapterConfig
+from .errors import InvalidInput, ModelUnavailable, name_list
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+ALL_LINEAR = ("all-linear",)
+
+
+def preferred_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the device computes in it, else float32: an emulated bf16 is several times slower."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    features = torch.cpu.get_capabilities()
+    fast = any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if fast else torch.float32
+
+
+def load_base(path: Path, dtype: torch.dtype) -> Any:
+    """Load the base model's safetensors; TrainingArguments must exist first, since ZeRO-3 splits while
+    loading.
+
+    Raises:
+        ModelUnavailable: the directory is not one that transformers can load without remote code.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelUnavailable(f"The base model in {path} cannot be loaded: {error}") from error
+
+
+def add_lora(base: Any, adapter: AdapterConfig) -> Any:
+    """Put LoRA matrices beside the target modules and freeze everything else.
+
+    Raises:
+        InvalidInput: a target module is not in this model.
+    """
+    import peft
+
+    all_linear = adapter.target_modules == ALL_LINEAR
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=float(adapter.dropout),
+        target_modules="all-linear" if all_linear else list(adapter.target_modules),
+        bias="none",
+    )
+    try:
+        # The matrices take the base's type: DeepSpeed keeps the float32 copies that the optimizer works on.
+        model = peft.get_peft_model(base, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules fit nothing in this model: {error}"
+        ) from error
+    if not all_linear:
+        _require_targets(adapter.target_modules, lora_modules(model))
+    _drop_frozen_from_state(model)
+    return model
+
+
+def lora_modules(model: Any) -> dict[str, Any]:
+    """Modules that have LoRA matrices, by their name in the base model."""
+    from peft.tuners.lora import LoraLayer
+
+    return {
+        name.removeprefix("base_model.model."): module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+
+
+def untrained_experts(model: Any) -> list[str]:
+    """Expert weights that stay as they are: fused into 3-D tensors, they are no linear layers to LoRA."""
+    return [
+        name.removeprefix("base_model.model.")
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad and len(full_shape(parameter)) >= 3 and "expert" in name
+    ]
+
+
+def full_shape(parameter: Any) -> tuple[int, ...]:
+    """A parameter's shape, also where ZeRO-3 has left only a piece of it on this rank."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def trainable_parameters(model: Any) -> int:
+    """Weights that the optimizer changes."""
+    import math
+
+    return sum(
+        math.prod(full_shape(parameter)) for parameter in model.parameters() if parameter.requires_grad
+    )
+
+
+def _require_targets(asked: Iterable[str], found: Iterable[str]) -> None:
+    """PEFT is content when one target fits; a job that asked for more would silently train less."""
+    names = list(found)
+    missing = [target for target in asked if not any(f".{name}".endswith(f".{target}") for name in names)]
+    if missing:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(missing)} fit no linear layer of this model. "
+            "Remove them; experts that are fused into one tensor cannot be LoRA targets."
+        )
+
+
+def _drop_frozen_from_state(model: Any) -> None:
+    """Keep frozen weights out of checkpoints: DeepSpeed leaves out most, but not a tied output layer."""
+
+    def drop(_: Any, state: dict[str, Any], prefix: str, __: Any) -> None:
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            if not parameter.requires_grad:
+                state.pop(prefix + name, None)
+
+    model.register_state_dict_post_hook(drop)

@@ -1,0 +1,112 @@
+"""The other ranks: how this one joins them, agrees with them, and notices that one is lost.
+
+Decisions travel over a gloo group of their own, beside the gradients' NCCL or gloo: they are a few bytes, and
+must not wait for a GPU.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .config import TrainingConfig
+
+if TYPE_CHECKING:
+    import torch
+
+_T = TypeVar("_T")
+
+_LOST_MARKS = (
+    "gloo",
+    "NCCL",
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Socket",
+)
+"""Parts of the plain RuntimeErrors that gloo and NCCL raise when a peer is gone or a collective timed out."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Peers:
+    """All ranks of the attempt, seen from this one."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    device: torch.device
+    group: Any
+
+    def broadcast(self, value: _T) -> _T:
+        """What rank 0 says, on every rank."""
+        import torch.distributed as dist
+
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=self.group)
+        return box[0]
+
+    def gather(self, value: _T) -> list[_T]:
+        """What every rank says, in order of rank; it is also a barrier."""
+        import torch.distributed as dist
+
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value, group=self.group)
+        return values
+
+    def sum(self, values: list[int]) -> list[int]:
+        """Sum whole numbers over all ranks."""
+        return self._reduce(values, "SUM")
+
+    def any(self, flag: bool) -> bool:
+        """Whether one rank says so."""
+        return bool(self._reduce([int(flag)], "MAX")[0])
+
+    def _reduce(self, values: list[int], operation: str) -> list[int]:
+        import torch
+        import torch.distributed as dist
+
+        if self.world_size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.int64)
+        dist.all_reduce(tensor, op=getattr(dist.ReduceOp, operation), group=self.group)
+        return [int(value) for value in tensor.tolist()]
+
+
+def join(training: TrainingConfig) -> Peers:
+    """Meet the other ranks at the address that the parent has set.
+
+    It comes before TrainingArguments: they would join with a timeout of their own, which is ignored on
+    CPU, and a silent peer would then hang this rank for ever."""
+    import torch
+    import torch.distributed as dist
+
+    local_rank = int(os.environ["LOCAL_RANK"])
+    timeout = timedelta(seconds=training.collective_timeout_seconds)
+    if training.gpus_per_node:
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", timeout=timeout, device_id=device)
+    else:
+        device = torch.device("cpu")
+        dist.init_process_group("gloo", timeout=timeout)
+    import deepspeed
+
+    deepspeed.init_distributed(verbose=False)  # adopts the group; ZeRO-3 needs it before the model is loaded
+    return Peers(
+        rank=dist.get_rank(),
+        local_rank=local_rank,
+        world_size=dist.get_world_size(),
+        device=device,
+        group=dist.new_group(backend="gloo", timeout=timeout),
+    )
+
+
+def is_peer_loss(error: BaseException) -> bool:
+    """Whether an exception says that another rank is gone, and not that this one is at fault."""
+    import torch.distributed as dist
+
+    if isinstance(error, dist.DistStoreError | dist.DistNetworkError | dist.DistBackendError):
+        return True
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in _LOST_MARKS)

@@ -1,0 +1,197 @@
+"""The artifact: collected from all ranks, checked, and published whole with one rename.
+
+``adapter/`` of a LoRA run or ``model/`` of a full fine-tune: weights, tokenizer, chat template, model
+card and a manifest, whose digest is the artifact's name from then on."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import model_card
+from .artifact_check import check_weights
+from .config import TrainerConfig
+from .layout import RunDirectory
+from .manifest import (
+    Manifest,
+    ManifestError,
+    list_files,
+    sync_directory,
+    sync_file,
+    verify_manifest,
+    write_manifest,
+)
+from .messages import ArtifactSummary, ModelSummary
+from .modeling import full_shape, untrained_experts
+from .peers import Peers
+
+logger = logging.getLogger(__name__)
+
+_GATHERED_AT_ONCE = 64
+"""Tensors that ZeRO-3 puts together in one go: few collectives, and little memory beside the model."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Losses:
+    """Losses of the finished run."""
+
+    train: float | None
+    validation: float | None
+    first_validation: float | None
+
+
+def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
+    """The run's artifact, when there is one and every file is as it was published."""
+    run = RunDirectory(run_directory)
+    for directory in (run.adapter, run.model):
+        try:
+            manifest = verify_manifest(directory)
+            return _summary(run, directory, manifest)
+        except ManifestError as error:
+            if directory.exists():
+                logger.warning("The artifact is not used: %s", error)
+    return None
+
+
+def publish(
+    model: Any,
+    config: TrainerConfig,
+    run: RunDirectory,
+    base: ModelSummary,
+    losses: Losses | None,
+    peers: Peers,
+) -> ArtifactSummary | None:
+    """Publish what was trained. Every rank must call it; rank 0, which has the losses, gets the summary.
+
+    Raises:
+        AdapterInvalid: the weights did not pass their checks.
+    """
+    weights = _gather_weights(model, peers)
+    failure: Exception | None = None
+    summary: ArtifactSummary | None = None
+    if losses is not None:
+        try:
+            summary = _write(model, weights, config, run, base, losses)
+        except Exception as error:
+            failure = error
+    failure = peers.broadcast(failure)  # the others must not report success, and must not hang
+    if failure is not None:
+        raise failure
+    return summary
+
+
+def _write(
+    model: Any,
+    weights: dict[str, Any],
+    config: TrainerConfig,
+    run: RunDirectory,
+    base: ModelSummary,
+    losses: Losses,
+) -> ArtifactSummary:
+    lora = config.training.adapter.type == "LoRA"
+    final = run.adapter if lora else run.model
+    directory = final.with_name(f".{final.name}")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    expected = (
+        _save_adapter(model, weights, config, base, directory)
+        if lora
+        else _save_model(model, weights, directory)
+    )
+    _save_tokenizer(Path(base.path), directory)
+    card = model_card.render(config, run, base, losses, untrained_experts(model))
+    (directory / "README.md").write_text(card, encoding="utf-8")
+    check_weights(directory, expected, lora=lora)
+    details = {
+        "type": config.training.adapter.type,
+        "rank": config.training.adapter.rank if lora else None,
+        "base_model": config.model.uri,
+        "base_revision": base.revision,
+        "train_loss": _decimal(losses.train),
+        "validation_loss": _decimal(losses.validation),
+    }
+    manifest = write_manifest(
+        directory, [sync_file(directory, name) for name in list_files(directory)], details
+    )
+    if final.exists():  # it did not verify, or this attempt would have taken it
+        shutil.rmtree(final)
+    directory.rename(final)
+    sync_directory(run.root)
+    return _summary(run, final, manifest)
+
+
+def _save_adapter(
+    model: Any, weights: dict[str, Any], config: TrainerConfig, base: ModelSummary, directory: Path
+) -> dict[str, tuple[int, ...]]:
+    """Write the adapter, and return what the file must hold."""
+    settings = model.peft_config["default"]
+    hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
+    settings.base_model_name_or_path = hub or config.model.uri
+    settings.revision = base.revision if hub else None
+    # Embeddings are not trained; PEFT would look for the base model on the hub to find that out.
+    model.save_pretrained(directory, state_dict=weights, save_embedding_layers=False)
+    (directory / "README.md").unlink(missing_ok=True)  # PEFT's empty card
+    return {
+        name.replace(".default.", "."): full_shape(parameter)
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def _save_model(model: Any, weights: dict[str, Any], directory: Path) -> dict[str, tuple[int, ...]]:
+    """Write the whole model in the base's layout, and return what the files must hold."""
+    model.save_pretrained(directory, state_dict=weights)
+    from safetensors import safe_open
+
+    base = Path(model.config._name_or_path)
+    expected = {}
+    for path in sorted(base.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no dict
+                expected[name] = tuple(file.get_slice(name).get_shape())
+    return expected
+
+
+def _save_tokenizer(base: Path, directory: Path) -> None:
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False).save_pretrained(
+        directory
+    )
+
+
+def _gather_weights(model: Any, peers: Peers) -> dict[str, Any]:
+    """Trained tensors on rank 0's CPU, put together where ZeRO-3 has split them; empty on the other ranks."""
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    weights: dict[str, Any] = {}
+    for start in range(0, len(trained), _GATHERED_AT_ONCE):
+        part = trained[start : start + _GATHERED_AT_ONCE]
+        with _whole([parameter for _, parameter in part]):
+            if peers.rank == 0:
+                weights.update((name, parameter.detach().to("cpu", copy=True)) for name, parameter in part)
+    return weights
+
+
+def _whole(parameters: list[Any]) -> Any:
+    import contextlib
+
+    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
+        return contextlib.nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(parameters)
+
+
+def _summary(run: RunDirectory, directory: Path, manifest: Manifest) -> ArtifactSummary:
+    details: Mapping[str, Any] = manifest.details
+    return ArtifactSummary(
+        path=run.relative(directory), digest=manifest.digest, size_bytes=manifest.size_bytes, **details
+    )
+
+
+def _decimal(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"

@@ -1,0 +1,99 @@
+"""``python -m kubetune_trainer.rank DIRECTORY``: one rank's process, started by ``launch``.
+
+It leaves its outcome in the directory and ends with ``os._exit``: tearing down process groups and engines
+takes seconds, and nothing is left to save.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from . import outcome, termination
+from .errors import OutOfMemory, PeerLost, TrainerError
+from .messages import TerminationMessage
+from .stop import StopFlag
+
+logger = logging.getLogger("kubetune_trainer.rank")
+
+_LAST_LINES = 3
+"""Lines of a traceback that go into the outcome; the log has them all."""
+
+
+class Rank:
+    """The process: where its outcome goes, and how far it has come."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._local_rank = int(os.environ["LOCAL_RANK"])
+        self.step: int | None = None
+
+    def run(self) -> NoReturn:
+        """Train, and leave."""
+        stop = StopFlag(self.fail)
+        stop.listen()
+        try:
+            config = outcome.read_config(self._directory)
+            from .training import train
+
+            summary = train(config, stop, self.stepped)
+        except BaseException as error:
+            self.fail(_explain(error))
+        message = f"Training completed at step {summary.to_step}."
+        self._leave(termination.completed(message, summary, step=summary.to_step), 0)
+
+    def stepped(self, step: int) -> None:
+        """Remember the last step done."""
+        self.step = step
+
+    def fail(self, error: TrainerError) -> NoReturn:
+        """Leave with an error."""
+        logger.error("%s: %s", error.reason, error.message)
+        self._leave(termination.failed(error, step=self.step), int(error.code))
+
+    def _leave(self, message: TerminationMessage, code: int) -> NoReturn:
+        outcome.write_outcome(self._directory, self._local_rank, message)
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _explain(error: BaseException) -> TrainerError:
+    """Say what an exception means to the operator."""
+    if isinstance(error, TrainerError):
+        return error
+    lines = traceback.format_exception(error)
+    logger.error("%s", termination.redact("".join(lines)))
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in str(error)
+        or "can't allocate memory" in str(error)
+    ):
+        return OutOfMemory(
+            f"{_first_line(error)} Raise zeroStage or nodes, or lower maxLength, batchSize or the rank of "
+            "the adapter."
+        )
+    from .peers import is_peer_loss
+
+    if is_peer_loss(error):
+        return PeerLost(f"Another rank was lost, or did not answer in time: {_first_line(error)}")
+    return TrainerError("".join(lines[-_LAST_LINES:]).strip())
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+if __name__ == "__main__":
+    rank = os.environ["RANK"]
+    logging.basicConfig(
+        level=logging.INFO if rank == "0" else logging.WARNING,
+        format=f"%(asctime)s %(levelname)s rank {rank} %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    Rank(Path(sys.argv[1])).run()

@@ -1,0 +1,85 @@
+"""metrics.jsonl and results.csv: what a run reported at each step, across its attempts.
+
+A resumed attempt repeats the steps after its checkpoint; their earlier lines are dropped first.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .layout import RunDirectory
+
+_COLUMNS = {
+    "step": "step",
+    "train_loss": "loss",
+    "train_accuracy": "mean_token_accuracy",
+    "valid_loss": "validation_loss",
+    "valid_mean_token_accuracy": "validation_mean_token_accuracy",
+}
+"""Columns of results.csv (OpenAI's names), and the keys that they come from."""
+
+
+class Records:
+    """The files, opened for one attempt that begins after ``from_step``."""
+
+    def __init__(self, run: RunDirectory, *, from_step: int) -> None:
+        self._results = run.results_file
+        self._lines = [line for line in _read(run.metrics_file) if line["step"] <= from_step]
+        _replace(run.metrics_file, "".join(json.dumps(line) + "\n" for line in self._lines))
+        self._file = run.metrics_file.open("a", encoding="utf-8")
+
+    def add(self, **values: Any) -> None:
+        """Append one line; ``step`` is required."""
+        self._lines.append(values)
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+
+    def save(self) -> None:
+        """Make metrics.jsonl durable and write results.csv anew."""
+        os.fsync(self._file.fileno())
+        _replace(self._results, self._table())
+
+    def first(self, key: str) -> float | None:
+        """The first value that was reported under a key."""
+        return next((line[key] for line in self._lines if key in line), None)
+
+    def last(self, key: str) -> float | None:
+        """The last value that was reported under a key."""
+        return next((line[key] for line in reversed(self._lines) if key in line), None)
+
+    def _table(self) -> str:
+        rows: dict[int, dict[str, Any]] = {}
+        for line in self._lines:
+            rows.setdefault(line["step"], {}).update(line)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for _, row in sorted(rows.items()):
+            writer.writerow([row.get(key, "") for key in _COLUMNS.values()])
+        return text.getvalue()
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Whole lines of the file; one that a killed attempt left half written is dropped."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    lines = []
+    for line in text.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

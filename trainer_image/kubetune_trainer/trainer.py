@@ -1,0 +1,211 @@
+"""The training loop: HF Trainer with our batches, loss, evaluation, checkpoints and stop.
+
+HF Trainer keeps the loop, the optimizer, the schedule and the resume. Its private methods that are
+overridden or called here are those of the pinned minor version."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from typing_extensions import override
+
+from . import checkpoints as saving
+from .batches import Rows, collate, count
+from .checkpoints import Checkpoints
+from .errors import NumericalFailure
+from .journal import Journal
+from .loss import LearnedPositions, summed_loss
+from .peers import Peers
+from .sampler import Batching, TrainBatches, evaluation_batches
+from .stop import StopFlag
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Attempt:
+    """What one attempt needs beside the model."""
+
+    peers: Peers
+    batching: Batching
+    stop: StopFlag
+    train: Rows
+    validation: Rows | None
+    checkpoints: Checkpoints
+    checkpoint_every: int
+    expected_checkpoint_bytes: int
+    dtype: str
+    tokens: int
+    """Tokens of the steps before this attempt."""
+    journal: Journal | None
+    """On rank 0 only."""
+    stepped: Callable[[int], None]
+    """Told of every step that is done."""
+
+
+class FineTuner(Trainer):
+    """HF Trainer on prepared rows; the loss is the mean over the learned tokens of the global batch."""
+
+    def __init__(self, model: Any, args: TrainingArguments, attempt: Attempt) -> None:
+        super().__init__(model=model, args=args, callbacks=[_Steps(self, attempt)])
+        self.control: Any
+        self.remove_callback(PrinterCallback)
+        self.loss_is_scaled_for_ga = True
+        self.tokens = attempt.tokens
+        self._attempt = attempt
+        self._head = LearnedPositions(model)
+        self._correct = torch.zeros((), dtype=torch.int64, device=attempt.peers.device)
+        self._learned = self._step_tokens = 0
+        self._started = time.perf_counter()
+        self.train_batches = TrainBatches(
+            attempt.train.lengths, attempt.batching, rank=attempt.peers.rank, seed=args.seed
+        )
+
+    @override
+    def get_train_dataloader(self) -> Any:
+        # Not through accelerate: it would cut the batches for the ranks once more, and repeat rows to
+        # even them.
+        return DataLoader(self._attempt.train, batch_sampler=self.train_batches, collate_fn=collate)  # type: ignore[arg-type]
+
+    @override
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
+        """Learned tokens of the global batch: called with all micro-batches before each step."""
+        self._started = time.perf_counter()
+        self._learned, self._step_tokens = self._attempt.peers.sum([*count(batch_samples)])
+        return max(1, self._learned)
+
+    @override
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        logits = self._head.logits(model, inputs)
+        with torch.no_grad():
+            self._correct += (logits.argmax(-1) == inputs["targets"]).sum()
+        # Gradients are averaged over the ranks, and the loss must be the mean over all of their tokens.
+        return summed_loss(logits, inputs["targets"]) * (self._attempt.peers.world_size / num_items_in_batch)
+
+    @override
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # it walks all parameters at every micro-batch, for a number that nobody reads
+
+    @override
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" not in logs:
+            return  # the summary at the end
+        step, loss, grad_norm = self.state.global_step, logs["loss"], logs.get("grad_norm") or 0.0
+        if not math.isfinite(loss) or not math.isfinite(grad_norm) or grad_norm < 0:  # DeepSpeed's NaN is -1
+            raise NumericalFailure(
+                f"Step {step}: the loss is {loss} and the gradient's norm {grad_norm}. Lower learningRate "
+                f"(now {self.args.learning_rate}), or look for odd rows; earlier checkpoints are intact."
+            )
+        (correct,) = self._attempt.peers.sum([int(self._correct)])
+        self._correct.zero_()
+        self.tokens += self._step_tokens
+        self._attempt.stepped(step)
+        if self._attempt.journal is not None:
+            self._attempt.journal.stepped(
+                tokens=self._step_tokens,
+                seconds=time.perf_counter() - self._started,
+                values={
+                    "step": step,
+                    "epoch": round(self.state.epoch or 0.0, 4),
+                    "loss": loss,
+                    "mean_token_accuracy": correct / max(1, self._learned),
+                    "learning_rate": logs["learning_rate"],
+                    "grad_norm": grad_norm,
+                },
+            )
+
+    @override
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Score every validation row once; the loss is the mean over their learned tokens."""
+        rows, peers = self._attempt.validation, self._attempt.peers
+        if rows is None:
+            return {}
+        model = self.model_wrapped
+        model.eval()
+        loss, learned = torch.zeros((), dtype=torch.float64), 0
+        self._correct.zero_()
+        for indices in evaluation_batches(rows.lengths, self._attempt.batching, rank=peers.rank):
+            batch = self._prepare_inputs(collate([rows[index] for index in indices]))
+            with torch.no_grad():
+                logits = self._head.logits(model, batch)
+                loss += summed_loss(logits, batch["targets"]).double().cpu()
+                self._correct += (logits.argmax(-1) == batch["targets"]).sum()
+            learned += len(batch["targets"])
+        totals = peers.gather((loss.item(), int(self._correct), learned))
+        self._correct.zero_()
+        all_learned = max(1, sum(total[2] for total in totals))
+        mean = sum(total[0] for total in totals) / all_learned
+        accuracy = sum(total[1] for total in totals) / all_learned
+        if self._attempt.journal is not None:
+            self._attempt.journal.evaluated(step=self.state.global_step, loss=mean, accuracy=accuracy)
+        metrics = {"eval_loss": mean, "eval_mean_token_accuracy": accuracy}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    @override
+    def _run_epoch(self, **arguments: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:
+            # Resumed from the last step, in the middle of an epoch: HF would do one step more.
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**arguments)
+
+    @override
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        started = time.perf_counter()
+        attempt, step = self._attempt, self.state.global_step
+        directory: Path | None = None
+        if attempt.peers.rank == 0:
+            directory = attempt.checkpoints.begin(step, expected_bytes=attempt.expected_checkpoint_bytes)
+        directory = attempt.peers.broadcast(directory)
+        if directory is None:
+            return
+        self._save_optimizer_and_scheduler(str(directory))  # the weights too: DeepSpeed writes them together
+        self._save_rng_state(str(directory))
+        if attempt.peers.rank == 0:
+            self.state.save_to_json(str(directory / "trainer_state.json"))
+        files = attempt.peers.gather(saving.own_files(directory, attempt.peers.rank))
+        if attempt.peers.rank == 0:
+            manifest = attempt.checkpoints.commit(
+                directory, itertools.chain(*files), step=step, tokens=self.tokens, dtype=attempt.dtype
+            )
+            if attempt.journal is not None:
+                seconds = time.perf_counter() - started
+                attempt.journal.saved(step=step, seconds=seconds, size=manifest.size_bytes)
+
+
+class _Steps(TrainerCallback):
+    """What happens between steps: the order of rows, evaluation, checkpoints and the agreed stop."""
+
+    def __init__(self, trainer: FineTuner, attempt: Attempt) -> None:
+        self._trainer = trainer
+        self._attempt = attempt
+
+    @override
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        torch.manual_seed(args.seed + self._attempt.peers.rank)  # every rank draws a dropout of its own
+        self._attempt.stop.stepping()
+
+    @override
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.train_batches.set_epoch(int(state.epoch or 0))
+
+    @override
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        last = state.global_step >= state.max_steps
+        end_of_epoch = float(state.epoch).is_integer()
+        control.should_save = last or state.global_step % self._attempt.checkpoint_every == 0
+        control.should_evaluate = control.should_save or end_of_epoch
+        if self._attempt.stop.agree(self._attempt.peers):
+            # A checkpoint at this step (should_save) belongs here once the grace period allows for it.
+            control.should_training_stop = True
+            control.should_evaluate = control.should_save = False

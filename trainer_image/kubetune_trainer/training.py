@@ -1,0 +1,196 @@
+"""One rank's attempt from beginning to end, readable from top to bottom.
+
+torch and the libraries on top of it are imported inside the functions: rank 0 answers scrapes before they
+load."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .checkpoints import Checkpoints, Found, Layout
+from .config import TrainerConfig, TrainingConfig
+from .errors import InvalidInput, TrainerError
+from .journal import Journal
+from .layout import RunDirectory
+from .messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
+from .peers import Peers, join
+from .progress import Reports, serve
+from .records import Records
+from .sampler import SAMPLER_NAME, Batching, planned_steps, steps_per_epoch
+from .stop import StopFlag
+
+logger = logging.getLogger(__name__)
+
+DTYPE_VARIABLE = "KUBETUNE_DTYPE"
+"""Environment variable that forces "float32" or "bfloat16" (tests that compare numbers closely)."""
+
+_SCHEDULES = {"Cosine": "cosine", "Linear": "linear", "Constant": "constant_with_warmup"}
+
+
+def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None]) -> TrainSummary:
+    """Train from the last verified checkpoint to the end, and publish the artifact."""
+    training, run = config.training, RunDirectory.of(config)
+    dataset, base = _read_prepared(run)
+    total = planned_steps(
+        dataset.train_rows, training.batch_size, epochs=training.epochs, max_steps=training.max_steps
+    )
+    reports = Reports(total)
+    if os.environ["RANK"] == "0":
+        serve(reports)
+    peers = join(training)
+    batching = Batching.of(training.batch_size, peers.world_size)
+    layout = Layout(
+        world_size=peers.world_size,
+        global_batch=training.batch_size,
+        zero_stage=training.zero_stage,
+        sampler=SAMPLER_NAME,
+    )
+    checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep)
+    artifact, found = _look(run, checkpoints, peers)
+    if artifact is not None:
+        return TrainSummary(from_step=total, to_step=total, artifact=artifact)
+
+    dtype = found.dtype if found else _dtype(peers)
+    arguments = _arguments(training, batching, run, total, bf16=dtype == "bfloat16", evaluate=found is None)
+    model = _model(training, Path(base.path), dtype)
+
+    from .batches import Rows
+    from .modeling import trainable_parameters
+    from .trainer import Attempt, FineTuner
+
+    rows = Rows(run.train_rows)
+    journal = None
+    from_step = found.step if found else 0
+    if peers.rank == 0:
+        journal = Journal(reports=reports, records=Records(run, from_step=from_step))
+        if found:
+            epoch = found.step / steps_per_epoch(len(rows), training.batch_size)
+            validation_loss = journal.records.last("validation_loss")
+            reports.resumed(
+                step=found.step, epoch=epoch, tokens=found.tokens, validation_loss=validation_loss
+            )
+    attempt = Attempt(
+        peers=peers,
+        batching=batching,
+        stop=stop,
+        train=rows,
+        validation=Rows(run.validation_rows) if dataset.validation_rows else None,
+        checkpoints=checkpoints,
+        checkpoint_every=training.checkpoint_every_steps,
+        expected_checkpoint_bytes=16 * trainable_parameters(model),
+        dtype=dtype,
+        tokens=found.tokens if found else 0,
+        journal=journal,
+        stepped=stepped,
+    )
+    trainer = FineTuner(model, arguments, attempt)
+    stepped(from_step)
+    trainer.train(resume_from_checkpoint=str(found.path) if found else None)
+    stop.raise_if_agreed()
+
+    from .publish import Losses, publish
+
+    losses = None
+    if journal is not None:
+        records = journal.records
+        records.save()
+        losses = Losses(
+            train=records.last("loss"),
+            validation=records.last("validation_loss"),
+            first_validation=records.first("validation_loss"),
+        )
+    artifact = publish(model, config, run, base, losses, peers)
+    return TrainSummary(from_step=from_step, to_step=total, artifact=artifact)
+
+
+def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
+    try:
+        dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
+        return dataset, ModelSummary.model_validate_json(run.model_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"{run.prepared} is not what prepare makes: {error}. Delete it, and retry."
+        ) from error
+
+
+def _look(
+    run: RunDirectory, checkpoints: Checkpoints, peers: Peers
+) -> tuple[ArtifactSummary | None, Found | None]:
+    """What the volume already holds; rank 0 reads and hashes, so that all ranks decide the same."""
+    answer: tuple[ArtifactSummary | None, Found | None] | TrainerError = (None, None)
+    if peers.rank == 0:
+        from .publish import verified_artifact
+
+        try:
+            artifact = verified_artifact(run.root)
+            answer = artifact, None if artifact else checkpoints.newest()
+        except TrainerError as error:
+            answer = error
+    answer = peers.broadcast(answer)
+    if isinstance(answer, TrainerError):
+        raise answer
+    return answer
+
+
+def _dtype(peers: Peers) -> str:
+    """The type of the weights; rank 0 decides, should the nodes be of different kinds."""
+    from .modeling import preferred_dtype
+
+    forced = os.environ.get(DTYPE_VARIABLE)
+    return peers.broadcast(forced or str(preferred_dtype(peers.device)).removeprefix("torch."))
+
+
+def _arguments(
+    training: TrainingConfig, batching: Batching, run: RunDirectory, total: int, *, bf16: bool, evaluate: bool
+) -> Any:
+    """HF's arguments. They must exist before the model is loaded: ZeRO-3 splits it while loading."""
+    from transformers import TrainingArguments
+    from transformers.utils.logging import disable_progress_bar
+
+    from .deepspeed_config import GRADIENT_CLIPPING, deepspeed_config
+
+    disable_progress_bar()
+    return TrainingArguments(
+        output_dir=str(run.checkpoints),
+        max_steps=total,
+        per_device_train_batch_size=batching.micro_batch,
+        gradient_accumulation_steps=batching.accumulation,
+        learning_rate=float(training.learning_rate),
+        lr_scheduler_type=_SCHEDULES[training.schedule.type],
+        warmup_steps=math.ceil(float(training.schedule.warmup_ratio) * total),
+        max_grad_norm=GRADIENT_CLIPPING,
+        optim="adamw_torch",
+        seed=training.seed,
+        bf16=bf16,
+        use_cpu=not training.gpus_per_node,
+        deepspeed=deepspeed_config(training, batching, bf16=bf16),
+        ddp_timeout=training.collective_timeout_seconds,
+        # Long rows on a GPU run out of memory for activations first; on CPU there is more memory than speed.
+        activation_checkpointing=training.gpus_per_node > 0,
+        eval_on_start=evaluate,
+        eval_strategy="no",  # the callback decides on evaluations and checkpoints
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would hide a NaN
+        report_to=[],
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+        dataloader_num_workers=0,  # rows are memory-mapped
+    )
+
+
+def _model(training: TrainingConfig, base: Path, dtype: str) -> Any:
+    import torch
+    from transformers import set_seed
+
+    from .modeling import add_lora, load_base
+
+    set_seed(training.seed)  # LoRA's A is random, and must be the same on every rank
+    model = load_base(base, getattr(torch, dtype))
+    return add_lora(model, training.adapter) if training.adapter.type == "LoRA" else model
