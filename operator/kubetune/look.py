@@ -33,7 +33,7 @@ class Looker:
         self._kube = kube
 
     async def look(self, job: FineTuneJob, children: Sequence[View], state: JobState) -> float | None:
-        """Renew ``state.diagnosis`` when it is time; return the seconds until the next look, if there is one."""
+        """Renew ``state.diagnosis`` when it is time; return the seconds until the next one."""
         now = asyncio.get_running_loop().time()
         waiting = [child for child in children if child.owner_uid == state.uid and _waits(child)]
         state.waiting = {child.uid: state.waiting.get(child.uid, now) for child in waiting}

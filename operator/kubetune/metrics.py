@@ -52,7 +52,7 @@ class Metrics:
         )
         self.requests = Counter(
             "kubetune_kube_requests_total",
-            "Requests to the API server but for watches; code is the HTTP status, or error without an answer.",
+            "Requests to the API server except watches; code is the HTTP status, or error if none came.",
             ["verb", "resource", "code"],
             registry=self.registry,
         )

@@ -1,4 +1,4 @@
-"""One look at one FineTuneJob: observe, plan, carry out, publish. Level-triggered: twice it writes nothing."""
+"""One look at one FineTuneJob: observe, plan, carry out, publish. A second look writes nothing."""
 
 from __future__ import annotations
 

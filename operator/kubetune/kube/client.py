@@ -1,6 +1,6 @@
 """The Kube Protocol over ``kubernetes.aio``: raw JSON through its ApiClient, one pool, one place for errors.
 
-Never import the generated API classes (``CoreV1Api``, ...) here. Nothing is retried here: the queue does that.
+Never import the generated API classes (``CoreV1Api``, ...) here. Nothing is retried here: the queue does.
 """
 
 from __future__ import annotations

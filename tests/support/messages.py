@@ -1,0 +1,63 @@
+"""Termination messages as a trainer writes them."""
+
+from __future__ import annotations
+
+from kubetune_trainer.messages import (
+    ArtifactSummary,
+    DatasetSummary,
+    ModelSummary,
+    PlanSummary,
+    PrepareSummary,
+    Reason,
+    TerminationMessage,
+    TokensPerRow,
+    TrainSummary,
+)
+
+ARTIFACT = ArtifactSummary(
+    path="job/0123456789abcdef/adapter",
+    digest="sha256:" + "0" * 64,
+    size_bytes=1000,
+    type="LoRA",
+    rank=16,
+    base_model="pvc://models/smol",
+    base_revision="0123456789abcdef",
+    train_loss="0.5",
+)
+
+PREPARED = PrepareSummary(
+    model=ModelSummary(
+        revision="0123456789abcdef", path="/inputs/model", architecture="LlamaForCausalLM", parameters=134515008
+    ),
+    dataset=DatasetSummary(
+        fingerprint="fedcba9876543210",
+        train_rows=100,
+        validation_rows=0,
+        train_tokens=4500,
+        tokens_per_row=TokensPerRow(mean=45, p50=44, p95=60, max=70),
+    ),
+    plan=PlanSummary(
+        total_steps=30, trainable_parameters=4884480, memory_per_gpu_bytes=2 * 2**30, estimated_seconds=120
+    ),
+)
+
+
+def prepared(*, artifact: ArtifactSummary | None = None) -> str:
+    """Message of a completed prepare."""
+    summary = PREPARED.model_copy(update={"artifact": artifact})
+    return _message(Reason.COMPLETED, "Prepared.", summary.model_dump(mode="json"))
+
+
+def trained() -> str:
+    """Message of a completed rank 0."""
+    summary = TrainSummary(from_step=0, to_step=30, artifact=ARTIFACT)
+    return _message(Reason.COMPLETED, "Trained.", summary.model_dump(mode="json"), step=30)
+
+
+def failed(reason: Reason, message: str) -> str:
+    """Message of a pod that failed."""
+    return _message(reason, message, {})
+
+
+def _message(reason: Reason, message: str, summary: dict[str, object], *, step: int | None = None) -> str:
+    return TerminationMessage(reason=reason, message=message, step=step, summary=summary).model_dump_json()
