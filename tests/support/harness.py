@@ -1,0 +1,300 @@
+"""The operator without kopf and HTTP, on an API server in memory whose controllers do as a script says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubetune.constants import RELIST_PERIOD
+from kubetune.errors import KubeTuneError
+from kubetune.index import RELISTED, Index
+from kubetune.main import take
+from kubetune.pace import Pace
+from kubetune.probe import Probes
+from kubetune.reconcile import Dependencies, Reconciler
+from kubetune.settings import Settings
+from kubetune.views import Key, Kind
+from kubetune.watch import WATCHED
+from kubetune.workqueue import WorkQueue
+from kubetune_trainer.messages import Progress
+
+from tests.support import messages, virtual_time
+from tests.support.memory_kube import MemoryKube, Object
+
+NAMESPACE = "team"
+SETTINGS = Settings(trainer_image="trainer:1", serving_image="serving:1")
+ENDED = ("Succeeded", "Failed")
+
+Outcome = tuple[int, str]
+Script = Callable[[Object], Outcome | None]
+
+
+def good(pod: Object) -> Outcome | None:
+    """Everything succeeds."""
+    stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
+    return {"prepare": (0, messages.prepared()), "train": (0, messages.trained())}.get(stage)
+
+
+def finetunejob(name: str = "job", *, serving: bool = False, **training: Any) -> Object:
+    """A small FineTuneJob."""
+    return {
+        "apiVersion": "kubetune.dev/v1alpha1",
+        "kind": "FineTuneJob",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "model": {"uri": "pvc://models/smol"},
+            "dataset": {"train": {"uri": "pvc://datasets/train.jsonl"}},
+            "training": {"gpusPerNode": 0, **training},
+            **({"serving": {}} if serving else {}),
+        },
+    }
+
+
+@dataclass(slots=True)
+class FakeWeb:
+    """Pods that answer at once."""
+
+    step: int = 0
+    answering: bool = True
+    asked: int = 0
+
+    async def progress(self, url: str) -> Progress | None:
+        del url
+        self.step += 1
+        return Progress(step=self.step, total_steps=1000, epoch="0.10")
+
+    async def answers(self, base_url: str, model: str) -> bool:
+        del base_url, model
+        self.asked += 1
+        return self.answering
+
+
+@dataclass(slots=True, kw_only=True)
+class Controllers:
+    """Job controller, Deployment controller and kubelet, each a little late."""
+
+    kube: MemoryKube
+    script: Script = good
+    pod_after: float = 0.1
+    ready_after: float = 0.5
+    runs_for: float = 20.0
+    ends_after: float = 1.0
+    """From the last pod's end to the Job's condition."""
+
+    def __post_init__(self) -> None:
+        self.kube.watchers.append(self._event)
+
+    def _event(self, kind: Kind, type_: str, raw: Object) -> None:
+        loop = asyncio.get_running_loop()
+        uid = raw["metadata"]["uid"]
+        if type_ == "ADDED" and kind is Kind.JOB:
+            loop.call_later(self.pod_after, self._start_pods, uid)
+        elif kind is Kind.POD and type_ == "ADDED":
+            loop.call_later(self.ready_after, self._run_pod, uid)
+        elif kind is Kind.DEPLOYMENT and type_ != "DELETED" and not _rolled_out(raw):
+            loop.call_later(self.ready_after, self._roll_out, uid)
+
+    def _by_uid(self, uid: str | None) -> Object | None:
+        return next((o for o in self.kube.objects.values() if o["metadata"]["uid"] == uid), None)
+
+    def _start_pods(self, uid: str) -> None:
+        job = self._by_uid(uid)
+        if job is None:
+            return
+        count = job["spec"].get("completions", 1)
+        for index in range(count):
+            self.kube.add(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {
+                        "namespace": job["metadata"]["namespace"],
+                        "name": f"{job['metadata']['name']}-{index}-{uid}",
+                        "labels": job["spec"]["template"]["metadata"]["labels"],
+                        "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
+                        "ownerReferences": [{"controller": True, "uid": uid}],
+                    },
+                    "spec": job["spec"]["template"]["spec"],
+                    "status": {"phase": "Pending"},
+                }
+            )
+        self._count(uid)
+
+    def _run_pod(self, uid: str) -> None:
+        pod = self._by_uid(uid)
+        if pod is None:
+            return
+        self.kube.change(pod, {"status": {"phase": "Running"}})
+        self._count(pod["metadata"]["ownerReferences"][0]["uid"])
+        asyncio.get_running_loop().call_later(self.runs_for, self._end_pod, uid)
+
+    def _end_pod(self, uid: str) -> None:
+        pod = self._by_uid(uid)
+        if pod is None:
+            return
+        outcome = self.script(pod)
+        if outcome is None:
+            asyncio.get_running_loop().call_later(self.runs_for, self._end_pod, uid)
+            return
+        self.end_pod(pod, *outcome)
+
+    def end_pod(self, pod: Object, code: int, message: str) -> None:
+        """Let a pod end."""
+        stamp = virtual_time.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        ended = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
+        ended |= {"startedAt": stamp, "finishedAt": stamp}
+        self.kube.change(
+            pod,
+            {
+                "status": {
+                    "phase": "Failed" if code else "Succeeded",
+                    "containerStatuses": [{"name": "trainer", "state": {"terminated": ended}}],
+                }
+            },
+        )
+        uid = pod["metadata"]["ownerReferences"][0]["uid"]
+        self._count(uid)
+        asyncio.get_running_loop().call_later(self.ends_after, self._end_job, uid)
+
+    def _pods(self, uid: str) -> list[Object]:
+        pods = self.kube.of_kind(Kind.POD)
+        return [p for p in pods if p["metadata"]["ownerReferences"][0]["uid"] == uid]
+
+    def _count(self, uid: str) -> None:
+        job = self._by_uid(uid)
+        if job is None:
+            return
+        phases = [pod["status"]["phase"] for pod in self._pods(uid)]
+        counts = {
+            "active": sum(phase not in ENDED for phase in phases),
+            "ready": phases.count("Running"),
+            "succeeded": phases.count("Succeeded"),
+            "failed": phases.count("Failed"),
+        }
+        self.kube.change(job, {"status": counts})
+
+    def _end_job(self, uid: str) -> None:
+        job = self._by_uid(uid)
+        pods = self._pods(uid)
+        if job is None or any(pod["status"]["phase"] not in ENDED for pod in pods):
+            return
+        good = all(pod["status"]["phase"] == "Succeeded" for pod in pods)
+        condition = {"type": "Complete" if good else "Failed", "status": "True", "reason": "", "message": ""}
+        self.kube.change(job, {"status": {"conditions": [condition]}})
+
+    def _roll_out(self, uid: str) -> None:
+        deployment = self._by_uid(uid)
+        if deployment is None:
+            return
+        replicas = deployment["spec"]["replicas"]
+        self.kube.change(
+            deployment,
+            {
+                "status": {
+                    "observedGeneration": deployment["metadata"]["generation"],
+                    **dict.fromkeys(
+                        ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas
+                    ),
+                }
+            },
+        )
+
+
+def _rolled_out(raw: Object) -> bool:
+    return bool((raw.get("status") or {}).get("observedGeneration") == raw["metadata"]["generation"])
+
+
+@dataclass(slots=True, kw_only=True)
+class Operator:
+    """One process of the operator; a new one on the same store is a restart."""
+
+    kube: MemoryKube
+    web: FakeWeb = field(default_factory=FakeWeb)
+    settings: Settings = SETTINGS
+    watch_lag: float = 0.01
+    deaf: bool = False
+    """Events are lost, as when a watch is broken."""
+    index: Index = field(default_factory=Index)
+    queue: WorkQueue = field(init=False)
+    reconciler: Reconciler = field(init=False)
+    probes: Probes = field(init=False)
+    results: list[str] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Connect, list and work."""
+        self.probes = Probes(web=self.web, wake=lambda key: self.queue.add(key))
+        self.reconciler = Reconciler(
+            Dependencies(
+                kube=self.kube,
+                index=self.index,
+                settings=self.settings,
+                probes=self.probes,
+                pace=Pace(),
+                now=virtual_time.now,
+            )
+        )
+        self.queue = WorkQueue(
+            self.reconciler.reconcile, on_done=lambda result, _: self.results.append(result), seed=1
+        )
+        self.kube.watchers.append(self._event)
+        for raw in list(self.kube.objects.values()):
+            if raw["kind"] in WATCHED and (raw["kind"] != Kind.POD or raw["status"]["phase"] in ENDED):
+                take(self.index, Kind(raw["kind"]), None, raw)
+        await self._relist()
+        for key in self.index.all_keys():
+            self.queue.add(key)
+        self._tasks = [asyncio.create_task(self.queue.run(16)), asyncio.create_task(self._relist_forever())]
+
+    async def stop(self) -> None:
+        """End at once, whatever is under way."""
+        self.kube.watchers.remove(self._event)
+        await self.probes.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _event(self, kind: Kind, type_: str, raw: Object) -> None:
+        if kind is Kind.POD and raw["status"]["phase"] not in ENDED:
+            return
+        asyncio.get_running_loop().call_later(self.watch_lag, self._take, kind, type_, raw)
+
+    def _take(self, kind: Kind, type_: str, raw: Object) -> None:
+        if self.deaf:
+            return
+        key = take(self.index, kind, type_, raw)
+        if key is not None:
+            self.queue.add(key)
+
+    async def _relist_forever(self) -> None:
+        while True:
+            await asyncio.sleep(RELIST_PERIOD.total_seconds())
+            await self._relist()
+
+    async def _relist(self) -> None:
+        for kind in RELISTED:
+            with suppress(KubeTuneError):
+                for key in self.index.correct(kind, await self.kube.list_metadata(kind)):
+                    self.queue.add(key)
+
+
+def key(name: str = "job") -> Key:
+    """Key of a FineTuneJob in the tests' namespace."""
+    return Key(NAMESPACE, name)
+
+
+def true_conditions(raw: Object | None) -> list[str]:
+    """Types of conditions that are True."""
+    assert raw is not None
+    return [c["type"] for c in (raw.get("status") or {}).get("conditions") or () if c["status"] == "True"]
+
+
+async def until(what: Callable[[], object], *, seconds: float = 600.0) -> None:
+    """Wait, in virtual time, until something holds."""
+    async with asyncio.timeout(seconds):
+        while not what():
+            await asyncio.sleep(0.1)
