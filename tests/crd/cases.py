@@ -207,7 +207,9 @@ TRAINING = (
     refuse("a number that is not whole", {"training.epochs": 1.5}, "epochs"),
     refuse("a number beyond 32 bits", {"training.maxSteps": 2**31}, "maxSteps"),
     refuse("a method of later", {"training.method": "DPO"}, "method"),
-    refuse("a field of later", {"training.batchSizee": 1}, "batchSizee"),
+    refuse("a misspelled field", {"training.batchSizee": 1}, "batchSizee"),
+    refuse("a misspelled field set to null", {"training.batchSizee": None}, "batchSizee"),
+    accept("a field set to null, as absent", {"training.maxSteps": None, "training.epochs": None}),
     accept("a full fine-tune", {"training.adapter": {"type": "Full"}}),
     refuse("an adapter of later", {"training.adapter": {"type": "QLoRA"}}, "type"),
     refuse("a rank of 0", {"training.adapter": {"rank": 0}}, "rank"),
@@ -285,6 +287,7 @@ POD_TEMPLATE = (
     refuse("a label of Jobs", _template(labels={"batch.kubernetes.io/job-name": "x"}), "a key is reserved"),
     refuse("the old label of Jobs", _template(labels={"job-name": "x"}), "a key is reserved"),
     refuse("an annotation of KubeTune", _template(annotations={"kubetune.dev/x": "x"}), "a key is reserved"),
+    accept("a label set to null, as absent", _template(labels={"team": None})),
     refuse("a label without name", _template(labels={"a/": "x"}), "not a label key"),
     refuse("an annotation without name", _template(annotations={"/": "x"}), "not an annotation key"),
 )

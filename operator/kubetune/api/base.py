@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -86,12 +86,11 @@ class SpecModel(ApiModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, data: object) -> object:
-        """Treat null as absent, as the API server does."""
-        return (
-            {key: value for key, value in data.items() if value is not None}
-            if isinstance(data, dict)
-            else data
-        )
+        """Treat null as absent, as the API server does with fields that it knows."""
+        if not isinstance(data, dict):
+            return data
+        known = {field.alias for field in cls.model_fields.values()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
 
     @model_validator(mode="after")
     def _check_rules(self) -> Self:
@@ -248,6 +247,18 @@ def _rfc3339(value: datetime) -> str:
 
 Time = Annotated[datetime, PlainSerializer(_rfc3339)]
 """A moment in UTC, whole seconds, as Kubernetes writes it."""
+
+
+def _without_nulls(value: object) -> object:
+    """Treat null as absent in maps too."""
+    return (
+        {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+    )
+
+
+_Value = TypeVar("_Value")
+Map = Annotated[dict[str, _Value], BeforeValidator(_without_nulls)]
+"""A map with free keys."""
 
 
 def clipped(limit: int) -> BeforeValidator:

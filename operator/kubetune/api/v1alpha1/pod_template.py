@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
-from kubetune.api.base import LabelValue, ListMap, ObjectName, Rule, SpecModel, cel_list
+from kubetune.api.base import LabelValue, ListMap, Map, ObjectName, Rule, SpecModel, cel_list
 from kubetune.api.v1alpha1.env import Env, EnvFroms
 from kubetune.api.v1alpha1.resources import keys_rule
 from kubetune.api.v1alpha1.scheduling import Affinity, Toleration, TopologySpread
@@ -59,7 +59,7 @@ class PodTemplate(SpecModel):
         ),
     )
 
-    node_selector: dict[str, LabelValue] | None = Field(default=None, max_length=32)
+    node_selector: Map[LabelValue] | None = Field(default=None, max_length=32)
     """Labels that a node must have."""
     tolerations: tuple[Toleration, ...] | None = Field(default=None, max_length=32)
     """Taints that the pods tolerate."""
@@ -87,9 +87,9 @@ class PodTemplate(SpecModel):
     """Volumes: emptyDir, persistentVolumeClaim, configMap, secret, projected or csi."""
     volume_mounts: VolumeMounts | None = None
     """Where volumes are seen in the container."""
-    labels: dict[str, LabelValue] | None = Field(default=None, max_length=32)
+    labels: Map[LabelValue] | None = Field(default=None, max_length=32)
     """Labels of the pods."""
-    annotations: dict[str, Annotated[str, StringConstraints(max_length=4096)]] | None = Field(
+    annotations: Map[Annotated[str, StringConstraints(max_length=4096)]] | None = Field(
         default=None, max_length=32
     )
     """Annotations of the pods."""

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from kubetune.api.base import INT32_MAX, INT64_MAX, LabelKey, LabelValue, Rule, SpecModel
+from kubetune.api.base import INT32_MAX, INT64_MAX, LabelKey, LabelValue, Map, Rule, SpecModel
 
 _Value = Annotated[str, StringConstraints(max_length=253)]
 
@@ -65,7 +65,7 @@ class LabelRequirement(SpecModel):
 class LabelSelector(SpecModel):
     """Selects objects by their labels; all conditions must hold."""
 
-    match_labels: dict[str, LabelValue] | None = Field(default=None, max_length=32)
+    match_labels: Map[LabelValue] | None = Field(default=None, max_length=32)
     """Labels with exactly these values."""
     match_expressions: tuple[LabelRequirement, ...] | None = Field(default=None, max_length=32)
     """Further conditions."""
