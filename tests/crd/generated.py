@@ -49,8 +49,8 @@ def values(schema: Json, name: str) -> st.SearchStrategy[Any]:
         case "boolean":
             return st.booleans()
         case "integer":
-            top = min(schema.get("maximum", 2**40), 2**40)
-            return st.sampled_from([schema["minimum"], top]) | st.integers(schema["minimum"], min(top, 64))
+            low, high = schema["minimum"], min(schema.get("maximum", 2**40), 2**40)
+            return st.sampled_from([low, high]) | st.integers(low, min(low + 64, high))
         case "array":
             return st.lists(values(schema["items"], name), min_size=schema.get("minItems", 0), max_size=2)
         case "object" if "properties" in schema:

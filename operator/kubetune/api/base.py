@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
@@ -257,8 +258,8 @@ def _without_nulls(value: object) -> object:
 
 
 _Value = TypeVar("_Value")
-Map = Annotated[dict[str, _Value], BeforeValidator(_without_nulls)]
-"""A map with free keys."""
+Map = Annotated[dict[str, _Value], Field(max_length=32), BeforeValidator(_without_nulls)]
+"""A map with free keys, at most 32."""
 
 
 def clipped(limit: int) -> BeforeValidator:

@@ -59,7 +59,7 @@ class PodTemplate(SpecModel):
         ),
     )
 
-    node_selector: Map[LabelValue] | None = Field(default=None, max_length=32)
+    node_selector: Map[LabelValue] | None = None
     """Labels that a node must have."""
     tolerations: tuple[Toleration, ...] | None = Field(default=None, max_length=32)
     """Taints that the pods tolerate."""
@@ -87,9 +87,7 @@ class PodTemplate(SpecModel):
     """Volumes: emptyDir, persistentVolumeClaim, configMap, secret, projected or csi."""
     volume_mounts: VolumeMounts | None = None
     """Where volumes are seen in the container."""
-    labels: Map[LabelValue] | None = Field(default=None, max_length=32)
+    labels: Map[LabelValue] | None = None
     """Labels of the pods."""
-    annotations: Map[Annotated[str, StringConstraints(max_length=4096)]] | None = Field(
-        default=None, max_length=32
-    )
+    annotations: Map[Annotated[str, StringConstraints(max_length=4096)]] | None = None
     """Annotations of the pods."""

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from pydantic import Field
-
 from kubetune.api.base import LABEL_KEY, Map, Quantity, Rule, SpecModel
 
 _KEY: Final = re.compile(LABEL_KEY[1:-1])
@@ -36,7 +34,7 @@ class Resources(SpecModel):
         keys_rule("requests", "requests", noun="a resource name"),
     )
 
-    limits: Map[Quantity] | None = Field(default=None, max_length=16)
+    limits: Map[Quantity] | None = None
     """The most the container may use, by resource: {nvidia.com/gpu: 4, memory: 64Gi}."""
-    requests: Map[Quantity] | None = Field(default=None, max_length=16)
+    requests: Map[Quantity] | None = None
     """What the scheduler reserves, by resource. Default: the limits."""

@@ -65,7 +65,7 @@ class LabelRequirement(SpecModel):
 class LabelSelector(SpecModel):
     """Selects objects by their labels; all conditions must hold."""
 
-    match_labels: Map[LabelValue] | None = Field(default=None, max_length=32)
+    match_labels: Map[LabelValue] | None = None
     """Labels with exactly these values."""
     match_expressions: tuple[LabelRequirement, ...] | None = Field(default=None, max_length=32)
     """Further conditions."""

@@ -201,7 +201,7 @@ class CsiVolume(SpecModel):
     """Mounts it read-only."""
     fs_type: Annotated[str, StringConstraints(max_length=64)] | None = None
     """File system."""
-    volume_attributes: Map[Text] | None = Field(default=None, max_length=32)
+    volume_attributes: Map[Text] | None = None
     """What the driver wants to know."""
     node_publish_secret_ref: SecretReference | None = None
     """Secret that is handed to the driver."""
