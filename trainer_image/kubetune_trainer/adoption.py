@@ -1,7 +1,8 @@
 """Puts the prepared data into the run's directory, or finds that the directory already holds the same.
 
-The same rows and model: what is there stays, so that training goes on or its artifact is adopted. Different ones
-under the same run key (a file or branch has changed): the old directory is set aside, never mixed or deleted.
+The same rows and model: what is there stays, so that training goes on or its artifact is adopted.
+Different ones under the same run key (a file or branch has changed): the old directory is set aside, never
+mixed or deleted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads what a model is from its configuration and safetensors headers: no weights are loaded, no code is run."""
+"""Reads what a model is from its configuration and safetensors headers, without its weights or code."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def inspect(path: Path, uri: str) -> Architecture:
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         if raw.get("auto_map"):
             raise ModelUnavailable(
-                f"{uri} ({names[0]}) needs code from its repository (auto_map in config.json), which is never run. "
-                "Use a model that transformers supports itself."
+                f"{uri} ({names[0]}) needs code from its repository (auto_map in config.json), which is "
+                "never run. Use a model that transformers supports itself."
             )
         raise ModelUnavailable(
-            f"{uri} has the architecture {names[0]} (model_type {kind}), which is no text-generation model that this "
-            "trainer knows. Use another model, or a newer trainer image."
+            f"{uri} has the architecture {names[0]} (model_type {kind}), which is no text-generation model "
+            "that this trainer knows. Use another model, or a newer trainer image."
         )
     if quantised := raw.get("quantization_config"):
         method = (
@@ -95,8 +95,8 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
     )
     patterns = {".".join("*" if part.isdigit() else part for part in name.split(".")) for name in experts}
     warning = (
-        f"The experts ({name_list(sorted(patterns))}) hold {100 * size / architecture.parameters:.0f} % of the "
-        "parameters and stay untrained: they are fused tensors, which LoRA on linear layers leaves out."
+        f"The experts ({name_list(sorted(patterns))}) hold {100 * size / architecture.parameters:.0f} % of "
+        "the parameters and stay untrained: they are fused tensors, which LoRA on linear layers leaves out."
     )
     return Trainable(parameters=trainable_parameters(model), warnings=(warning,))
 

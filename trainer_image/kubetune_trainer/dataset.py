@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,9 @@ class Split:
         return total.hexdigest()
 
     def select(self, indices: Sequence[int]) -> Split:
-        """The rows with these indices."""
+        """The rows with these indices; counts stay those of the files."""
         digests = [self.digests[index] for index in indices]
-        return Split(rows=self.rows.select(indices), digests=digests, format=self.format, read=len(indices))
+        return replace(self, rows=self.rows.select(indices), digests=digests)
 
 
 @dataclass(slots=True)
@@ -188,11 +188,7 @@ def split_off(split: Split, fraction: Decimal, *, seed: int) -> tuple[Split, Spl
         )
     chosen = sorted(random.Random(seed).sample(range(total), count))
     left = sorted(set(range(total)).difference(chosen))
-    train = split.select(left)
-    train.read, train.truncated, train.answers_cut, train.dropped = (
-        split.read, split.truncated, split.answers_cut, split.dropped,
-    )  # fmt: skip
-    return train, split.select(chosen)
+    return split.select(left), split.select(chosen)
 
 
 def duplicates(split: Split) -> int:

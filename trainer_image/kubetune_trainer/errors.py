@@ -27,6 +27,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from .messages import ExitCode, Reason
 
 
@@ -82,6 +84,7 @@ class DataInvalid(InvalidInput):
         super().__init__(message)
         self.rows = tuple(rows)
 
+    @override
     def summary(self) -> dict[str, Any]:
         """Count by class and the rows; the termination message keeps the first of them."""
         if not self.rows:

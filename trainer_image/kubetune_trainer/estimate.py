@@ -1,4 +1,4 @@
-"""Estimates steps, memory of one rank, and duration, before a GPU is held. Arithmetic only; imports no torch."""
+"""Estimates steps, memory of one rank, and duration, before a GPU is held: arithmetic, without torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Recognises the format of a row and brings it into one of two shapes: a Conversation or a Text.
 
-The format is decided once per file, by ``dataset.format`` or the first row. Rows that do not have it are errors.
+The format is decided once per file, by ``dataset.format`` or the first row. Rows of another are errors.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class RowReader:
         self._detected = self.format is None
         if self.format is None:
             self.format = _format_of(dict.fromkeys(config.columns, ""))
+        self._checked = False
 
     def read(self, row: Row) -> Example:
         """Check a row and bring it into its shape; raises Findings."""
@@ -57,7 +58,7 @@ class RowReader:
             self.format = _format_of(columns)
             if self.format is None:
                 raise Findings([Finding("missing_messages_list", _no_format(columns))])
-            self._check_model()
+        self._check_model()
         match self.format:
             case "Chat":
                 return self._chat(columns)
@@ -67,16 +68,23 @@ class RowReader:
                 return Plain(prompt="", completion=self._string(columns, "text"))
 
     def _check_model(self) -> None:
+        if self._checked:
+            return
+        self._checked = True
+        if self.format == "Text" and self._system_prompt is not None:
+            raise DataInvalid(
+                "dataset.systemPrompt belongs to conversations; the rows are plain text: remove it."
+            )
         if self._has_template:
             return
         if self.format == "Chat":
             raise DataInvalid(
-                f"{self._name} has chat messages, but the model has no chat template: use the instruct variant of "
-                "the model, or rows with prompt and completion."
+                f"{self._name} has chat messages, but the model has no chat template: use the instruct "
+                "variant of the model, or rows with prompt and completion."
             )
         if self._system_prompt is not None:
             raise DataInvalid(
-                "dataset.systemPrompt needs a model with a chat template: remove it, or use the instruct variant."
+                "dataset.systemPrompt needs a model with a chat template: remove it, or use another model."
             )
 
     def _renamed(self, columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,8 +112,10 @@ class RowReader:
                 raise Findings([Finding("mixed_format", message)])
             raise Findings([Finding("missing_column", self._missing(missing[0], columns))])
         prompt, completion = _decoded(columns["prompt"]), _decoded(columns["completion"])
+        for key, value in (("prompt", prompt), ("completion", completion)):
+            if not isinstance(value, list):
+                self._string(columns, key)
         if isinstance(prompt, str) and isinstance(completion, str):
-            prompt, completion = self._string(columns, "prompt"), self._string(columns, "completion")
             if not self._has_template:
                 return Plain(prompt=prompt, completion=completion)
         if not self._has_template:

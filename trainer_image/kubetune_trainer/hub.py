@@ -12,24 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, errors
 from huggingface_hub.errors import (
     DisabledRepoError,
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    HTTPError,  # type: ignore[attr-defined]  # of whichever HTTP library the client uses
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, name_list
 from .rows import SUFFIXES
 from .sources import Credentials, DataFile, RemoteFile, Role, field_of
 
 Kind = Literal["model", "dataset"]
+
+_HTTP_ERROR: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+"""Base of the errors of whichever HTTP library the client uses."""
 
 _STEMS: dict[Role, tuple[str, ...]] = {
     "train": ("train",),
@@ -77,7 +79,8 @@ class Hub:
     def list_files(self, name: str, kind: Kind, revision: str | None) -> Listing:
         """Resolve a branch or tag to its commit, and list what is there."""
         with self._translated(name, kind, revision):
-            info = self._api.repo_info(name, repo_type=kind, revision=revision, files_metadata=True)
+            read = self._api.model_info if kind == "model" else self._api.dataset_info
+            info = read(name, revision=revision, files_metadata=True)
         files = tuple(
             RemoteFile(
                 name=file.rfilename,
@@ -149,7 +152,7 @@ class Hub:
             if status in (401, 403):
                 raise self._failure(f"{what} may not be read (status {status}): it needs {token}.") from None
             raise Transient(f"{what} cannot be read now: the hub answers with status {status}.") from None
-        except (HTTPError, OSError) as error:
+        except (_HTTP_ERROR, OSError) as error:
             raise Transient(f"{what} cannot be read now: {_first_line(error)}") from error
 
 
@@ -175,8 +178,8 @@ def _choose(repository: Repository, listing: Listing, role: Role) -> list[Remote
             suffix = PurePosixPath(sorted(found, key=lambda file: file.name)[0].name).suffix
             return sorted((file for file in found if file.name.endswith(suffix)), key=lambda file: file.name)
     raise DataInvalid(
-        f"hf://{repository.name} has no files {' or '.join(f'{stem}*' for stem in stems)} in its root or in data/; "
-        f"it has {name_list(file.name for file in readable) or 'no jsonl, csv or parquet files'}. "
+        f"hf://{repository.name} has no files {' or '.join(f'{stem}*' for stem in stems)} in its root or in "
+        f"data/; it has {name_list(file.name for file in readable) or 'no jsonl, csv or parquet files'}. "
         f"Name the file in {field_of(role)}: hf://{repository.name}/path/file.jsonl."
     )
 

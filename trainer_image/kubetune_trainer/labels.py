@@ -1,8 +1,9 @@
-"""Finds the characters of a rendered conversation that are trained on: what the assistant says, to its end token.
+"""Finds what is trained on in a rendered conversation: the assistant's turns, with the tokens that end them.
 
-Works with any chat template. One with ``{% generation %}`` markers says it itself. Otherwise the conversation up
-to a turn is rendered with and without that turn. Where a template rewrites history, so that one is no prefix of
-the other, the turn is found by replacing it with a marker. What a template drops is an error, never a silent mask.
+Works with any chat template. One with ``{% generation %}`` markers says it itself. Otherwise the
+conversation up to a turn is rendered with and without that turn. Where a template rewrites history, so that
+one is no prefix of the other, the turn is found by replacing it with a marker. What a template drops is an
+error, never a silent mask.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
-from os.path import commonprefix
 from typing import Any
 
 import jinja2
@@ -22,7 +22,7 @@ from .findings import Finding, Findings
 Span = tuple[int, int]
 
 TEMPLATE_DATE = date(2024, 7, 26)
-"""What templates get for today (Llama 3's own default), so that the same data has the same tokens tomorrow."""
+"""What templates get for today (Llama 3's own default): the same data must have the same tokens tomorrow."""
 
 _MARKER = "\ue000"  # a private-use character, which no template writes
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -89,8 +89,8 @@ class ChatTemplate:
         other = [*messages]
         other[index] = {"role": "assistant", "content": _MARKER}
         replaced = self.render(other, tools)
-        start = len(commonprefix([text, replaced]))
-        tail = len(commonprefix([text[start:][::-1], replaced[start:][::-1]]))
+        start = _common(text, replaced)
+        tail = _common(text[start:][::-1], replaced[start:][::-1])
         if replaced[start : len(replaced) - tail].count(_MARKER) != 1:
             raise _rewrites(index)
         return start, len(text) - tail
@@ -122,6 +122,8 @@ class ChatTemplate:
                 str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             )
             message = f"The model's chat template refuses the row: {sentence}"
+            if tools or any("tool_calls" in message for message in messages):
+                message += " (it may not know tools)"
             raise Findings([Finding("template_refuses", message)]) from None
         return texts[0], marked[0] if markers else []
 
@@ -134,6 +136,12 @@ class ChatTemplate:
 
 def _template_date(call: re.Match[str]) -> str:
     return repr(TEMPLATE_DATE.strftime(call[2]))
+
+
+def _common(one: str, other: str) -> int:
+    """Length of the common prefix."""
+    shortest = min(len(one), len(other))
+    return next((at for at in range(shortest) if one[at] != other[at]), shortest)
 
 
 def _rewrites(index: int) -> Findings:
@@ -180,8 +188,8 @@ def _require_turn(message: Message, number: int, span: str) -> None:
         reasoning = reasoning or inline.rpartition("<think>")[2]
     if reasoning.strip() not in span:
         sentence = (
-            f"The model's chat template drops the reasoning of message {number}. Remove the reasoning, set the "
-            "message's weight to 0, or end the conversation with it."
+            f"The model's chat template drops the reasoning of message {number}. Remove the reasoning, set "
+            "the message's weight to 0, or end the conversation with it."
         )
         raise Findings([Finding("reasoning_dropped", sentence)])
     if content.strip() not in span:

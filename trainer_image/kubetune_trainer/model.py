@@ -1,8 +1,8 @@
-"""Finds the base model: a mounted directory, or one fetched to the output volume and shared by all jobs there.
+"""Finds the base model: a mounted directory, or one fetched to the output volume that all jobs there share.
 
-A fetched model is complete or absent: files arrive in a directory of the job's own, get a manifest, and are renamed
-into place. Whoever is second finds the other's copy and drops its own; a job that is cut off goes on with the files
-it has.
+A fetched model is complete or absent: files arrive in a directory of the job's own, get a manifest, and are
+renamed into place. Whoever is second finds the other's copy and drops its own; a job that is cut off goes on
+with the files it has.
 """
 
 from __future__ import annotations
@@ -177,7 +177,8 @@ def _require_space(uri: str, files: Sequence[RemoteFile], partial: Path) -> None
     free = shutil.disk_usage(output_root()).free
     if missing > free:
         raise InvalidInput(
-            f"The output volume has {free / 1e9:.1f} GB free, but {uri} needs {missing / 1e9:.1f} GB: raise storage.size."
+            f"The output volume has {free / 1e9:.1f} GB free, but {uri} needs {missing / 1e9:.1f} GB: "
+            "raise storage.size."
         )
 
 

@@ -1,6 +1,6 @@
 """``prepare``: everything that can fail before a GPU is held, from top to bottom.
 
-Pins the model, checks and tokenises the data, estimates the run, and leaves ``prepared/`` in the run's directory.
+Pins the model, checks and tokenises the data, estimates the run, and leaves ``prepared/`` in its directory.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def sentence(config: TrainerConfig, summary: PrepareSummary) -> str:
     rows = summary.dataset
     name = config.model.uri.rstrip("/").rpartition("/")[2]
     validation = f" and {rows.validation_rows:,} for validation" if rows.validation_rows else ""
-    text = f"{rows.train_rows:,} rows{validation}, {rows.train_tokens:,} tokens; {name} pinned at {summary.model.revision[:7]}"
+    text = f"{rows.train_rows:,} rows{validation}, {rows.train_tokens:,} tokens"
+    text = f"{text}; {name} pinned at {summary.model.revision[:7]}"
     return f"{text}; a finished artifact is adopted" if summary.artifact else text
 
 
@@ -151,6 +152,11 @@ def _tokenise(config: TrainerConfig, model: Path, scratch: Path) -> tuple[Any, A
         train, validation = dataset.split_off(
             train, Decimal(data.validation_fraction), seed=config.training.seed
         )
+    if not tokeniser.rows_with_end:
+        train.warnings.append(
+            "No row ends with a special token of the model, so it does not learn to stop: "
+            "check its chat template."
+        )
     return train, validation, json.dumps(tokenizer.chat_template)
 
 
@@ -180,12 +186,13 @@ def _warnings(config: TrainerConfig, train: Any, validation: Any, context: int |
     from . import dataset
 
     limit, count = config.dataset.max_length, len(train.digests)
-    found = []
+    found = list(train.warnings)
     if count < _FEW_ROWS:
         found.append(f"{count} training rows are few: 50 to 100 good ones are where results begin to show.")
     if count < config.training.batch_size:
         found.append(
-            f"training.batchSize {config.training.batch_size} is larger than the {count} training rows: each epoch is one step."
+            f"training.batchSize {config.training.batch_size} is larger than the {count} training rows: "
+            "each epoch is one step."
         )
     if train.truncated:
         cut = f"; in {train.answers_cut:,} of them part of the answer was cut" if train.answers_cut else ""

@@ -67,7 +67,11 @@ class ObjectStore:
 
     def _translated(self, uri: str, call: Callable[[], T]) -> T:
         """Run a call; what the store refuses becomes a sentence."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import (  # type: ignore[import-untyped]
+            BotoCoreError,
+            ClientError,
+            NoCredentialsError,
+        )
 
         field = field_of(self._credentials.role)
         try:
@@ -83,7 +87,8 @@ class ObjectStore:
                 else "the server says forbidden"
             )
             raise self._failure(
-                f"{uri} may not be read: {why}. Check the Secret that {self._credentials.field} names, and its rights."
+                f"{uri} may not be read: {why}. "
+                f"Check the Secret that {self._credentials.field} names, and its rights."
             ) from None
         except (BotoCoreError, ClientError, OSError) as error:
             text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__

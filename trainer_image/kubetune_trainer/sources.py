@@ -1,6 +1,6 @@
 """Where data and models come from: URIs, credentials, and the files of a dataset.
 
-``pvc://`` and ``configMap://`` are mounted by the pod; ``hf://`` and ``s3://`` are fetched by ``hub`` and ``s3``.
+``pvc://`` and ``configMap://`` are mounted in the pod; ``hub`` and ``s3`` fetch the others.
 """
 
 from __future__ import annotations

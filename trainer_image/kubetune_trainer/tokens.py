@@ -57,6 +57,13 @@ class Tokeniser:
         self.has_template = bool(tokenizer.chat_template)
         self._tokenizer = tokenizer
         self._template = ChatTemplate(tokenizer) if self.has_template else None
+        self._ends = {
+            identity
+            for identity, token in tokenizer.added_tokens_decoder.items()
+            if token.special or token.content == tokenizer.eos_token
+        }
+        self.rows_with_end = 0
+        """Rows in which the last thing that is learned is a token that can end a turn."""
         self._max_length = max_length
         self._on_too_long = on_too_long
 
@@ -144,6 +151,7 @@ class Tokeniser:
         if all(label == IGNORED for label in kept[1:]):  # the first token is never predicted
             raise Findings([Finding("nothing_to_train", self._nothing(length))])
         cut = any(label != IGNORED for label in labels[limit:])
+        self.rows_with_end += next(label for label in reversed(kept) if label != IGNORED) in self._ends
         return TokenRow(
             line=line, input_ids=input_ids[:limit], labels=kept, truncated=length > limit, answer_cut=cut
         )
@@ -152,8 +160,8 @@ class Tokeniser:
         if length <= self._max_length:
             return "No token of the row is trained on: the assistant says nothing that the template keeps."
         return (
-            f"Of {length:,} tokens the first {self._max_length:,} (dataset.maxLength) hold nothing of the answer: "
-            "raise maxLength, shorten the prompt, or set onTooLong to Drop."
+            f"Of {length:,} tokens the first {self._max_length:,} (dataset.maxLength) hold nothing of the "
+            "answer: raise maxLength, shorten the prompt, or set onTooLong to Drop."
         )
 
 

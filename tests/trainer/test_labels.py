@@ -1,0 +1,434 @@
+"""Labels: what is trained on, with the chat templates of real model families.
+
+The tokenizer has one token per byte and per special token, so positions can be counted by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from kubetune_trainer.chat import Conversation, check_messages, check_tools
+from kubetune_trainer.errors import BadRow, ModelUnavailable
+from kubetune_trainer.findings import Findings
+from kubetune_trainer.formats import Plain
+from kubetune_trainer.labels import ChatTemplate
+from kubetune_trainer.tokens import IGNORED, Dropped, Tokeniser, TokenRow
+from tests.support.chat_templates import CHATML, MISTRAL, stored_template
+from tests.support.tiny_model import tiny_tokenizer
+
+pytestmark = pytest.mark.trainer
+
+USER = {"role": "user", "content": "Where is it?"}
+ANSWER = {"role": "assistant", "content": "Here."}
+USER_2 = {"role": "user", "content": "Since when?"}
+ANSWER_2 = {"role": "assistant", "content": "Since May."}
+REASONED = {**ANSWER, "reasoning_content": "I see it."}
+INLINE = {**ANSWER, "content": "<think>\nI see it.\n</think>\n\nHere."}
+CALL = {
+    "id": "abcdefghi",
+    "type": "function",
+    "function": {"name": "look_up", "arguments": '{"city": "Oslo"}'},
+}
+CALLED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+RESULT = {"role": "tool", "content": "rain", "tool_call_id": "abcdefghi", "name": "look_up"}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "description": "Weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string", "description": "Name."}}},
+    },
+}
+
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "SmolLM2": (CHATML, {}),
+    "Llama 3": ("llama3", {"bos": "<|begin_of_text|>", "eos": "<|eot_id|>"}),
+    "Llama 3.1": ("llama3_1", {"bos": "<|begin_of_text|>", "eos": "<|eot_id|>"}),
+    "Qwen 2.5": ("qwen2_5", {}),
+    "Qwen 3": ("qwen3", {}),
+    "Mistral": (MISTRAL, {"bos": "<s>", "eos": "</s>"}),
+    "Gemma": ("gemma", {"bos": "<bos>", "eos": "<eos>"}),
+    "Phi 3": ("phi3", {"eos": "<|endoftext|>"}),
+}
+
+SPECIAL_LIKE = re.compile(r"<[|\uff5c][^<>|\uff5c\s]+[|\uff5c]>|<\w+_of_turn>")
+
+
+def tokenizer_for(family: str) -> Any:
+    template, tokens = FAMILIES[family]
+    text = template if "{%" in template else stored_template(template)
+    return tiny_tokenizer(chat_template=text, **tokens)
+
+
+def conversation(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> Conversation:
+    return check_messages(messages, where="messages").with_tools(check_tools(tools, None))
+
+
+def trained(
+    tokenizer: Any, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+) -> list[str]:
+    """The trained runs of text, decoded from tokens, as training sees them."""
+    tokeniser = Tokeniser(tokenizer, max_length=4096, on_too_long="Fail")
+    (row,) = tokeniser.rows([(1, conversation(messages, tools))], file="")
+    assert isinstance(row, TokenRow), row
+    assert [label for label in row.labels if label != IGNORED] == [
+        token for token, label in zip(row.input_ids, row.labels, strict=True) if label != IGNORED
+    ]
+    runs: list[list[int]] = [[]]
+    for label in row.labels:
+        if label != IGNORED:
+            runs[-1].append(label)
+        elif runs[-1]:
+            runs.append([])
+    return [tokenizer.decode(run) for run in runs if run]
+
+
+def refused(family: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> str:
+    with pytest.raises(Findings) as caught:
+        ChatTemplate(tokenizer_for(family)).assistant_spans(conversation(messages, tools))
+    return f"{caught.value.findings[0].kind}: {caught.value.findings[0].message}"
+
+
+TRAINED: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
+    "SmolLM2 learns every answer with its end token": (
+        "SmolLM2",
+        [USER, ANSWER, USER_2, ANSWER_2],
+        ["Here.<|im_end|>", "Since May.<|im_end|>"],
+    ),
+    "Llama 3 learns every answer with its end token": (
+        "Llama 3",
+        [USER, ANSWER, USER_2, ANSWER_2],
+        ["Here.<|eot_id|>", "Since May.<|eot_id|>"],
+    ),
+    "Mistral learns the end of the sequence after each answer": (
+        "Mistral",
+        [USER, ANSWER, USER_2, ANSWER_2],
+        ["Here.</s>", "Since May.</s>"],
+    ),
+    "Gemma learns its end of turn, not the line end after it": (
+        "Gemma",
+        [USER, ANSWER, USER_2, ANSWER_2],
+        ["Here.<end_of_turn>", "Since May.<end_of_turn>"],
+    ),
+    "Phi 3, which ends the conversation with one more token, learns the end of each turn": (
+        "Phi 3",
+        [USER, ANSWER, USER_2, ANSWER_2],
+        ["Here.<|end|>", "Since May.<|end|>\n<|endoftext|>"],
+    ),
+    "Qwen 3, which adds an empty thought to the last turn only, learns both turns as they stand": (
+        "Qwen 3",
+        [USER, ANSWER, USER_2, ANSWER_2],
+        ["Here.<|im_end|>", "<think>\n\n</think>\n\nSince May.<|im_end|>"],
+    ),
+    "Qwen 3 learns the reasoning of the last turn": (
+        "Qwen 3",
+        [USER, REASONED],
+        ["<think>\nI see it.\n</think>\n\nHere.<|im_end|>"],
+    ),
+    "Qwen 3 learns reasoning that is written into the content": (
+        "Qwen 3",
+        [USER, INLINE],
+        ["<think>\nI see it.\n</think>\n\nHere.<|im_end|>"],
+    ),
+    "a turn of weight 0 is context only": (
+        "Qwen 2.5",
+        [USER, {**ANSWER, "weight": 0}, USER_2, {**ANSWER_2, "weight": 1}],
+        ["Since May.<|im_end|>"],
+    ),
+    "dropped reasoning of a turn of weight 0 does no harm": (
+        "Qwen 3",
+        [USER, {**REASONED, "weight": 0}, USER_2, ANSWER_2],
+        ["<think>\n\n</think>\n\nSince May.<|im_end|>"],
+    ),
+    "messages after the last answer are context": ("SmolLM2", [USER, ANSWER, USER_2], ["Here.<|im_end|>"]),
+    "an answer may come first": (
+        "SmolLM2",
+        [ANSWER, USER_2, ANSWER_2],
+        ["Here.<|im_end|>", "Since May.<|im_end|>"],
+    ),
+    "two answers in a row are both learned": (
+        "SmolLM2",
+        [USER, ANSWER, ANSWER_2],
+        ["Here.<|im_end|>", "Since May.<|im_end|>"],
+    ),
+    "an answer that repeats the question is found in the right place": (
+        "Qwen 3",
+        [{**USER, "content": "Here."}, ANSWER, {**USER_2, "content": "Here."}, ANSWER],
+        ["Here.<|im_end|>", "<think>\n\n</think>\n\nHere.<|im_end|>"],
+    ),
+    "text with a token of the template is learned whole": (
+        "SmolLM2",
+        [USER, {**ANSWER, "content": "Say <|im_end|> twice."}],
+        ["Say <|im_end|> twice.<|im_end|>"],
+    ),
+    "umlauts and emoji, of several bytes each, are learned whole": (
+        "Llama 3",
+        [{**USER, "content": "Größe? 🦜"}, {**ANSWER, "content": "Über 1 m 🦜"}],
+        ["Über 1 m 🦜<|eot_id|>"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TRAINED)
+def test_what_is_trained_on(case: str) -> None:
+    family, messages, expected = TRAINED[case]
+    assert trained(tokenizer_for(family), messages) == expected
+
+
+WITH_TOOLS = {
+    "Llama 3.1": ['{"name": "look_up", "parameters": {"city": "Oslo"}}<|eot_id|>', "Here.<|eot_id|>"],
+    "Qwen 2.5": [
+        '<tool_call>\n{"name": "look_up", "arguments": {"city": "Oslo"}}\n</tool_call><|im_end|>',
+        "Here.<|im_end|>",
+    ],
+    "Qwen 3": [
+        '<tool_call>\n{"name": "look_up", "arguments": {"city": "Oslo"}}\n</tool_call><|im_end|>',
+        "<think>\n\n</think>\n\nHere.<|im_end|>",
+    ],
+}
+
+
+@pytest.mark.parametrize("family", WITH_TOOLS)
+def test_tool_calls_are_trained_on_with_arguments_as_objects_and_results_are_not(family: str) -> None:
+    assert trained(tokenizer_for(family), [USER, CALLED, RESULT, ANSWER], [TOOL]) == WITH_TOOLS[family]
+
+
+REFUSED: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]] | None, str]] = {
+    "reasoning that the template does not know": (
+        "SmolLM2",
+        [USER, REASONED],
+        None,
+        "reasoning_dropped: The model's chat template drops the reasoning of message 2. Remove the reasoning, "
+        "set the message's weight to 0, or end the conversation with it.",
+    ),
+    "reasoning that the template drops from earlier turns": (
+        "Qwen 3",
+        [USER, REASONED, USER_2, ANSWER_2],
+        None,
+        "reasoning_dropped: The model's chat template drops the reasoning of message 2.",
+    ),
+    "inline reasoning that the template drops from earlier turns": (
+        "Qwen 3",
+        [USER, INLINE, USER_2, ANSWER_2],
+        None,
+        "reasoning_dropped: The model's chat template drops the reasoning of message 2.",
+    ),
+    "tools that the template does not know": (
+        "Llama 3",
+        [USER, ANSWER],
+        [TOOL],
+        "template_drops: The model's chat template drops the row's tools: use a model that knows tools.",
+    ),
+    "a tool call that the template does not know": (
+        "SmolLM2",
+        [USER, CALLED, RESULT, ANSWER],
+        None,
+        "template_refuses: The model's chat template refuses the row: 'dict object' has no attribute "
+        "'content' (it may not know tools)",
+    ),
+    "a tool call beside text that the template drops": (
+        "SmolLM2",
+        [USER, {**CALLED, "content": "I look."}, RESULT, ANSWER],
+        None,
+        "template_drops: The model's chat template drops the tool calls of message 2.",
+    ),
+    "a system message that the template refuses": (
+        "Gemma",
+        [{"role": "system", "content": "Be brief."}, USER, ANSWER],
+        None,
+        "template_refuses: The model's chat template refuses the row: System role not supported",
+    ),
+    "roles that do not alternate": (
+        "Mistral",
+        [USER, USER_2, ANSWER],
+        None,
+        "template_refuses: The model's chat template refuses the row: Conversation roles must alternate "
+        "user/assistant/user/assistant/...",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_template_would_drop_is_an_error(case: str) -> None:
+    family, messages, tools, message = REFUSED[case]
+    assert refused(family, messages, tools).startswith(message)
+
+
+DROPS_SYSTEM = (
+    "{% for m in messages if m.role != 'system' %}{{ '<|user|>' if m.role == 'user' else '<|assistant|>' }}"
+    "{{ m.content }}<|end|>{% endfor %}"
+)
+SHOUTS = (
+    "{% for m in messages %}<|{{ m.role }}|>"
+    "{{ m.content | upper if m.role == 'assistant' else m.content }}<|end|>{% endfor %}"
+)
+LAST_ONLY = (
+    "{% for m in messages %}{% if m.role == 'user' or loop.last %}<|{{ m.role }}|>{{ m.content }}<|end|>"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "messages", "message"),
+    [
+        (
+            DROPS_SYSTEM,
+            [{"role": "system", "content": "Be brief."}, USER, ANSWER],
+            "drops or changes message 1",
+        ),
+        (SHOUTS, [USER, ANSWER], "drops or changes the content of message 2"),
+        (LAST_ONLY, [USER, ANSWER, USER_2, ANSWER_2], "rewrites message 2"),
+    ],
+    ids=["a dropped system message", "an answer in capitals", "an answer that is missing from history"],
+)
+def test_template_that_changes_what_is_said_is_refused(
+    template: str, messages: list[dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(Findings, match=message):
+        ChatTemplate(tiny_tokenizer(chat_template=template)).assistant_spans(conversation(messages))
+
+
+MARKED = (
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}"
+    "{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>{% else %}{{ m.content }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+def test_generation_markers_are_used_and_the_end_token_after_them_too() -> None:
+    tokenizer = tiny_tokenizer(chat_template=MARKED)
+    messages = [USER, {**ANSWER, "weight": 0}, USER_2, ANSWER_2]
+    assert trained(tokenizer, messages) == ["Since May.<|im_end|>"]
+
+
+ORACLES = (
+    "cohere", "deepseekv3", "gemma", "gemma3", "glm4moe", "gptoss", "lfm2", "llama3", "phi3",
+    "qwen2_5", "qwen3", "qwen3_5_think", "qwen3_8", "qwen3_instruct_2507",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ORACLES)
+def test_turns_found_without_markers_are_those_that_marked_templates_mark(family: str) -> None:
+    """trl's variants of these templates carry markers; where both write the same text, so must the turns be.
+
+    What differs is the header: markers may include it, or the opening of a thought that the prompt ends with.
+    """
+    messages = [USER, ANSWER, USER_2, ANSWER_2]
+    plain, marked = stored_template(family), stored_template(f"{family}_training")
+    found = []
+    for template in (plain, marked):
+        tokens = sorted(set(SPECIAL_LIKE.findall(plain)))
+        tokenizer = tiny_tokenizer(chat_template=template, bos="<s>", eos="</s>")
+        tokenizer.add_special_tokens({"additional_special_tokens": tokens})
+        text, spans = ChatTemplate(tokenizer).assistant_spans(conversation(messages))
+        found.append((text, [text[start:end].strip() for start, end in spans]))
+    (text, turns), (marked_text, marked_turns) = found
+    for turn, marked_turn, message in zip(turns, marked_turns, (ANSWER, ANSWER_2), strict=True):
+        assert message["content"] in turn
+        if text == marked_text:
+            assert marked_turn.endswith(turn)
+
+
+def test_date_in_a_template_is_fixed_so_that_tomorrow_gives_the_same_tokens() -> None:
+    template = ChatTemplate(tiny_tokenizer(chat_template="{{ strftime_now('%d %b %Y') }}|" + CHATML))
+    text, _ = template.assistant_spans(conversation([USER, ANSWER]))
+    assert text.startswith("26 Jul 2024|")
+
+
+def rows(
+    *examples: Conversation | Plain,
+    template: str | None = CHATML,
+    max_length: int = 4096,
+    on_too_long: Any = "Truncate",
+) -> list[TokenRow | Dropped | BadRow]:
+    tokeniser = Tokeniser(
+        tiny_tokenizer(chat_template=template), max_length=max_length, on_too_long=on_too_long
+    )
+    return tokeniser.rows(list(enumerate(examples, start=1)), file="")
+
+
+def test_prompt_is_ignored_and_completion_and_end_are_trained_on_without_a_template() -> None:
+    (row,) = rows(Plain(prompt="ab", completion="cd"), template=None)
+    assert isinstance(row, TokenRow)
+    end = tiny_tokenizer().eos_token_id
+    assert len(row.input_ids) == 5
+    assert row.input_ids[-1] == end
+    assert row.labels == [IGNORED, IGNORED, *row.input_ids[2:]]
+
+
+def test_every_token_of_a_text_is_trained_on_and_the_end_is_added_once() -> None:
+    plain, ended = rows(Plain(prompt="", completion="ab"), Plain(prompt="", completion="ab<|im_end|>"))
+    assert isinstance(plain, TokenRow)
+    assert isinstance(ended, TokenRow)
+    assert plain.labels == plain.input_ids == ended.input_ids == ended.labels
+    assert len(plain.input_ids) == 3
+
+
+def test_tokenizer_without_an_end_token_is_refused() -> None:
+    tokenizer = tiny_tokenizer(chat_template=None)
+    tokenizer.eos_token = None
+    with pytest.raises(ModelUnavailable, match="no end-of-sequence token"):
+        Tokeniser(tokenizer, max_length=9, on_too_long="Drop").rows(
+            [(1, Plain(prompt="a", completion="b"))], file=""
+        )
+
+
+# <|user|> q <|end|> <|assistant|> a b c d <|end|>: nine tokens, of which the last five are trained on.
+SHORT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+NINE = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "abcd"}]
+
+
+@pytest.mark.parametrize(
+    ("max_length", "learned", "truncated"), [(9, 5, False), (8, 4, True), (5, 1, True)], ids=str
+)
+def test_long_row_is_cut_at_the_end_and_counted(max_length: int, learned: int, truncated: bool) -> None:
+    (row,) = rows(conversation(NINE), template=SHORT, max_length=max_length)
+    assert isinstance(row, TokenRow)
+    assert len(row.input_ids) == max_length
+    assert sum(label != IGNORED for label in row.labels) == learned
+    assert (row.truncated, row.answer_cut) == (truncated, truncated)
+
+
+def test_cutting_behind_the_answer_loses_nothing_of_it() -> None:
+    (row,) = rows(conversation([*NINE, USER]), template=SHORT, max_length=9)
+    assert isinstance(row, TokenRow)
+    assert (row.truncated, row.answer_cut) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("on_too_long", "kind", "message"),
+    [
+        (
+            "Truncate",
+            "nothing_to_train",
+            "Of 9 tokens the first 4 (dataset.maxLength) hold nothing of the answer",
+        ),
+        ("Fail", "too_long", "The row has 9 tokens; dataset.maxLength is 4 and onTooLong is Fail."),
+    ],
+)
+def test_row_that_cannot_be_used_is_reported_with_its_line(on_too_long: str, kind: str, message: str) -> None:
+    (bad,) = rows(conversation(NINE), template=SHORT, max_length=4, on_too_long=on_too_long)
+    assert isinstance(bad, BadRow)
+    assert (bad.line, bad.kind) == (1, kind)
+    assert bad.message.startswith(message)
+
+
+def test_row_that_is_too_long_is_dropped_when_asked() -> None:
+    short = conversation([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])
+    result = rows(conversation(NINE), short, template=SHORT, max_length=6, on_too_long="Drop")
+    assert isinstance(result[0], Dropped)
+    assert isinstance(result[1], TokenRow)
+
+
+def test_slow_tokenizer_is_refused() -> None:
+    class Slow:
+        is_fast = False
+
+    with pytest.raises(ModelUnavailable, match=r"no tokenizer\.json"):
+        Tokeniser(Slow(), max_length=1, on_too_long="Drop")
