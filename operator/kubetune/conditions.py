@@ -16,6 +16,7 @@ from .errors import SpecError
 from .observed import Observed, Outcome
 from .verdict import Stall, last_ending, stage_of, stall_of
 from .views import DeploymentView
+from .wording import sentences
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -94,6 +95,9 @@ def _current(job: FineTuneJob, observed: Observed) -> Finding:
         )
     stage = stage_of(observed)
     done = stage == "serve" and is_ready(job, observed)
+    live = observed.deployment
+    if stage == "serve" and job.spec.serving is not None and live is not None and _has_failed(live):
+        return _rollout_failed(observed, live)
     if observed.diagnosis is not None and not done:
         return Finding(observed.diagnosis.reason, observed.diagnosis.message)
     match stage:
@@ -124,16 +128,21 @@ def _training(job: FineTuneJob, observed: Observed) -> Finding:
 
 
 def _serving(job: FineTuneJob, observed: Observed) -> Finding:
-    serving, live = job.spec.serving, observed.deployment
+    serving = job.spec.serving
     if serving is None:
         return Finding(Reason.COMPLETED, "The verified result is on the output volume.")
-    if live is not None and _has_failed(live):
-        failed = next(c.message for c in live.conditions if c.type == "Progressing")
-        return Finding(Reason.ROLLOUT_FAILED, f"{failed.removesuffix('.')}; earlier servers keep answering.")
     if is_ready(job, observed):
         return Finding(Reason.SERVING, "The Service answers with this model.")
     servers = "The server starts" if serving.replicas == 1 else f"{serving.replicas} servers start"
     return Finding(Reason.DEPLOYING, f"{servers}; ready means that one answered with this model.")
+
+
+def _rollout_failed(observed: Observed, live: DeploymentView) -> Finding:
+    """The Deployment gave up; what keeps the new pods from starting is the message's second half."""
+    failed = next(c.message for c in live.conditions if c.type == "Progressing")
+    old = "; earlier servers keep answering" if live.available > 0 else ""
+    why = observed.diagnosis.message if observed.diagnosis else ""
+    return Finding(Reason.ROLLOUT_FAILED, sentences(f"{failed.removesuffix('.')}{old}", why))
 
 
 def _prepared(observed: Observed, current: Finding) -> tuple[Truth, Finding]:

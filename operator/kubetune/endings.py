@@ -6,6 +6,7 @@ it only lost its peer (46) or was deleted by that clean-up. When the pods are go
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -139,7 +140,9 @@ def _by_condition(job: JobView, condition: ConditionView) -> tuple[Outcome, Reas
     """Judge by what the Job controller wrote, as nothing is left of the pods."""
     text = condition.message
     if "DisruptionTarget" in text:
-        return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(text)
+        pod = re.match(r"Pod [^/ ]+/(\S+)", text)
+        what = f"Pod {pod[1]} was disrupted" if pod else "A pod was disrupted"
+        return Outcome.PREEMPTED, Reason.PREEMPTED, f"{what} (evicted, preempted, or its node went away)."
     if "exit code 43 " in text:
         return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(text, _more_memory(job.stage))
     if "exit code 45 " in text:

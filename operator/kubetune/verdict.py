@@ -33,11 +33,11 @@ def stall_of(job: FineTuneJob, observed: Observed) -> Stall | None:
     stage = stage_of(observed)
     if observed.conflicts:
         taken = " and ".join(f"{kind} {name}" for kind, name in observed.conflicts)
-        verb = "do" if len(observed.conflicts) > 1 else "does"
+        does, it = ("do", "them") if len(observed.conflicts) > 1 else ("does", "it")
         return Stall(
             reason=Reason.NAME_CONFLICT,
-            message=f"{taken} {verb} not belong to this FineTuneJob and {verb} not get touched; delete what is in "
-            "the way, or make a FineTuneJob with another name.",
+            message=f"{taken} {does} not belong to this FineTuneJob, which leaves {it} alone; delete {it}, or make "
+            "a FineTuneJob with another name.",
             stage=stage,
         )
     if observed.diagnosis is not None and observed.diagnosis.stalled:
