@@ -1,29 +1,67 @@
-"""The commands of the development tools. Each imports what it needs itself, so that all start at once."""
+"""The commands of the development tools.
+
+Each command imports what it needs itself, so that every one starts at once and none fails for another's sake.
+"""
+
+import sys
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+from dev.errors import DevError
+
+app = typer.Typer(
+    name="python -m dev",
+    help="The development tools: the local cluster, the images and the demo.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ControlPlaneOnly = Annotated[
+    bool, typer.Option("--control-plane-only", help="The control plane without a node, beside the cluster.")
+]
 
 
 @app.command()
-def up() -> None:
-    """Bring up the local cluster, or repair it."""
-    from dev.cluster.up import up as bring_up
+def preflight() -> None:
+    """Say what this machine lacks to run the local cluster."""
+    from dev.cluster.preflight import require
 
-    bring_up()
+    require()
+    typer.echo("This machine can run the cluster.")
 
 
 @app.command()
-def down() -> None:
-    """Remove the local cluster from the machine. Caches stay."""
-    from dev.cluster.down import down as take_down
+def up(
+    control_plane_only: ControlPlaneOnly = False,
+    kwok: Annotated[bool, typer.Option(help="With --control-plane-only: play nodes and pods.")] = False,
+) -> None:
+    """Start the local cluster, or repair it; when all is well, change nothing."""
+    from dev.cluster import up as cluster
+    from dev.cluster.preflight import require
 
-    take_down()
+    if control_plane_only:
+        typer.echo(cluster.up_control_plane(kwok=kwok))
+    else:
+        require()
+        cluster.up()
+
+
+@app.command()
+def down(control_plane_only: ControlPlaneOnly = False) -> None:
+    """Remove the local cluster from this machine, from whatever state it is in. Caches stay."""
+    from dev.cluster import down as cluster
+
+    if control_plane_only:
+        cluster.down_control_plane()
+    else:
+        cluster.down()
 
 
 @app.command("check-clean")
 def check_clean() -> None:
-    """List what a cluster has left on the machine; exit 1 if there is anything."""
+    """List what a cluster has left on this machine; exit 1 if there is anything."""
     from dev.cluster.leftovers import report
 
     found = list(report())
@@ -33,12 +71,67 @@ def check_clean() -> None:
 
 
 @app.command()
-def kubeconfig() -> None:
+def kubeconfig(control_plane_only: ControlPlaneOnly = False) -> None:
     """Print the path of the kubeconfig that commands and tests use."""
-    from dev.cluster.kubeconfig import admin_kubeconfig
+    from dev.cluster.kubeconfig import admin_kubeconfig, control_plane_kubeconfig
 
-    typer.echo(admin_kubeconfig())
+    typer.echo(control_plane_kubeconfig() if control_plane_only else admin_kubeconfig())
+
+
+@app.command("fake-gpus")
+def fake_gpus(count: int) -> None:
+    """Make the local cluster's node say that it has GPUs."""
+    from dev.cluster.gpus import set_fake_gpus
+    from dev.cluster.kubeconfig import local_kubeconfig
+    from dev.target import kubectl_of
+
+    set_fake_gpus(kubectl_of(local_kubeconfig()), count)
+
+
+@app.command()
+def cluster() -> None:
+    """Start the cluster with this checkout's chart installed and no job."""
+    from dev.progress import note
+    from dev.session import ensure_cluster
+
+    kubectl = ensure_cluster()
+    note(f"The cluster is ready: export KUBECONFIG={kubectl.kubeconfig} PATH={kubectl.program.parent}:$PATH")
+
+
+@app.command()
+def demo() -> None:
+    """From nothing to an answer: cluster, images, chart, a FineTuneJob, and a table of answers."""
+    from dev.demo import run
+    from dev.session import ensure_cluster
+    from dev.target import foreign
+
+    kubectl = ensure_cluster()
+    if foreign() is None:
+        run.run(kubectl, manifest="job.yaml", surroundings=run.local_surroundings())
+    else:
+        run.run(kubectl, manifest="job-any-cluster.yaml", surroundings=run.hub_surroundings())
+
+
+@app.command()
+def generate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if a file is not up to date.")
+    ] = False,
+) -> None:
+    """Write the generated files: CRD, its copy in the chart, tables of the documentation."""
+    from dev.generate import generate as write
+
+    raise typer.Exit(write(check=check))
+
+
+def main() -> None:
+    """Run a command; an error that a person can do something about is shown as its message alone."""
+    try:
+        app()
+    except DevError as error:
+        typer.secho(str(error), err=True, fg="red")
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    app()
+    main()

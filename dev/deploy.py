@@ -17,7 +17,7 @@ _TIMEOUT = "300s"  # a first pull of the operator image and its start, with room
 
 
 def install(kubectl: Kubectl, images: ImageRefs, **settings: Any) -> None:
-    """Install or upgrade the release and wait until the operator is ready; nothing happens when it is up to date.
+    """Install or upgrade the release and wait until the operator is ready; an up-to-date one is left alone.
 
     ``settings`` are further values below the chart's ``settings``.
     """

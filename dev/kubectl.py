@@ -46,8 +46,17 @@ class Kubectl:
 
     @contextmanager
     def port_forward(self, namespace: str, target: str, port: int) -> Iterator[int]:
-        """Forward a free local port to ``svc/<name>`` or ``pod/<name>`` while the block runs; yields the port."""
-        argv = [self.program, "--kubeconfig", self.kubeconfig, "-n", namespace, "port-forward", target, f":{port}"]
+        """Forward a free local port to ``svc/<name>`` or ``pod/<name>`` in the block; yields the port."""
+        argv = [
+            self.program,
+            "--kubeconfig",
+            self.kubeconfig,
+            "-n",
+            namespace,
+            "port-forward",
+            target,
+            f":{port}",
+        ]
         process = subprocess.Popen(
             [str(part) for part in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -38,7 +38,7 @@ def foreign() -> Foreign | None:
         return None
     if not registry:
         raise TargetError(
-            "KUBETUNE_KUBECONFIG is set but KUBETUNE_REGISTRY is not: name the registry that the cluster pulls from"
+            "KUBETUNE_KUBECONFIG is set but KUBETUNE_REGISTRY is not: name the cluster's registry"
         )
     if not Path(kubeconfig).is_file():
         raise TargetError(f"KUBETUNE_KUBECONFIG names {kubeconfig}, which is not a file")

@@ -16,19 +16,17 @@ from dev.kubectl import Kubectl
 from dev.progress import console, note, step
 
 TRIAGE = paths.REPOSITORY / "examples" / "triage"
+NAMESPACE = "demo"
 QUEUES = ("access", "billing", "gpu", "images", "monitoring", "network", "rollout", "storage")
 _DEADLINE = 1800.0  # seconds; generous: a cold pull of 5 GB images is in it
 
 
-def run(kubectl: Kubectl, *, manifest: str, credentials: dict[str, str] | None) -> None:
-    """Run the job of ``examples/triage/<manifest>`` and print the table of answers.
-
-    ``credentials`` become the Secret ``s3-credentials`` beside the job; None when it needs none.
-    """
+def run(kubectl: Kubectl, *, manifest: str, surroundings: list[dict[str, Any]]) -> None:
+    """Run the job of ``examples/triage/<manifest>`` among the objects that it needs; print the answers."""
     job = yaml.safe_load((TRIAGE / manifest).read_text())
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
     with step(f"kubectl apply -f examples/triage/{manifest}"):
-        kubectl.apply(*surroundings(namespace, credentials))
+        kubectl.apply(*surroundings)
         kubectl("apply", "--validate=strict", "-f", TRIAGE / manifest)
     start = time.monotonic()
     try:
@@ -43,18 +41,27 @@ def run(kubectl: Kubectl, *, manifest: str, credentials: dict[str, str] | None) 
     _what_next(kubectl, namespace=namespace, name=name, status=status)
 
 
-def surroundings(namespace: str, credentials: dict[str, str] | None) -> list[dict[str, Any]]:
-    """The namespace, held to restricted pod security, and the Secret of the job's credentials."""
+def restricted_namespace(name: str) -> dict[str, Any]:
+    """A namespace that is held to restricted pod security."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    objects: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def local_surroundings(namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """What a job on the local cluster needs: a namespace, and the Secret with the S3 endpoint's keys."""
+    metadata = {"name": "s3-credentials", "namespace": namespace}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": s3_credentials()}
+    return [restricted_namespace(namespace), secret]
+
+
+def hub_surroundings(namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """What the job for any cluster needs: a namespace, and the rows as a ConfigMap."""
+    rows = {path.name: path.read_text() for path in sorted(TRIAGE.glob("*.jsonl"))}
+    metadata = {"name": "triage", "namespace": namespace}
+    return [
+        restricted_namespace(namespace),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": rows},
     ]
-    if credentials is not None:
-        metadata = {"name": "s3-credentials", "namespace": namespace}
-        objects.append(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": credentials}
-        )
-    return objects
 
 
 def s3_credentials() -> dict[str, str]:

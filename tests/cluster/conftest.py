@@ -92,12 +92,12 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="module")
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace of its own for a module, held to restricted pod security, with credentials of the S3 endpoint."""
-    from dev.demo.run import s3_credentials, surroundings
+    """A namespace of its own for a module, held to restricted pod security, with the S3 endpoint's keys."""
+    from dev.demo.run import local_surroundings
 
     name = str(request.module.__name__).rpartition(".")[2].replace("_", "-")
     cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait")
-    cluster.kubectl.apply(*surroundings(name, s3_credentials()))
+    cluster.kubectl.apply(*local_surroundings(name))
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
@@ -122,7 +122,10 @@ def tiny_job(namespace: str, name: str, uri: str, **training: Any) -> dict[str, 
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "model": {"uri": uri, "credentials": credentials},
-            "dataset": {"train": {"uri": "s3://datasets/triage/train.jsonl", "credentials": credentials}, "maxLength": 128},
+            "dataset": {
+                "train": {"uri": "s3://datasets/triage/train.jsonl", "credentials": credentials},
+                "maxLength": 128,
+            },
             "training": {
                 "gpusPerNode": 0,
                 "batchSize": 8,

@@ -1,4 +1,4 @@
-"""The demo job on the real cluster: it learns, is served, is measured, writes nothing twice, and goes without a trace."""
+"""The demo job on the real cluster: it learns, is served and measured, and goes without a trace."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from dev.demo.ask import exact_match, held_out
-from dev.demo.run import TRIAGE, answers, s3_credentials, surroundings
+from dev.demo.run import NAMESPACE, TRIAGE, answers, local_surroundings
 from tests.cluster.conftest import Cluster, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
-NAMESPACE, NAME = "demo", "triage-1"
+NAME = "triage-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,15 @@ def demo(cluster: Cluster) -> Demo:
     """Run the demo job from nothing to served."""
     kubectl = cluster.kubectl
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait")
-    kubectl.apply(*surroundings(NAMESPACE, s3_credentials()))
+    kubectl.apply(*local_surroundings())
     kubectl("apply", "--validate=strict", "-f", TRIAGE / "job.yaml")
     loss = until(
         lambda: cluster.series(f'kubetune_train_loss{{namespace="{NAMESPACE}",finetunejob="{NAME}"}}'),
         "kubetune_train_loss of the running job in Prometheus",
     )
-    jobs = cluster.series(f'kubetune_jobs{{exported_namespace="{NAMESPACE}"}} or kubetune_jobs{{namespace="{NAMESPACE}"}}')
+    jobs = cluster.series(
+        f'kubetune_jobs{{exported_namespace="{NAMESPACE}"}} or kubetune_jobs{{namespace="{NAMESPACE}"}}'
+    )
     job = cluster.wait(NAMESPACE, NAME, "Ready")
     return Demo(job, loss, jobs)
 
@@ -69,7 +71,9 @@ def test_prometheus_has_series_of_operator_trainer_and_server(demo: Demo, cluste
 
 @pytest.mark.parametrize("condition", ["Trained", "Served", "Ready"])
 def test_kubectl_wait_returns(demo: Demo, cluster: Cluster, condition: str) -> None:
-    output = cluster.kubectl("wait", f"--for=condition={condition}", f"ftj/{NAME}", "-n", NAMESPACE, "--timeout=10s")
+    output = cluster.kubectl(
+        "wait", f"--for=condition={condition}", f"ftj/{NAME}", "-n", NAMESPACE, "--timeout=10s"
+    )
     assert "condition met" in output
 
 
@@ -102,7 +106,9 @@ def test_applying_the_same_manifest_again_writes_nothing(demo: Demo, cluster: Cl
     cluster.kubectl.apply(probe)
     cluster.wait(NAMESPACE, "probe", "Reconciling")
     cluster.kubectl("delete", "ftj", "probe", "-n", NAMESPACE, "--wait")
-    writes = [w for w in cluster.operator_writes(NAMESPACE, since=before) if w["objectRef"]["name"].startswith(NAME)]
+    writes = [
+        w for w in cluster.operator_writes(NAMESPACE, since=before) if w["objectRef"]["name"].startswith(NAME)
+    ]
     assert writes == []
 
 
@@ -124,7 +130,9 @@ def test_the_served_model_is_listed_by_its_job_name(demo: Demo, cluster: Cluster
     assert NAME in [model["id"] for model in models]
 
 
-def test_deletion_leaves_the_volume_and_no_child_and_a_new_job_adopts_the_model(demo: Demo, cluster: Cluster) -> None:
+def test_deletion_leaves_the_volume_and_no_child_and_a_new_job_adopts_the_model(
+    demo: Demo, cluster: Cluster
+) -> None:
     kubectl = cluster.kubectl
     kubectl("delete", "ftj", NAME, "-n", NAMESPACE, "--wait")
     kinds = "jobs,pods,services,configmaps,deployments,replicasets"

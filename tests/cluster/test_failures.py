@@ -1,4 +1,4 @@
-"""What a person sees when something is wrong: the right condition, as a sentence, and healing where that is possible."""
+"""What a person sees when something is wrong: a condition that says it, and healing where possible."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from dev.kubectl import condition
 from tests.cluster.conftest import Cluster, tiny_job, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+
+KILL_RANK_1 = """
+import os, pathlib, signal
+for process in pathlib.Path("/proc").iterdir():
+    if process.name.isdigit() and b"RANK=1" in (process / "environ").read_bytes().split(b"\\0"):
+        os.kill(int(process.name), signal.SIGKILL)
+"""
 
 
 def _job(namespace: str, name: str, uri: str, *, train: str | None = None, **training: Any) -> dict[str, Any]:
@@ -47,9 +55,7 @@ def test_a_job_whose_rank_is_killed_finishes_in_two_attempts_from_a_checkpoint(
     until(past_a_checkpoint, "the first checkpoint")
     pods = cluster.kubectl.get("pods", "-n", namespace, "-l", selector)["items"]
     victim = next(p["metadata"]["name"] for p in pods if "-1-1-" in p["metadata"]["name"])
-    kill = "import os,pathlib,signal; [os.kill(int(p.name), signal.SIGKILL) for p in pathlib.Path('/proc').iterdir() "
-    kill += "if p.name.isdigit() and p.name != '1' and b'RANK=1' in (p / 'environ').read_bytes().split(b'\\0')]"
-    cluster.kubectl("exec", "-n", namespace, victim, "--", "python", "-c", kill)
+    cluster.kubectl("exec", "-n", namespace, victim, "--", "python", "-c", KILL_RANK_1)
 
     job = cluster.wait(namespace, "killed", "Trained")
     first, second = job["status"]["attempts"]
@@ -63,7 +69,9 @@ def test_a_job_whose_rank_is_killed_finishes_in_two_attempts_from_a_checkpoint(
 def test_bad_rows_are_named_by_line_before_training_pods_exist(
     cluster: Cluster, namespace: str, tiny_uri: str
 ) -> None:
-    rows = [json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})] * 12
+    rows = [
+        json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})
+    ] * 12
     rows[4] = '{"messages": [{"role": "user", "content": "no answer"}]}'
     rows[9] = "{broken"
     config = {
@@ -77,7 +85,9 @@ def test_bad_rows_are_named_by_line_before_training_pods_exist(
     assert stalled["reason"] == "DataInvalid"
     for fact in ("line 5", "line 10", "delete and apply again"):
         assert fact in stalled["message"]
-    assert not cluster.kubectl.get("jobs", "-n", namespace, "-l", "kubetune.dev/stage=train,kubetune.dev/finetunejob=bad-data")["items"]
+    assert not cluster.kubectl.get(
+        "jobs", "-n", namespace, "-l", "kubetune.dev/stage=train,kubetune.dev/finetunejob=bad-data"
+    )["items"]
 
 
 def test_a_missing_claim_is_named_and_the_job_goes_on_when_it_appears(
