@@ -117,7 +117,7 @@ class Index:
             for pod in [v for v in self._children.get(key, {}).values() if v.owner_uid == uid]:
                 if pod.uid in self._departed:
                     self._bury(pod.uid)
-                    self._drop(pod.uid)
+                self._drop(pod.uid)
         return key
 
     def correct(self, kind: Kind, listing: Listing) -> set[Key]:
@@ -131,6 +131,8 @@ class Index:
                     changed.add(self.remove_job(key, uid))
         else:
             for view in list(self._of_kind(kind)):
+                if view.finetunejob is None:
+                    continue  # foreign: no list by our labels has it
                 if view.uid not in listed and _version(view) <= listing.resource_version:
                     changed.add(self.remove(view.uid))
         if kind in UNWATCHED:

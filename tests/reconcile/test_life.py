@@ -89,10 +89,9 @@ def test_a_served_job_is_ready_when_its_service_has_answered() -> None:
 
 def test_a_failed_attempt_is_followed_by_another() -> None:
     def script(pod: Object) -> tuple[int, str] | None:
-        if pod["metadata"]["labels"].get("kubetune.dev/attempt") == "1":
-            if pod["metadata"]["labels"]["kubetune.dev/stage"] == "train":
-                return 1, "Traceback"
-        return good(pod)
+        labels = pod["metadata"]["labels"]
+        first = labels["kubetune.dev/stage"] == "train" and labels["kubetune.dev/attempt"] == "1"
+        return (1, "Traceback") if first else good(pod)
 
     async def main() -> None:
         kube = MemoryKube()

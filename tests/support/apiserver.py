@@ -14,9 +14,9 @@ from typing import Any, Self
 import aiohttp
 import yaml
 from kubernetes.aio.client.configuration import Configuration
-from kubetune.kube.connection import new_session
 
 from dev.paths import REPOSITORY
+from kubetune.kube.connection import new_session
 
 
 class ApiError(Exception):
@@ -64,9 +64,8 @@ class Api:
     async def install_crd(self) -> None:
         """Create the CustomResourceDefinition, and wait until it is served."""
         path = REPOSITORY / "crds" / "kubetune.dev_finetunejobs.yaml"
-        await self.request(
-            "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", yaml.safe_load(path.read_text())
-        )
+        definition = yaml.safe_load(path.read_text())
+        await self.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
         async with asyncio.timeout(60):
             while True:
                 with suppress(ApiError):

@@ -20,7 +20,6 @@ from kubetune.views import Key, Kind
 from kubetune.watch import WATCHED
 from kubetune.workqueue import WorkQueue
 from kubetune_trainer.messages import Progress
-
 from tests.support import messages, virtual_time
 from tests.support.memory_kube import MemoryKube, Object
 
@@ -296,5 +295,5 @@ def true_conditions(raw: Object | None) -> list[str]:
 async def until(what: Callable[[], object], *, seconds: float = 600.0) -> None:
     """Wait, in virtual time, until something holds."""
     async with asyncio.timeout(seconds):
-        while not what():
+        while not what():  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.1)

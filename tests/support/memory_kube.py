@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import override
+
 from kubetune.errors import Conflict, KubeError, NotFound
 from kubetune.kube import Manifest
 from kubetune.kube.resources import RESOURCES
 from kubetune.views import Kind, Listing, Raw, parse_bare
-
 from tests.support import virtual_time
 
 Object = dict[str, Any]
@@ -35,6 +36,7 @@ class Request:
     def is_write(self) -> bool:
         return self.verb in ("create", "apply", "delete", "patch") and self.kind != "Event"
 
+    @override
     def __str__(self) -> str:
         return f"{self.verb} {self.kind} {self.name}"
 
@@ -148,7 +150,7 @@ class MemoryKube:
 
     def change(self, known: Object, patch: Manifest) -> Object:
         """Merge a patch into an object; nothing happens when it changes nothing."""
-        merged = _merge(known, patch)
+        merged: Object = _merge(known, patch)
         if merged == known:
             return known
         if merged.get("spec") != known.get("spec"):

@@ -27,7 +27,10 @@ ARTIFACT = ArtifactSummary(
 
 PREPARED = PrepareSummary(
     model=ModelSummary(
-        revision="0123456789abcdef", path="/inputs/model", architecture="LlamaForCausalLM", parameters=134515008
+        revision="0123456789abcdef",
+        path="/inputs/model",
+        architecture="LlamaForCausalLM",
+        parameters=134515008,
     ),
     dataset=DatasetSummary(
         fingerprint="fedcba9876543210",
