@@ -113,6 +113,40 @@ def demo() -> None:
 
 
 @app.command()
+def images(
+    only: Annotated[
+        list[str] | None, typer.Option(help="operator, trainer or serving-cpu; may be given several times.")
+    ] = None,
+    print_json: Annotated[bool, typer.Option("--print-json", help="Print the references as JSON.")] = False,
+) -> None:
+    """Build the images that KUBETUNE_REGISTRY (else the local registry) does not have, and push them."""
+    from dev.images.build import ensure_images
+    from dev.images.table import show
+
+    refs = ensure_images(only or ())
+    if print_json:
+        typer.echo(refs.to_json())
+    else:
+        show(refs)
+
+
+@app.command()
+def model() -> None:
+    """Make the demo's model unless it is there, and print the path of its folder."""
+    from dev.images.model import ensure_demo_model
+
+    typer.echo(ensure_demo_model())
+
+
+@app.command()
+def lock() -> None:
+    """Resolve the dependencies again and write requirements/*.txt."""
+    from dev.lock import lock as write
+
+    write()
+
+
+@app.command()
 def generate(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if a file is not up to date.")

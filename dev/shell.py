@@ -5,10 +5,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dev.errors import DevError
+
 _TAIL = 15  # lines of a failed command's output that the error repeats
 
 
-class CommandError(RuntimeError):
+class CommandError(DevError):
     """A command that failed. The message has its last lines and names the log."""
 
 

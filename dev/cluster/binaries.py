@@ -120,6 +120,9 @@ def _build_folder(folder: Path) -> Iterator[Path | None]:
 
     Builds wait for each other, so that two commands at once do not do the same work twice.
     """
+    if folder.is_dir():  # not even wait for builds of other programs
+        yield None
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -3,10 +3,8 @@
 The cluster has one, and tests and benchmarks start others beside it: no folder or port is fixed here.
 """
 
-import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from dev.cluster import control_plane_programs as programs
-from dev.cluster import processes
+from dev.cluster import processes, temporary
 from dev.cluster.binaries import ensure_binaries
 from dev.cluster.control_plane_programs import Instance, NodeNetwork, Ports
 from dev.cluster.pki import Authority, Identity
@@ -34,15 +32,12 @@ class ControlPlane:
         listen: Ports,
         network: NodeNetwork | None = None,
         client_qps: int | None = None,
-        owned: bool = False,
     ) -> None:
         """Describe an instance; nothing runs yet.
 
         `client_qps` lifts the rate at which controllers and scheduler may call the API server: benchmarks
         need it.
-        `owned` lets a later `down` clean up an instance whose owner was killed before it could.
         """
-        owner = {processes.OWNER: processes.identify(os.getpid())} if owned else {}
         self.instance = Instance(
             root=root,
             ports=listen,
@@ -50,7 +45,6 @@ class ControlPlane:
             authority=Authority(root / "pki"),
             network=network,
             client_qps=client_qps,
-            env=owner,
         )
         self.url = self.instance.url
         self.audit_log = self.instance.audit_log
@@ -62,8 +56,7 @@ class ControlPlane:
     @classmethod
     def temporary(cls, *, client_qps: int | None = None) -> Self:
         """Describe an instance in a temporary folder, on free ports."""
-        root = Path(tempfile.mkdtemp(prefix=processes.TEMPORARY_PREFIX))
-        return cls(root, listen=Ports.free(), client_qps=client_qps, owned=True)
+        return cls(temporary.folder(), listen=Ports.free(), client_qps=client_qps)
 
     def __enter__(self) -> Self:
         """Start it."""

@@ -1,6 +1,6 @@
 """Owns the flags of etcd, the API server, the controller manager and the scheduler, each with its reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -58,7 +58,6 @@ class Instance:
     authority: Authority
     network: NodeNetwork | None
     client_qps: int | None
-    env: Mapping[str, str]
 
     @property
     def url(self) -> str:
@@ -84,7 +83,7 @@ class Instance:
     def daemon(self, name: str, arguments: Sequence[str], *, reads: Sequence[Path] = ()) -> Daemon:
         """Describe one program of this instance."""
         argv: list[str | Path] = [self.binaries.program(name), *arguments]
-        return Daemon(name=name, root=self.root, argv=argv, env=self.env, reads=reads)
+        return Daemon(name=name, root=self.root, argv=argv, reads=reads)
 
 
 def etcd(instance: Instance) -> Daemon:
@@ -143,8 +142,8 @@ def apiserver(instance: Instance) -> Daemon:
         "--allow-privileged=true",
         f"--audit-policy-file={policy}",
         f"--audit-log-path={instance.audit_log}",
-        "--audit-log-maxsize=200",  # MB, after which a new file begins
-        "--audit-log-maxbackup=2",
+        "--audit-log-maxsize=1000",  # MB, after which a new file begins: a whole test run fits
+        "--audit-log-maxbackup=1",
     ]
     return instance.daemon("kube-apiserver", arguments, reads=[policy])
 

@@ -17,7 +17,6 @@ from dev.cluster.lock import cluster_lock
 
 _KEEP_CACHES_WHOLE = ("registry", "s3")
 _RESTARTS_PODS = ("kubelet", "kube-controller-manager")
-_SOCKETS = Path("/run/containerd/s")  # where containerd's shims listen, whatever its own folders are
 
 
 def down() -> None:
@@ -31,20 +30,25 @@ def down() -> None:
                 processes.stop(root, name)
             for each in leftovers.instance_roots():
                 processes.kill_marked(each)
-            _remove_abandoned()
         with progress.step("Remove mounts, control groups, network and state"):
-            sockets = _shim_sockets(root)
             _unmount(root)
             _remove_cgroups()
             _remove_packet_filter()
             network.remove_network(root)
-            for path in [*leftovers.files(), *sockets]:
+            for path in leftovers.files():
                 path.unlink(missing_ok=True)
             for folder in leftovers.SHARED_FOLDERS:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
             for each in leftovers.instance_roots():
                 shutil.rmtree(each, ignore_errors=True)
+
+
+def down_control_plane() -> None:
+    """Remove the control plane that runs beside the cluster."""
+    with cluster_lock(), progress.step("Stop the control plane"):
+        processes.kill_marked(paths.control_plane_state())
+        shutil.rmtree(paths.control_plane_state(), ignore_errors=True)
 
 
 def _stop_pods(root: Path) -> None:
@@ -61,22 +65,6 @@ def _stop_pods(root: Path) -> None:
         with contextlib.suppress(shell.CommandError):  # it is dead: the next `up` forgets its containers
             containerd.remove_containers()
     processes.stop(root, "containerd")
-
-
-def _remove_abandoned() -> None:
-    for root in set(leftovers.abandoned().values()):
-        processes.kill_marked(root)
-        if root.name.startswith(processes.TEMPORARY_PREFIX):
-            shutil.rmtree(root, ignore_errors=True)
-
-
-def _shim_sockets(root: Path) -> list[Path]:
-    """Return the sockets of shims that were killed, which only the files beside their bundles name."""
-    addresses = [
-        path.read_text() for path in root.glob("containerd/io.containerd.runtime.v2.task/*/*/address")
-    ]
-    sockets = [Path(address.removeprefix("unix://")) for address in addresses]
-    return [path for path in sockets if path.parent == _SOCKETS]
 
 
 def _unmount(root: Path) -> None:

@@ -33,7 +33,22 @@ def admin_kubeconfig() -> Path:
     Plain KUBECONFIG is never read: people have it exported, and it is production.
     """
     named = os.environ.get(OVERRIDE)
-    return Path(named) if named else paths.cluster_state() / "kubeconfig" / "admin.yaml"
+    return Path(named) if named else local_kubeconfig()
+
+
+def local_kubeconfig() -> Path:
+    """Return the administrator's kubeconfig of the local cluster, whatever the environment names."""
+    return admin_of(paths.cluster_state())
+
+
+def control_plane_kubeconfig() -> Path:
+    """Return the administrator's kubeconfig of the control plane that runs beside the cluster."""
+    return admin_of(paths.control_plane_state())
+
+
+def admin_of(root: Path) -> Path:
+    """Return the administrator's kubeconfig of an instance."""
+    return root / "kubeconfig" / "admin.yaml"
 
 
 def _encoded(path: Path) -> str:

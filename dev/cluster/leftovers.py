@@ -5,24 +5,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dev import paths
-from dev.cluster import network, processes
+from dev.cluster import network, processes, temporary
 from dev.cluster.containerd import NETWORK
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _CONTAINER_LOGS = Path("/var/log/containers")
 _CNI_RESULTS = Path("/var/lib/cni/results")
+_PLUGINS_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")  # whatever kubelet's own folder is
+_SHIM_SOCKETS = Path("/run/containerd/s")  # whatever containerd's own folders are
 # Each is removed only when it is empty: a system's own runtime or kubelet may use it too.
 SHARED_FOLDERS = (
     _CNI_RESULTS,
     _CNI_RESULTS.parent,
     _CONTAINER_LOGS,
+    _SHIM_SOCKETS,
+    _SHIM_SOCKETS.parent,
+    _PLUGINS_SOCKET.parent,
+    _PLUGINS_SOCKET.parent.parent,
 )
 _PACKET_FILTER_MARKS = ("KUBE-", "KUBETUNE-")
 
 
 def instance_roots() -> list[Path]:
-    """Return the state folders of the instances that people start; temporary ones have owners instead."""
-    return [paths.cluster_state(), paths.control_plane_state()]
+    """Return the state folders of all instances, except of temporary ones that are in use."""
+    return [paths.cluster_state(), paths.control_plane_state(), *temporary.abandoned_folders()]
 
 
 def mounts(root: Path) -> list[Path]:
@@ -50,18 +56,6 @@ def cgroup_processes() -> set[int]:
     return found
 
 
-def abandoned() -> dict[int, Path]:
-    """Return the processes of temporary instances whose owner is gone, each with its instance's folder."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            environment = processes.environment(int(entry.name))
-            owner, root = environment.get(processes.OWNER), environment.get(processes.MARKER)
-            if owner and root and processes.identify(int(owner.partition(":")[0])) != owner:
-                found[int(entry.name)] = Path(root)
-    return found
-
-
 def files() -> list[Path]:
     """Return files in folders that are not ours, which nobody else will remove."""
     state = paths.cluster_state()
@@ -70,8 +64,23 @@ def files() -> list[Path]:
         for link in _children(_CONTAINER_LOGS)
         if link.is_symlink() and link.readlink().is_relative_to(state)
     ]
-    results = [path for path in _children(_CNI_RESULTS) if path.name.startswith(f"{NETWORK}-")]
-    return logs + results
+    sockets = [_PLUGINS_SOCKET, *_children(_SHIM_SOCKETS)]
+    return [*logs, *_cni_results(state), *_unserved(sockets)]
+
+
+def _cni_results(state: Path) -> list[Path]:
+    """Return what CNI has noted about our pods. Only one of a pod's two files names our network."""
+    ours = [path for path in _children(_CNI_RESULTS) if path.name.startswith(f"{NETWORK}-")]
+    pods = {path.name.split("-")[1] for path in ours}
+    pods |= {path.name for path in state.glob("containerd/io.containerd.grpc.v1.cri/sandboxes/*")}
+    loopback = [_CNI_RESULTS / f"cni-loopback-{pod}-lo" for pod in sorted(pods)]
+    return ours + [path for path in loopback if path.exists()]
+
+
+def _unserved(sockets: list[Path]) -> list[Path]:
+    """Return the sockets that nobody listens on: whoever made them was killed."""
+    served = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()}
+    return [path for path in sockets if path.is_socket() and str(path) not in served]
 
 
 def report() -> Iterator[str]:
@@ -83,8 +92,6 @@ def report() -> Iterator[str]:
             yield f"mount {point}"
         if root.exists():
             yield f"folder {root}"
-    for pid, root in abandoned().items():
-        yield f"process {pid} of {root}, whose owner is gone"
     for group in pod_cgroups():
         yield f"control group {group}"
     if network.bridge_exists():

@@ -39,7 +39,7 @@ _CHAINS = (
         "filter",
         "INPUT",
         "KUBETUNE-INPUT",  # the API server listens everywhere, but is for this machine and its pods only
-        (f"-p tcp --dport {API_PORT} ! -s 127.0.0.0/8 ! -i {BRIDGE} -j DROP",),
+        ("-i lo -j RETURN", f"-i {BRIDGE} -j RETURN", f"-p tcp --dport {API_PORT} -j DROP"),
     ),
     (
         "nat",

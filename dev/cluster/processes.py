@@ -18,17 +18,16 @@ from pathlib import Path
 
 from dev import shell
 from dev.cluster.files import ensure_file
+from dev.errors import DevError
 
 MARKER = "KUBETUNE_DEV_ROOT"  # the state folder of the instance that a process belongs to
-OWNER = "KUBETUNE_DEV_OWNER"  # the process that an instance must not outlive
-TEMPORARY_PREFIX = "kubetune-control-plane-"  # of the folders of instances that have an owner
 
 
 # Nothing of the caller's: no proxy or certificate bundle of theirs may leak into the cluster.
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 
-class NotRunningError(RuntimeError):
+class NotRunningError(DevError):
     """A program that should be running has ended. The message names its log."""
 
 
@@ -151,11 +150,6 @@ def start_time(pid: int) -> int | None:
             os.waitpid(pid, os.WNOHANG)
         return None
     return int(rest[18])
-
-
-def identify(pid: int) -> str:
-    """Name a running process in a way that no later one shares."""
-    return f"{pid}:{start_time(pid)}"
 
 
 def environment(pid: int) -> dict[str, str]:

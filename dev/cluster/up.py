@@ -1,10 +1,16 @@
 """Brings the cluster up from whatever state it is in: each step does only what is missing."""
 
+import dataclasses
+import json
+from pathlib import Path
+
 from dev import paths, progress
-from dev.cluster import addons, binaries, network, s3
+from dev.cluster import addons, binaries, network, preflight, s3
 from dev.cluster.containerd import Containerd
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.control_plane_programs import NodeNetwork, Ports
+from dev.cluster.files import ensure_file
+from dev.cluster.kwok import ensure_kwok
 from dev.cluster.lock import cluster_lock
 from dev.cluster.node import ensure_node
 from dev.cluster.packages import ensure_packages
@@ -12,6 +18,8 @@ from dev.cluster.prometheus import ensure_prometheus
 from dev.cluster.readiness import wait_ready
 from dev.cluster.registry import ensure_registry
 from dev.kubectl import Kubectl
+
+_BENCHMARK_QPS = 1000  # the default of 20 would be what a scale benchmark measures
 
 
 def up() -> None:
@@ -22,6 +30,7 @@ def up() -> None:
         root = paths.cluster_state()
         is_new = not (root / "etcd").exists()
         with progress.step("Network"):
+            preflight.load_modules()
             network.ensure_network(root)
         with progress.step("Image registry"):
             ensure_registry()
@@ -53,6 +62,28 @@ def up() -> None:
             ensure_prometheus(control_plane)
         with progress.step("Wait until node, names and volumes work"):
             wait_ready(control_plane, kubectl)
+
+
+def up_control_plane(*, kwok: bool = False) -> Path:
+    """Start a control plane without a node, beside the cluster, and return its administrator's kubeconfig."""
+    ensure_programs()
+    root = paths.control_plane_state()
+    with cluster_lock():
+        control_plane = ControlPlane(root, listen=_remembered_ports(root), client_qps=_BENCHMARK_QPS)
+        with progress.step("Control plane"):
+            control_plane.ensure()
+        if kwok:
+            with progress.step("KWOK (two minutes to build, once)"):
+                ensure_kwok(control_plane)
+    return control_plane.kubeconfig
+
+
+def _remembered_ports(root: Path) -> Ports:
+    """Return the ports of an instance: free ones when it is new, the same ever after."""
+    record = root / "ports.json"
+    if not record.exists():
+        ensure_file(record, json.dumps(dataclasses.asdict(Ports.free())))
+    return Ports(**json.loads(record.read_text()))
 
 
 def ensure_programs() -> binaries.Binaries:

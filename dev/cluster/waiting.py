@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
+from dev.errors import DevError
 
-class NotReadyError(RuntimeError):
+
+class NotReadyError(DevError):
     """Something did not become ready in time."""
 
 
