@@ -1,4 +1,4 @@
-"""The steps that `make cluster`, `make demo` and the cluster tests share: a cluster with this checkout's chart."""
+"""The steps of `make cluster`, `make demo` and the cluster tests: a cluster with the chart of this checkout."""
 
 from __future__ import annotations
 

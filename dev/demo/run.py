@@ -80,8 +80,8 @@ def answers(
 ) -> tuple[list[str], list[str]]:
     """Ask base and tuned model, which live in the same server.
 
-    The tuned model gets the prompt that it was trained with; the base model's names the possible answers, or it
-    could not know them.
+    The tuned model gets the prompt that it was trained with; the base model's names the possible answers,
+    or it could not know them.
     """
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
     short = job["spec"]["dataset"]["systemPrompt"]
