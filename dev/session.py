@@ -1,4 +1,4 @@
-"""The steps of `make cluster`, `make demo` and the cluster tests: a cluster with the chart of this checkout."""
+"""The steps of `make cluster`, `make demo` and the cluster tests: a cluster with this checkout's chart."""
 
 from __future__ import annotations
 
