@@ -91,9 +91,10 @@ def _objects(schema: Json) -> st.SearchStrategy[Json]:
 
 
 @cache
-def _places() -> tuple[tuple[tuple[str, ...], Json], ...]:
-    """Every field below spec that is not in a list, with its schema."""
-    return tuple(_fields(openapi_schema()["properties"]["spec"], ()))
+def _places() -> tuple[tuple[tuple[str, ...], Json, st.SearchStrategy[Any]], ...]:
+    """Every field below spec that is not in a list, with its schema and values."""
+    spec = openapi_schema()["properties"]["spec"]
+    return tuple((path, schema, values(schema, path[-1])) for path, schema in _fields(spec, ()))
 
 
 def _fields(schema: Json, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Json]]:
@@ -116,13 +117,13 @@ def _set(path: tuple[str, ...], value: Any) -> Change:
 
 @st.composite
 def _good(draw: st.DrawFn) -> Change:
-    path, schema = draw(st.sampled_from(_places()))
-    return _set(path, draw(values(schema, path[-1])))
+    path, _, strategy = draw(st.sampled_from(_places()))
+    return _set(path, draw(strategy))
 
 
 @st.composite
 def _bad(draw: st.DrawFn) -> Change:
-    path, schema = draw(st.sampled_from(_places()))
+    path, schema, _ = draw(st.sampled_from(_places()))
     kind = draw(st.sampled_from(["wrong", "unknown", "edge"]))
     if kind == "unknown" and "properties" in schema:
         return _set((*path, draw(st.sampled_from(["unknown", "namespace", "hostPath", "readonly"]))), 1)

@@ -13,7 +13,6 @@ from kubetune.errors import SpecError
 from tests.crd.cases import CASES, Case
 from tests.crd.offline import admit
 
-
 _VERDICTS: dict[str, set[bool]] = {}
 _ERRORS: dict[str, list[str]] = {}
 

@@ -41,7 +41,7 @@ def _explain(problem: ErrorDetails) -> tuple[str, str]:
     match problem["type"]:
         case "rule":
             wrong, _, remedy = message.rpartition("; ")
-            return wrong, remedy
+            return wrong.removeprefix(f"{_path(problem)} "), remedy
         case "missing":
             return "is required", f"set it; {explain}"
         case "extra_forbidden":

@@ -16,9 +16,9 @@ _INTRO: Final = """\
 `kubetune.dev/v1alpha1`, short name `ftj`, category `kubetune`. `kubectl explain ftj.spec` says the same.
 
 Three fields are required: `model.uri`, `dataset.train.uri` and `training.gpusPerNode`. Decimals are quoted.
-`model`, `dataset`, `training` and `storage` cannot be changed later; `useCase` and `serving` can.
-"""
+`model`, `dataset`, `training` and `storage` cannot be changed later; `useCase` and `serving` can."""
 
+_NEWLINE: Final = "\n"
 _OWN_SECTION: Final = ("podTemplate",)
 """Blocks that occur more than once and are described once."""
 
@@ -28,7 +28,8 @@ def reference_page(schema: Schema) -> str:
     spec = schema["properties"]["spec"]
     status = schema["properties"]["status"]
     template = spec["properties"]["training"]["properties"]["podTemplate"]
-    parts = [_INTRO, *_section("Rules of the name", schema, table=False), *_section("spec", spec, deep=False)]
+    parts = [_INTRO, *_section("metadata", schema, deep=False, table=False)]
+    parts += _section("spec", spec, deep=False)
     for name, block in spec["properties"].items():
         if "properties" in block:
             parts += _section(f"spec.{name}", block)
@@ -37,7 +38,7 @@ def reference_page(schema: Schema) -> str:
     for name, block in status["properties"].items():
         if "properties" in _element(block):
             parts += _section(f"status.{name}", _element(block))
-    return "\n".join(parts)
+    return "\n".join(parts) + "\n"
 
 
 def _section(title: str, block: Schema, *, deep: bool = True, table: bool = True) -> Iterator[str]:
@@ -48,7 +49,8 @@ def _section(title: str, block: Schema, *, deep: bool = True, table: bool = True
         yield "| field | type | default | description |\n|---|---|---|---|"
         yield from _rows(block, "", deep=deep)
     if rules := list(_rules(block, "", deep=deep)):
-        yield from (["", *rules] if table else rules)
+        yield f"{_NEWLINE if table else ''}Refused, with these messages:\n"
+        yield from rules
 
 
 def _rows(block: Schema, prefix: str, *, deep: bool) -> Iterator[str]:
