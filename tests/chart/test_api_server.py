@@ -1,17 +1,26 @@
-"""A real API server takes the chart: its objects, its PodMonitors and its pods in a restricted namespace."""
+"""A real API server takes the chart, and the operator works with the chart's rights and settings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import yaml
 
 from dev import shell
 from dev.chart import CHART
 from dev.cluster.binaries import ensure_binaries
 from dev.cluster.control_plane import ControlPlane
+from dev.cluster.waiting import wait_for
 from dev.kubectl import Kubectl
 from dev.monitor_crd import ensure_pod_monitor_crd
 from tests.support import chart
@@ -22,29 +31,46 @@ EXISTING = ["team-a", "team-b"]
 ACCOUNT = f"system:serviceaccount:{chart.NAMESPACE}:kubetune"
 
 
+JOB: dict[str, Any] = {
+    "apiVersion": "kubetune.dev/v1alpha1",
+    "kind": "FineTuneJob",
+    "metadata": {"name": "rights", "namespace": "team-a"},
+    "spec": {
+        "model": {"uri": "pvc://models/tiny"},
+        "dataset": {"train": {"uri": "pvc://datasets/train.jsonl"}},
+        "training": {"gpusPerNode": 0},
+    },
+}
+
+
 @pytest.fixture(scope="module")
-def kubectl() -> Iterator[Kubectl]:
+def plane() -> Iterator[ControlPlane]:
+    with ControlPlane.temporary() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def kubectl(plane: ControlPlane) -> Kubectl:
     programs = ensure_binaries()
-    with ControlPlane.temporary() as plane:
-        run = Kubectl(
-            program=programs.program("kubectl"), helm=programs.program("helm"), kubeconfig=plane.kubeconfig
-        )
-        run("create", "-f", ensure_pod_monitor_crd())
-        run("wait", "--for=condition=Established", "crd/podmonitors.monitoring.coreos.com", "--timeout=60s")
-        for namespace in [*EXISTING, chart.NAMESPACE]:
-            run("create", "namespace", namespace)
-        run("label", "namespace", chart.NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
-        yield run
+    run = Kubectl(
+        program=programs.program("kubectl"), helm=programs.program("helm"), kubeconfig=plane.kubeconfig
+    )
+    run("create", "-f", ensure_pod_monitor_crd())
+    run("wait", "--for=condition=Established", "crd/podmonitors.monitoring.coreos.com", "--timeout=60s")
+    for namespace in [*EXISTING, chart.NAMESPACE]:
+        run("create", "namespace", namespace)
+    run("label", "namespace", chart.NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    return run
 
 
 @pytest.mark.parametrize("case", chart.CASES)
-def test_a_dry_run_of_the_install_is_accepted(kubectl: Kubectl, case: str, tmp_path: Any) -> None:
+def test_a_dry_run_of_the_install_is_accepted(kubectl: Kubectl, case: str, tmp_path: Path) -> None:
     out = helm(kubectl, case, tmp_path, "install", "--dry-run=server")
     assert "STATUS: pending-install" in out
 
 
 def test_an_install_can_be_repeated_and_its_crd_survives_an_uninstall(
-    kubectl: Kubectl, tmp_path: Any
+    kubectl: Kubectl, tmp_path: Path
 ) -> None:
     values = "monitoring"
     helm(kubectl, values, tmp_path, "install")
@@ -75,6 +101,81 @@ def test_its_pods_may_run_in_a_restricted_namespace(kubectl: Kubectl, case: str)
         kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
 
 
+@pytest.mark.parametrize("case", ["default", "namespaced"])
+def test_the_operator_works_with_the_rights_and_settings_of_the_chart(
+    plane: ControlPlane, kubectl: Kubectl, case: str, tmp_path: Path
+) -> None:
+    helm(kubectl, case, tmp_path, "upgrade", "--install")
+    before = len(plane.audit_log.read_text().splitlines())
+    with running_operator(kubectl, case, tmp_path) as ready:
+        wait_for("the operator to be ready", ready, seconds=60)
+        kubectl.apply(JOB)
+        for what in ("job", "configmap", "service", "persistentvolumeclaim"):
+            wait_for(f"the job's {what}", lambda what=what: has_child(kubectl, what), seconds=60)
+        wait_for("an Event", lambda: has_event(kubectl), seconds=60)
+        status = kubectl.get("finetunejob", "rights", "-n", "team-a")["status"]
+        assert status["observedGeneration"] == 1
+        kubectl("delete", "finetunejob", "rights", "-n", "team-a")
+    lines = plane.audit_log.read_text().splitlines()[before:]
+    entries = [json.loads(line) for line in lines]
+    mine = [entry for entry in entries if entry["user"]["username"] == ACCOUNT]
+    assert mine
+    assert [e["requestURI"] for e in mine if e.get("responseStatus", {}).get("code") == 403] == []
+
+
+@contextmanager
+def running_operator(kubectl: Kubectl, case: str, tmp_path: Path) -> Iterator[Callable[[], bool]]:
+    """Run the operator of this checkout as the chart's account; yields the question whether it is ready."""
+    token = kubectl("create", "token", "kubetune", "-n", chart.NAMESPACE).strip()
+    config = yaml.safe_load(kubectl.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(config))
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        ports = {"metricsPort": one.getsockname()[1], "healthPort": two.getsockname()[1]}
+    values = {"settings": {**chart.CASES[case].get("settings", {}), **ports}}
+    log = tmp_path / "operator.log"
+    with log.open("wb") as sink:
+        operator = subprocess.Popen(
+            [sys.executable, "-m", "kubetune", "operator"],
+            env={**os.environ, **chart.variables(values), "KUBETUNE_KUBECONFIG": str(kubeconfig)},
+            stdout=sink,
+            stderr=sink,
+        )
+
+        def ready() -> bool:
+            assert operator.poll() is None, "the operator has ended"
+            return answers(f"http://127.0.0.1:{ports['healthPort']}/readyz")
+
+        try:
+            yield ready
+        except BaseException:
+            print(log.read_text())
+            raise
+        finally:
+            operator.terminate()
+            operator.wait(timeout=30)
+
+
+def has_child(kubectl: Kubectl, what: str) -> bool:
+    return bool(kubectl.get(what, "-n", "team-a", "-l", "kubetune.dev/finetunejob=rights")["items"])
+
+
+def has_event(kubectl: Kubectl) -> bool:
+    return bool(
+        kubectl.get("events", "-n", "team-a", "--field-selector=involvedObject.kind=FineTuneJob")["items"]
+    )
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 def assert_rights(kubectl: Kubectl, namespace: str) -> None:
     assert may(kubectl, "create", "jobs.batch", namespace)
     assert may(kubectl, "patch", "finetunejobs.kubetune.dev", namespace, subresource="status")
@@ -88,7 +189,7 @@ def may(kubectl: Kubectl, verb: str, resource: str, namespace: str, *, subresour
     return shell.succeeds([kubectl.program, "--kubeconfig", kubectl.kubeconfig, *command])
 
 
-def helm(kubectl: Kubectl, case: str, tmp_path: Any, command: str, *options: str) -> str:
+def helm(kubectl: Kubectl, case: str, tmp_path: Path, command: str, *options: str) -> str:
     values = tmp_path / "values.json"
     values.write_text(json.dumps(chart.CASES[case]))
     return kubectl.run_helm(
