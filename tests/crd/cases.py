@@ -417,6 +417,11 @@ VOLUMES = (
         _volume(projected={"sources": [{"serviceAccountToken": {"path": "token", "audience": "sts"}}]}),
     ),
     accept("a volume of a CSI driver", _volume(csi={"driver": "secrets-store.csi.k8s.io", "readOnly": True})),
+    refuse(
+        "a volume with a name of KubeTune's",
+        _template(volumes=[{"name": "kubetune-output", "emptyDir": {}}]),
+        "prefix of KubeTune's own volumes",
+    ),
     refuse("a path of the node", _volume(hostPath={"path": "/"}), "hostPath"),
     refuse("an NFS server", _volume(nfs={"server": "a", "path": "/"}), "nfs"),
     refuse("a volume of no kind", _volume(), "a volume is exactly one of"),

@@ -36,7 +36,23 @@ _URIS = (
 _KEYS = ("team", "example.com/x", "job-name", "kubetune.dev/x", "a b", "cpu", "nvidia.com/gpu", "/x", "é")
 _VARIABLES = ("A", "RANK", "MY_RANK", "KUBETUNE_A", "MODEL_", "1A", "")
 _MOUNTS = ("/data", "/output", "/output/x", "/outputs", "/etc", "/a/../output", "/", "data")
-_WRONG = (None, True, 0, -1, 1.5, 2**31, "", "x", "0", "-1", [], {}, [None], {"x": None}, {"x": {}})
+_WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    2**31,
+    "",
+    "x",
+    "0",
+    "-1",
+    [],
+    {},
+    [None],
+    {"x": None},
+    {"x": {}},
+)
 
 
 def values(schema: Json, name: str) -> st.SearchStrategy[Any]:
@@ -63,7 +79,12 @@ def values(schema: Json, name: str) -> st.SearchStrategy[Any]:
 
 
 def _texts(schema: Json, name: str) -> st.SearchStrategy[str]:
-    special = {"uri": _URIS, "name": (*_VARIABLES, "a", "b"), "mountPath": _MOUNTS, "prefix": _VARIABLES}
+    special = {
+        "uri": _URIS,
+        "name": (*_VARIABLES, "a", "b", "kubetune-output"),
+        "mountPath": _MOUNTS,
+        "prefix": _VARIABLES,
+    }
     if name in special:
         return st.sampled_from(special[name])
     if "pattern" in schema:

@@ -12,7 +12,7 @@ from typing import Any
 
 import celpy
 import jsonschema
-import re2
+import re2  # type: ignore[import-untyped]
 from celpy.adapter import json_to_cel
 
 from kubetune.api.crdgen import openapi_schema
@@ -101,7 +101,9 @@ def _pattern(_validator: object, pattern: str, instance: object, _schema: object
         yield jsonschema.ValidationError(f"{instance!r} should match {pattern!r}")
 
 
-_VALIDATOR = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": _pattern})
+_VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft7Validator, {"pattern": _pattern}
+)
 
 
 def _invalid(value: Json) -> Iterator[str]:

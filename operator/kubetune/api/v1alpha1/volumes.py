@@ -19,6 +19,7 @@ from kubetune.api.base import (
 )
 from kubetune.api.base import cel_list as listed
 
+RESERVED_VOLUMES: Final = "kubetune-"
 RESERVED_MOUNTS: Final = ("/output", "/inputs", "/etc/kubetune", "/dev/shm", "/tmp")
 
 _SEGMENT: Final = r"[.]?[A-Za-z0-9_@+,=~-][A-Za-z0-9_.@+,=~-]*"
@@ -221,10 +222,16 @@ class Volume(SpecModel):
             message="a volume is exactly one of emptyDir, persistentVolumeClaim, configMap, secret, "
             "projected, csi; keep one",
         ),
+        Rule(
+            cel=f"!self.name.startsWith('{RESERVED_VOLUMES}')",
+            check=lambda volume: not volume.name.startswith(RESERVED_VOLUMES),
+            path=".name",
+            message=f"{RESERVED_VOLUMES} is the prefix of KubeTune's own volumes; choose another name",
+        ),
     )
 
     name: VolumeName
-    """Name that mounts refer to."""
+    """Name that mounts refer to; does not begin with kubetune-."""
     empty_dir: EmptyDir | None = None
     """An empty directory."""
     persistent_volume_claim: ClaimVolume | None = None
