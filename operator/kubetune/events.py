@@ -39,22 +39,22 @@ class EventNote:
 def transitions(
     old_conditions: Sequence[Mapping[str, Any]], new_conditions: Sequence[Mapping[str, Any]]
 ) -> tuple[EventNote, ...]:
-    """Say what changed between two lists of status.conditions, each reason once."""
+    """Say what changed between two lists of status.conditions, each cause once."""
     before = {condition.get("type"): condition for condition in old_conditions}
     notes: dict[str, EventNote] = {}
     for condition in new_conditions:
-        kind, reason = condition.get("type"), str(condition.get("reason", ""))
+        kind, reason = str(condition.get("type")), str(condition.get("reason", ""))
         if kind not in _TOLD or _is_same(before.get(kind), condition):
             continue
         message = str(condition.get("message", ""))
+        told = notes.get(message)
+        if told is not None and told.reason != Reason.RETRYING:
+            continue  # one cause shows in several conditions
         normal = reason in _NORMAL and kind != ConditionType.STALLED
-        notes.setdefault(
-            f"{kind if reason == Reason.COMPLETED else ''}{reason}",
-            EventNote(
-                type="Normal" if normal else "Warning",
-                reason=f"{kind}" if reason == Reason.COMPLETED else reason,
-                message=message,
-            ),
+        notes[message] = EventNote(
+            type="Normal" if normal else "Warning",
+            reason=kind if reason == Reason.COMPLETED else reason,
+            message=message,
         )
     return tuple(notes.values())
 

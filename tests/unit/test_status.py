@@ -1,0 +1,109 @@
+"""What the status keeps, when it changes, and what it remembers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from kubetune.errors import SpecError
+from kubetune.status import compute_status
+from kubetune_trainer.messages import Progress
+from tests.support.golden import Case, cases, load
+
+
+def at_step(case: Case, step: int, *, seconds_later: int) -> dict[str, Any]:
+    """Status after the case's own was written, when rank 0 is at another step."""
+    written = case.with_status(case.status, seconds_later=seconds_later)
+    progress = {**case.facts["progress"], "step": step}
+    return replace(written, facts={**written.facts, "progress": progress}).status
+
+
+def test_progress_is_written_every_30_seconds() -> None:
+    case = load("training")
+    assert at_step(case, 31, seconds_later=29)["progress"]["step"] == 30
+    assert at_step(case, 31, seconds_later=30)["progress"]["summary"] == "31/75"
+
+
+def test_the_same_step_is_written_once() -> None:
+    case = load("training")
+    assert at_step(case, 30, seconds_later=300) == case.status
+
+
+def test_recent_progress_goes_along_when_something_else_is_written() -> None:
+    case = load("training")
+    written = case.with_status({**case.status, "observedGeneration": 0}, seconds_later=1)
+    progress = Progress.model_validate({**case.facts["progress"], "step": 31})
+    observed = replace(written.observed, progress=progress)
+    status = compute_status(written.job, observed, written.config, now=written.now)
+    assert status["progress"]["step"] == 31
+
+
+def test_transition_times_change_with_the_status_of_a_condition_only() -> None:
+    before, after = load("training"), load("trained")
+    status = after.with_status(before.status, seconds_later=60).status
+    times = {c["type"]: c["lastTransitionTime"] for c in status["conditions"]}
+    assert times == {
+        "Ready": "2026-03-01T12:01:00Z",
+        "Prepared": "2026-03-01T12:00:00Z",
+        "Trained": "2026-03-01T12:01:00Z",
+    }
+
+
+@pytest.mark.parametrize("name", ["trained", "serving", "out-of-memory", "retries-exhausted", "adopted"])
+def test_a_status_survives_the_loss_of_all_pods(name: str) -> None:
+    case = load(name)
+    written = case.with_status(case.status, seconds_later=600)
+    podless = tuple(raw for raw in case.cluster if raw["kind"] != "Pod")
+    assert replace(written, cluster=podless).status == case.status
+
+
+@pytest.mark.parametrize("name", ["trained", "retries-exhausted"])
+def test_a_status_survives_the_loss_of_all_training_jobs(name: str) -> None:
+    case = load(name)
+    written = case.with_status(case.status, seconds_later=600)
+    jobless = tuple(raw for raw in case.cluster if "-train-" not in raw["metadata"]["name"])
+    assert replace(written, cluster=jobless).status == case.status
+
+
+def test_only_the_newest_attempts_are_listed() -> None:
+    case = load("retries-exhausted")
+    observed = case.observed
+    many = tuple(replace(observed.attempts[0], number=number) for number in range(1, 31))
+    status = compute_status(case.job, replace(observed, attempts=many), case.config, now=case.now)
+    assert [a["number"] for a in status["attempts"]] == list(range(11, 31))
+
+
+def test_an_invalid_spec_is_stalled_before_there_is_anything() -> None:
+    case = load("minimal-first-visit")
+    error = SpecError("spec.training.resources", "2 GPUs are not 1", "remove it")
+    status = compute_status(case.job, case.observed, None, now=case.now, error=error)
+    stalled = next(c for c in status["conditions"] if c["type"] == "Stalled")
+    assert (stalled["reason"], stalled["message"]) == (
+        "InvalidSpec",
+        "spec.training.resources: 2 GPUs are not 1; remove it",
+    )
+
+
+def test_an_attempt_is_final_when_all_its_pods_have_ended() -> None:
+    case = load("retry-after-crash")
+    failed = [raw for raw in case.cluster if not raw["metadata"]["name"].endswith("0-q2w3e")]
+    for raw in failed:
+        raw.get("status", {}).get("conditions", [])[1:] = []  # no Failed yet
+    still = replace(case, cluster=tuple(failed))
+    assert still.status["attempts"][0]["outcome"] == "Running"
+    assert not still.plan.create_once
+    assert case.status["attempts"][0]["outcome"] == "Failed"
+
+
+@pytest.mark.parametrize("name", cases())
+def test_a_second_later_nothing_has_changed(name: str) -> None:
+    case = load(name)
+    later = replace(case, facts={**case.facts, "now": case.now + timedelta(seconds=1)})
+    written = case.with_status(case.status, seconds_later=1)
+    assert written.status == case.status
+    assert {c["reason"] for c in later.status["conditions"]} == {
+        c["reason"] for c in case.status["conditions"]
+    }
