@@ -86,12 +86,12 @@ def test_the_selectors_match_only_the_operator_pod() -> None:
 
 def test_an_image_is_named_by_tag_or_digest() -> None:
     digest = "sha256:" + "0" * 64
-    assert image() == "kubetune-operator:0.1.0"
+    assert image() == "kubetune/operator:0.1.0"
     assert image(imageRegistry="registry.example.com:5000/ml/") == (
-        "registry.example.com:5000/ml/kubetune-operator:0.1.0"
+        "registry.example.com:5000/ml/kubetune/operator:0.1.0"
     )
-    assert image(image={"tag": "v2"}) == "kubetune-operator:v2"
-    assert image(image={"tag": "v2", "digest": digest}) == f"kubetune-operator@{digest}"
+    assert image(image={"tag": "v2"}) == "kubetune/operator:v2"
+    assert image(image={"tag": "v2", "digest": digest}) == f"kubetune/operator@{digest}"
 
 
 @pytest.mark.parametrize("case", chart.CASES)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dev.chart import CHART
+from dev.images.inputs import IMAGES
 from kubetune.settings import PREFIX, Settings, load
 from tests.support import chart
 
@@ -65,8 +66,8 @@ def test_default_values_are_the_operators_defaults() -> None:
 
 def test_default_images_are_named() -> None:
     settings = load(chart.variables({"imageRegistry": "registry.example.com/ml"}))
-    assert settings.trainer_image == "registry.example.com/ml/kubetune-trainer:0.1.0"
-    assert settings.serving_cpu_image == "registry.example.com/ml/kubetune-serving-cpu:0.1.0"
+    assert settings.trainer_image == "registry.example.com/ml/kubetune/trainer:0.1.0"
+    assert settings.serving_cpu_image == "registry.example.com/ml/kubetune/serving-cpu:0.1.0"
     assert settings.serving_image.startswith("docker.io/vllm/vllm-openai:v")
 
 
@@ -75,6 +76,15 @@ def test_a_value_reaches_the_operator(field: str) -> None:
     value, expected = OTHER[field]
     settings = load(chart.variables({"settings": {camel(field): value}}))
     assert getattr(settings, field) == expected
+
+
+def test_images_are_called_as_they_are_built() -> None:
+    built = [image.repository for image in IMAGES]
+    assert built == [
+        VALUES["image"]["repository"],
+        VALUES["settings"]["trainerImage"]["repository"],
+        VALUES["settings"]["servingCpuImage"]["repository"],
+    ]
 
 
 def test_no_cpu_image_means_that_the_serving_image_serves_without_gpus() -> None:
