@@ -61,10 +61,10 @@ async def serve_metrics(port: int, metrics: Metrics, *, refresh: Callable[[], No
 
 @asynccontextmanager
 async def _serve(app: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, port=port, shutdown_timeout=1).start()
+        await web.TCPSite(runner, port=port).start()
         yield
     finally:
         await runner.cleanup()
