@@ -78,6 +78,8 @@ class Hub:
 
     def list_files(self, name: str, kind: Kind, revision: str | None) -> Listing:
         """Resolve a branch or tag to its commit, and list what is there."""
+        if "/" not in name:
+            raise self._not_a_name(name)
         with self._translated(name, kind, revision):
             read = self._api.model_info if kind == "model" else self._api.dataset_info
             info = read(name, revision=revision, files_metadata=True)
@@ -117,24 +119,33 @@ class Hub:
             for file in chosen
         ]
 
+    def _not_a_name(self, name: str) -> InvalidInput:
+        field = field_of(self._credentials.role)
+        return self._failure(f"{field} must be hf://organisation/name, not hf://{name}.")
+
     @contextmanager
     def _translated(self, name: str, kind: Kind, revision: str | None) -> Iterator[None]:
         field, secret = field_of(self._credentials.role), self._credentials.field
         what = f"The {kind} hf://{name}"
-        token = (
-            f"the token in the Secret of {secret}"
-            if self._has_token
-            else f"a token: name a Secret in {secret}"
-        )
+        if self._has_token:
+            who = f"the token in the Secret of {secret}"
+            gated = (
+                f"is gated, and {who} gives no access: accept its terms on the hub with that token's account"
+            )
+            absent = f"does not exist, or {who} may not read it: correct {field} or the Secret"
+            denied = f"{who} is not accepted"
+        else:
+            gated = f"is gated: accept its terms on the hub, and name a Secret with your token in {secret}"
+            absent = (
+                f"does not exist, or is private: correct {field}, or name a Secret with a token in {secret}"
+            )
+            denied = f"name a Secret with a token in {secret}"
         try:
             yield
         except GatedRepoError:
-            accept = "Accept its terms on the hub with the account of that token."
-            raise self._failure(f"{what} is gated and needs {token}. {accept}") from None
+            raise self._failure(f"{what} {gated}.") from None
         except RepositoryNotFoundError:
-            raise self._failure(
-                f"{what} does not exist, or is private and needs {token}. Correct {field}."
-            ) from None
+            raise self._failure(f"{what} {absent}.") from None
         except RevisionNotFoundError:
             raise self._failure(
                 f"{what} has no revision {revision or 'main'}. Correct the revision."
@@ -146,11 +157,11 @@ class Hub:
         except DisabledRepoError:
             raise self._failure(f"{what} has been disabled by the hub. Use another one in {field}.") from None
         except HFValidationError:
-            raise self._failure(f"{field} must be hf://organisation/name, not hf://{name}.") from None
+            raise self._not_a_name(name) from None
         except HfHubHTTPError as error:
             status = error.response.status_code
             if status in (401, 403):
-                raise self._failure(f"{what} may not be read (status {status}): it needs {token}.") from None
+                raise self._failure(f"{what} may not be read (status {status}): {denied}.") from None
             raise Transient(f"{what} cannot be read now: the hub answers with status {status}.") from None
         except (_HTTP_ERROR, OSError) as error:
             raise Transient(f"{what} cannot be read now: {_first_line(error)}") from error

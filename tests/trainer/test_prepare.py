@@ -1,0 +1,418 @@
+"""``prepare`` from the configuration to the termination message, with real files, tokenizer and model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from kubetune_trainer import __main__ as entry
+from kubetune_trainer import termination
+from kubetune_trainer.layout import OUTPUT_VARIABLE, RunDirectory
+from kubetune_trainer.messages import (
+    DatasetSummary,
+    ExitCode,
+    ModelSummary,
+    PrepareSummary,
+    TerminationMessage,
+)
+from tests.support.chat_templates import stored_template
+from tests.support.tiny_model import chat_row, make_tiny_model, write_chat_rows
+from tests.support.trainer_configs import trainer_config
+
+pytestmark = [
+    pytest.mark.trainer,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # peft's
+]
+
+# <|user|> question <|end|> <|assistant|> answer <|end|>
+SHORT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", chat_template=SHORT, eos="<|end|>")
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "plain", chat_template=None)
+
+
+class Prepared:
+    """What one ``prepare`` left."""
+
+    def __init__(self, code: int, message: TerminationMessage, run: RunDirectory) -> None:
+        self.code = code
+        self.message = message
+        self.run = run
+
+    @property
+    def summary(self) -> PrepareSummary:
+        assert self.code == ExitCode.COMPLETED, self.message
+        return PrepareSummary.model_validate(self.message.summary)
+
+    def rows(self, split: str = "train") -> list[dict[str, Any]]:
+        return list(datasets.load_from_disk(str(self.run.prepared / split)))
+
+
+Prepare = Callable[..., Prepared]
+
+
+@pytest.fixture
+def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
+    monkeypatch.setenv(OUTPUT_VARIABLE, str(tmp_path / "output"))
+    monkeypatch.setenv(termination.LOG_VARIABLE, str(tmp_path / "log"))
+    monkeypatch.setenv(entry.CONFIG_VARIABLE, str(tmp_path / "config.json"))
+
+    def run(**fields: Any) -> Prepared:
+        config = trainer_config(**fields)
+        (tmp_path / "config.json").write_text(config.model_dump_json())
+        code = entry.main(["prepare"])
+        message = TerminationMessage.model_validate_json((tmp_path / "log").read_text())
+        assert not list((tmp_path / "output").rglob(".prepare-*")), "no temporary files stay"
+        return Prepared(code, message, RunDirectory.of(config))
+
+    return run
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("".join(lines))
+    return path
+
+
+def pairs(count: int) -> list[str]:
+    return [chat_row(f"q{index:03}", f"a{index % 7}") for index in range(count)]
+
+
+def test_chat_rows_become_tokens_with_labels_and_a_summary(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    result = prepare(
+        model=tiny, train=write(tmp_path / "train.jsonl", *pairs(60)), training={"epochs": 3, "batch_size": 8}
+    )
+    summary = result.summary
+    assert result.message.message == f"60 rows, 600 tokens; tiny pinned at {summary.model.revision[:7]}"
+    # <|user|> q 0 0 0 <|end|> <|assistant|> a 0 <|end|>: 10 tokens, the last 3 are learned.
+    assert result.rows()[0]["length"] == 10
+    assert [label != -100 for label in result.rows()[0]["labels"]] == [False] * 7 + [True] * 3
+    assert summary.dataset.model_dump(exclude={"fingerprint"}) == {
+        "train_rows": 60,
+        "validation_rows": 0,
+        "train_tokens": 600,
+        "tokens_per_row": {"mean": 10, "p50": 10, "p95": 10, "max": 10},
+        "truncated_rows": 0,
+        "dropped_rows": 0,
+        "duplicate_rows": 0,
+        "warnings": (),
+    }
+    # Embeddings 275 x 64; per layer q and o 64 x 64, k and v 64 x 32, gate, up and down 64 x 128, two norms;
+    # a last norm.
+    layer = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128 + 2 * 64
+    assert summary.model.parameters == 275 * 64 + 2 * layer + 64
+    # LoRA of rank 4 adds 4 x (in + out) to each linear layer.
+    lora = 4 * (2 * (64 + 64) + 2 * (64 + 32) + 3 * (64 + 128))
+    assert summary.plan.trainable_parameters == 2 * lora
+    assert summary.plan.total_steps == 3 * 8  # 60 rows in batches of 8: the eighth has 4
+    assert summary.model.architecture == "LlamaForCausalLM"
+    assert summary.model.path == str(tiny)
+    assert summary.artifact is None
+
+
+def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    result = prepare(
+        model=tiny,
+        train=write(tmp_path / "train.jsonl", *pairs(50)),
+        validation=write(tmp_path / "test.jsonl", chat_row("new", "b")),
+    )
+    run = result.run
+    assert sorted(path.name for path in run.prepared.iterdir()) == [
+        "dataset.json", "errors.jsonl", "model.json", "train", "validation",
+    ]  # fmt: skip
+    assert DatasetSummary.model_validate_json(run.dataset_file.read_text()) == result.summary.dataset
+    assert ModelSummary.model_validate_json(run.model_file.read_text()) == result.summary.model
+    details = json.loads(run.dataset_file.read_text())["details"]
+    assert details == {"format": "Chat", "rows_read": 50, "uri": "pvc://inputs/train.jsonl"}
+    rows = datasets.load_from_disk(str(run.train_rows))
+    assert rows.column_names == ["input_ids", "labels", "length"]
+    assert len(result.rows("validation")) == result.summary.dataset.validation_rows == 1
+    assert run.errors_file.read_text() == ""
+
+
+def test_csv_with_mapped_columns_and_a_system_prompt(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    lines = [f"question {index},intent_{index}\n" for index in range(60)]
+    result = prepare(
+        model=tiny,
+        train=write(tmp_path / "train.csv", "text,category\n", *lines),
+        dataset={
+            "columns": {"prompt": "text", "completion": "category"},
+            "system_prompt": "Name the intent.",
+        },
+    )
+    text = "<|system|>Name the intent.<|end|><|user|>question 0<|end|><|assistant|>intent_0<|end|>"
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    assert tokenizer.decode(result.rows()[0]["input_ids"]) == text
+    assert (
+        tokenizer.decode([label for label in result.rows()[0]["labels"] if label >= 0]) == "intent_0<|end|>"
+    )
+
+
+def test_text_rows_of_a_model_without_chat_template(prepare: Prepare, plain: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"text {index:02}"}) + "\n" for index in range(60)]
+    result = prepare(model=plain, train=write(tmp_path / "train.jsonl", *lines))
+    assert result.summary.dataset.train_tokens == 60 * 8  # 7 bytes and the end
+    assert result.rows()[0]["labels"] == result.rows()[0]["input_ids"]
+
+
+def test_every_bad_row_is_reported_and_the_first_twenty_are_in_the_message(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    bad = [
+        "not json\n",
+        '{"messages": []}\n',
+        '{"messages": [{"role": "user", "content": "q"}]}\n',
+        '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": ""}]}\n',
+    ]
+    train = write(tmp_path / "train.jsonl", *pairs(30), *bad * 10)
+    result = prepare(model=tiny, train=train, validation=write(tmp_path / "test.jsonl", *pairs(1), "[1]\n"))
+    assert result.code == ExitCode.INVALID_INPUT
+    assert result.message.reason == "DataInvalid"
+    assert result.message.message == (
+        "41 of 72 rows cannot be used. Line 31: The line is not JSON: Expecting value at column 1. "
+        "Fix the data, delete the job and apply it again. All bad rows are in prepared/errors.jsonl."
+    )
+    summary = result.message.summary
+    assert summary["errors"] == 41
+    assert summary["classes"] == {
+        "invalid_json": 10,
+        "missing_messages_list": 10,
+        "example_missing_assistant_message": 10,
+        "missing_content": 10,
+        "data_type": 1,
+    }
+    assert [row["line"] for row in summary["rows"]] == list(range(31, 51))
+    written = [json.loads(line) for line in result.run.errors_file.read_text().splitlines()]
+    assert [row["line"] for row in written] == [*range(31, 71), 2]
+    assert written[-1] == {
+        "file": "pvc://inputs/test.jsonl",
+        "line": 2,
+        "class": "data_type",
+        "message": "The line is a list, not an object.",
+    }
+
+
+def test_rows_that_only_the_chat_template_refuses_are_reported_with_their_lines(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    gemma = make_tiny_model(
+        tmp_path / "gemma", chat_template=stored_template("gemma"), bos="<bos>", eos="<eos>"
+    )
+    system = '{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, '
+    line = system + '{"role": "assistant", "content": "a"}]}\n'
+    result = prepare(model=gemma, train=write(tmp_path / "train.jsonl", *pairs(20), line))
+    assert result.message.summary["rows"] == [
+        {
+            "line": 21,
+            "class": "template_refuses",
+            "message": "The model's chat template refuses the row: System role not supported",
+        }
+    ]
+
+
+def test_failed_prepare_is_followed_by_a_good_one(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20), "bad\n")
+    assert prepare(model=tiny, train=train).code == ExitCode.INVALID_INPUT
+    write(train, *pairs(20))
+    result = prepare(model=tiny, train=train)
+    assert result.summary.dataset.train_rows == 20
+    assert result.run.errors_file.read_text() == ""
+    assert [path.name for path in result.run.root.parent.iterdir()] == [result.run.root.name]
+
+
+def test_fewer_than_ten_rows_are_refused(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    result = prepare(model=tiny, train=write(tmp_path / "train.jsonl", *pairs(7)))
+    assert result.code == ExitCode.INVALID_INPUT
+    assert result.message.message == "Training file has 7 example(s), but must have at least 10."
+
+
+def test_rows_left_after_dropping_long_ones_must_be_ten(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(9), *[chat_row("q" * 40, "a")] * 3)
+    result = prepare(model=tiny, train=train, dataset={"max_length": 20, "on_too_long": "Drop"})
+    assert result.message.message == (
+        "Training file has 9 example(s) after 3 longer than dataset.maxLength were dropped, "
+        "but must have at least 10."
+    )
+
+
+def test_warnings_count_what_users_should_know(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    train = write(
+        tmp_path / "train.jsonl",
+        *pairs(20),
+        *pairs(3),
+        chat_row("long", "a" * 40),  # 4 + 4 + 40 tokens: the answer is cut
+    )
+    result = prepare(
+        model=tiny,
+        train=train,
+        validation=write(tmp_path / "test.jsonl", *pairs(2), chat_row("new", "b")),
+        dataset={"max_length": 20},
+        training={"batch_size": 32},
+    )
+    summary = result.summary.dataset
+    assert (summary.truncated_rows, summary.duplicate_rows, summary.validation_rows) == (1, 3, 3)
+    assert summary.tokens_per_row.max == 20
+    assert summary.warnings == (
+        "24 training rows are few: 50 to 100 good ones are where results begin to show.",
+        "training.batchSize 32 is larger than the 24 training rows: each epoch is one step.",
+        "1 rows are longer than dataset.maxLength 20 and were cut; in 1 of them part of the answer was cut.",
+        "3 training rows repeat an earlier one.",
+        "2 of 3 validation rows are training rows too: the validation loss will look better than it is.",
+    )
+    assert result.summary.plan.total_steps == 1
+
+
+def test_validation_fraction_takes_exact_rows_by_the_seed_alone(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *[chat_row(f"q{index}", f"a{index}") for index in range(60)])
+
+    def held_out(**fields: Any) -> tuple[list[list[int]], list[list[int]]]:
+        result = prepare(model=tiny, train=train, **fields)
+        return [[row["input_ids"] for row in result.rows(split)] for split in ("train", "validation")]  # type: ignore[return-value]
+
+    rows, validation = held_out(dataset={"validation_fraction": "0.1"})
+    assert (len(rows), len(validation)) == (54, 6)
+    assert not {tuple(row) for row in rows} & {tuple(row) for row in validation}
+    assert held_out(dataset={"validation_fraction": "0.10"}) == [rows, validation]
+    assert held_out(dataset={"validation_fraction": "0.1"}, training={"seed": 43})[1] != validation
+    assert len(held_out(dataset={"validation_fraction": "0.001"})[1]) == 1
+
+
+INVALID: dict[str, tuple[dict[str, Any], str]] = {
+    "a fraction beside a validation file": (
+        {"dataset": {"validation_fraction": "0.1"}, "validation": "pvc://d/test.jsonl"},
+        "dataset.validation and dataset.validationFraction exclude each other",
+    ),
+    "a fraction of 1": (
+        {"dataset": {"validation_fraction": "1"}},
+        "validationFraction 1 must be between 0 and 1",
+    ),
+    "a batch that the ranks cannot share": (
+        {"training": {"batch_size": 6, "nodes": 2, "gpus_per_node": 2}},
+        "batchSize 6 cannot be shared by 4 processes (2 nodes with 2 each): make it a multiple of 4.",
+    ),
+    "a target module that the model does not have": (
+        {"training": {"adapter": {"target_modules": ["q_proj", "query"]}}},
+        "query",
+    ),
+    "a GPU that is too small": (
+        {"training": {"gpus_per_node": 1}, "gpu_memory_bytes": 1_000_000_000},
+        "Training needs about 2 GB on each GPU, which has 1 GB.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_job_that_cannot_work_is_refused(prepare: Prepare, tiny: Path, tmp_path: Path, case: str) -> None:
+    fields, message = INVALID[case]
+    result = prepare(**{"model": tiny, "train": write(tmp_path / "train.jsonl", *pairs(20)), **fields})
+    assert result.code == ExitCode.INVALID_INPUT
+    assert message in result.message.message
+
+
+SOURCES: dict[str, tuple[str, str]] = {
+    "a file that is not there": (
+        "none.jsonl",
+        "does not exist. {directory}/ holds train.jsonl. Correct dataset.train.uri.",
+    ),
+    "a directory": (
+        "",
+        "is a directory; dataset.train.uri must name a file. {directory}/ holds train.jsonl.",
+    ),
+    "an unknown kind of file": ("notes.txt", "must end in .jsonl, .csv or .parquet"),
+    "an empty file": ("empty.jsonl", "is empty"),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_data_source_that_cannot_be_used_is_named(
+    prepare: Prepare, tiny: Path, tmp_path: Path, case: str
+) -> None:
+    name, message = SOURCES[case]
+    directory = tmp_path / "claim"
+    directory.mkdir()
+    write(directory / "train.jsonl", *pairs(20))
+    if name in ("notes.txt", "empty.jsonl"):
+        write(directory / name, "" if "empty" in name else "x")
+    result = prepare(model=tiny, train=directory / name)
+    assert result.message.reason == "DataInvalid"
+    assert message.format(directory=directory.name) in result.message.message
+
+
+def test_same_rows_and_model_keep_what_the_run_has(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    first = prepare(model=tiny, train=train)
+    (first.run.checkpoints / "step-000100").mkdir(parents=True)
+    before = first.run.dataset_file.stat().st_mtime_ns
+    second = prepare(model=tiny, train=train)
+    assert second.summary == first.summary
+    assert second.run.dataset_file.stat().st_mtime_ns == before
+    assert (first.run.checkpoints / "step-000100").exists()
+
+
+@pytest.mark.parametrize("changed", ["data", "model"])
+def test_other_rows_or_model_set_the_earlier_run_aside(
+    prepare: Prepare, tiny: Path, tmp_path: Path, changed: str
+) -> None:
+    model = Path(shutil.copytree(tiny, tmp_path / "model"))
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    first = prepare(model=model, train=train)
+    (first.run.checkpoints / "step-000100").mkdir(parents=True)
+    for number in (1, 2):
+        if changed == "data":
+            write(train, *pairs(20 + number))
+        else:
+            make_tiny_model(model, chat_template=SHORT, eos="<|end|>", seed=number)
+        result = prepare(model=model, train=train)
+        assert result.run == first.run
+        assert not result.run.checkpoints.exists()
+        aside = result.run.root.with_name(f"{result.run.root.name}.aside-{number}")
+        assert (aside / "prepared" / "dataset.json").exists()
+        assert (aside / "checkpoints" / "step-000100").exists() == (number == 1)
+
+
+def test_fingerprint_follows_rows_and_labels_and_nothing_else(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    def fingerprint(name: str, lines: list[str], **fields: Any) -> str:
+        return prepare(model=tiny, train=write(tmp_path / name, *lines), **fields).summary.dataset.fingerprint
+
+    lines = pairs(20)
+    weighted = [line.replace('"content": "a', '"weight": 1, "content": "a') for line in lines]
+    base = fingerprint("a.jsonl", lines)
+    assert fingerprint("b.jsonl", lines) == base
+    assert fingerprint("c.jsonl", weighted) == base
+    assert fingerprint("d.jsonl", lines[::-1]) != base
+    assert fingerprint("e.jsonl", lines, dataset={"max_length": 255}) != base
+
+
+def test_credentials_are_in_no_message(
+    prepare: Prepare, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_HF_TOKEN", "pvc_models_secret")
+    result = prepare(model=tmp_path / "pvc_models_secret", train=write_chat_rows(tmp_path / "train.jsonl"))
+    assert result.message.reason == "ModelUnavailable"
+    assert (
+        result.message.message
+        == "pvc://inputs/<MODEL_HF_TOKEN> is no directory on the claim. Correct model.uri."
+    )
