@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from kubetune.api.v1alpha1 import validate_spec
 from kubetune.errors import SpecError
 from tests.crd.cases import CASES, Case, changed
-from tests.crd.conftest import REPOSITORY, ApiServer
+from tests.crd.conftest import JOBS, REPOSITORY, ApiServer
 from tests.crd.generated import Change, jobs
 from tests.crd.offline import admit, stored
 from tests.crd.statuses import FULL_STATUS
@@ -57,11 +59,20 @@ def test_defaults_are_stored(api_server: ApiServer) -> None:
 
 def test_a_client_that_does_not_ask_for_strictness_gets_a_warning(api_server: ApiServer) -> None:
     job = changed({"training.batchSizee": 8})
-    response = api_server.http.post(
-        "/apis/kubetune.dev/v1alpha1/namespaces/default/finetunejobs", json=job, params={"dryRun": "All"}
-    )
+    response = api_server.http.post(JOBS, json=job, params={"dryRun": "All"})
     assert response.is_success
     assert "batchSizee" in response.headers["warning"]
+
+
+def test_nothing_is_stored_that_is_nested_too_deep_for_python(api_server: ApiServer) -> None:
+    """One such object would end every watch in a RecursionError, in all namespaces."""
+    nest = '{"a":' * 2000 + "1" + "}" * 2000
+    text = json.dumps(changed({"training.podTemplate": {"affinity": "NEST"}})).replace('"NEST"', nest)
+    response = api_server.http.post(JOBS, content=text, headers={"content-type": "application/json"})
+    assert response.is_success, response.text
+    created = response.json()
+    api_server.delete(created)
+    assert created["spec"]["training"]["podTemplate"] == {"affinity": {}}
 
 
 def test_every_field_of_the_status_survives(api_server: ApiServer) -> None:
@@ -97,8 +108,11 @@ def test_examples(api_server: ApiServer, path: Any) -> None:
 
 
 def test_every_field_is_explained(api_server: ApiServer) -> None:
-    document = api_server.http.get("/openapi/v3/apis/kubetune.dev/v1alpha1").json()
-    job = document["components"]["schemas"]["dev.kubetune.v1alpha1.FineTuneJob"]
+    deadline = time.monotonic() + 60  # the schema is published a moment after the API is served
+    while not (response := api_server.http.get("/openapi/v3/apis/kubetune.dev/v1alpha1")).is_success:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    job = response.json()["components"]["schemas"]["dev.kubetune.v1alpha1.FineTuneJob"]
     assert [path for path, field in fields(job, "") if not field.get("description")] == []
     text = api_server.kubectl("explain", "finetunejob.spec.training.gpusPerNode")
     assert "0 trains on CPU" in text
