@@ -14,7 +14,7 @@ class Pace:
     def __init__(self, *, per_second: float = 1.0, burst: int = 20) -> None:
         self._interval = 1.0 / per_second
         self._slack = self._interval * burst
-        self._next = 0.0
+        self._next = float("-inf")
         """When the next turn would be if there had been no pause."""
         self._turns: dict[Key, float] = {}
 
