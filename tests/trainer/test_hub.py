@@ -148,8 +148,8 @@ def test_copy_that_lost_a_file_is_fetched_again(hub: HubServer, tiny: Path) -> N
 
 def test_missing_repository_names_the_field_and_the_secret(hub: HubServer) -> None:
     assert refusal(config_for(hub)).message == (
-        "The model hf://acme/tiny does not exist, or is private: correct model.uri, or name a Secret with a token "
-        "in model.credentials.secretName."
+        "The model hf://acme/tiny does not exist, or is private: correct model.uri, or name a Secret with a "
+        "token in model.credentials.secretName."
     )
 
 
@@ -163,8 +163,8 @@ def test_missing_revision_is_named(hub: HubServer, tiny: Path) -> None:
 def test_gated_repository_asks_for_a_token(hub: HubServer, tiny: Path) -> None:
     hub.add("model", "acme/tiny", files_of(tiny), gated=True)
     assert refusal(config_for(hub)).message == (
-        "The model hf://acme/tiny is gated: accept its terms on the hub, and name a Secret with your token in "
-        "model.credentials.secretName."
+        "The model hf://acme/tiny is gated: accept its terms on the hub, and name a Secret with your token "
+        "in model.credentials.secretName."
     )
 
 
@@ -174,8 +174,8 @@ def test_gated_repository_names_the_terms_when_the_token_has_not_accepted_them(
     hub.add("model", "acme/tiny", files_of(tiny), gated=True)
     monkeypatch.setenv("MODEL_HF_TOKEN", TOKEN)
     assert refusal(config_for(hub)).message == (
-        "The model hf://acme/tiny is gated, and the token in the Secret of model.credentials.secretName gives "
-        "no access: accept its terms on the hub with that token's account."
+        "The model hf://acme/tiny is gated, and the token in the Secret of model.credentials.secretName "
+        "gives no access: accept its terms on the hub with that token's account."
     )
 
 
@@ -301,7 +301,7 @@ def test_files_of_a_dataset_are_named_in_full(hub: HubServer, tmp_path: Path) ->
         ("hf://acme/rows@v2", "The dataset hf://acme/rows has no revision v2"),
         (
             "hf://acme/none",
-            "The dataset hf://acme/none does not exist, or is private .*train.credentials.secretName",
+            "The dataset hf://acme/none does not exist, or is private.*train.credentials.secretName",
         ),
     ],
 )

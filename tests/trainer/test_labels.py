@@ -201,8 +201,8 @@ REFUSED: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]] | None,
         "SmolLM2",
         [USER, REASONED],
         None,
-        "reasoning_dropped: The model's chat template drops the reasoning of message 2. Remove the reasoning, "
-        "set the message's weight to 0, or end the conversation with it.",
+        "reasoning_dropped: The model's chat template drops the reasoning of message 2. Remove the "
+        "reasoning, set the message's weight to 0, or end the conversation with it.",
     ),
     "reasoning that the template drops from earlier turns": (
         "Qwen 3",

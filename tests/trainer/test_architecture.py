@@ -1,0 +1,178 @@
+"""What a model is, from its configuration and headers: sizes, and every kind of model that is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubetune_trainer.architecture import inspect, trainable
+from kubetune_trainer.config import AdapterConfig, ModelSource
+from kubetune_trainer.errors import InvalidInput, ModelUnavailable
+from kubetune_trainer.model import content_digest, fetch_model
+from tests.support.tiny_model import make_tiny_model
+from tests.support.trainer_configs import trainer_config
+
+pytestmark = [
+    pytest.mark.trainer,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # peft's
+]
+
+URI = "pvc://models/tiny"
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def tiny(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "tiny"))
+
+
+def configure(path: Path, **fields: Any) -> None:
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, **fields}))
+
+
+def test_sizes_are_read_without_loading_weights(tiny: Path) -> None:
+    found = inspect(tiny, URI)
+    assert (found.name, found.parameters, found.context) == ("LlamaForCausalLM", 91_648, 2048)
+
+
+def test_full_fine_tune_trains_everything(tiny: Path) -> None:
+    assert trainable(inspect(tiny, URI), AdapterConfig(type="Full"), URI).parameters == 91_648
+
+
+def test_lora_trains_what_its_targets_say(tiny: Path) -> None:
+    adapter = AdapterConfig(rank=4, alpha=8, target_modules=("q_proj", "v_proj"))
+    # Per layer: q 64 -> 64 and v 64 -> 32, rank 4.
+    assert trainable(inspect(tiny, URI), adapter, URI).parameters == 2 * 4 * (64 + 64 + 64 + 32)
+
+
+@pytest.mark.parametrize("targets", [("query",), ("q_proj", "query")])
+def test_target_that_matches_nothing_is_refused(tiny: Path, targets: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidInput, match=r"targetModules.*query"):
+        trainable(inspect(tiny, URI), AdapterConfig(target_modules=targets), URI)
+
+
+def remote_code(path: Path) -> None:
+    configure(path, model_type="own", auto_map={"AutoModelForCausalLM": "modeling_own.Own"})
+
+
+def cut_off(path: Path) -> None:
+    weights = path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+
+def lost_shard(path: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "code from the repository": (remote_code, "needs code from its repository (auto_map in config.json)"),
+    "an unknown architecture": (
+        lambda path: configure(path, model_type="own", architectures=["OwnForCausalLM"]),
+        "has the architecture OwnForCausalLM (model_type own), which is no text-generation model",
+    ),
+    "a model that generates no text": (
+        lambda path: configure(path, model_type="vit", architectures=["ViTModel"]),
+        "has the architecture ViTModel (model_type vit), which is no text-generation model",
+    ),
+    "quantised weights": (
+        lambda path: configure(path, quantization_config={"quant_method": "gptq", "bits": 4}),
+        "is quantised (gptq): use the repository with the original weights.",
+    ),
+    "sizes that do not fit together": (
+        lambda path: configure(path, num_attention_heads=5),
+        "config.json of pvc://models/tiny cannot be used",
+    ),
+    "a configuration that is no JSON": (
+        lambda path: (path / "config.json").write_text("{"),
+        "config.json of pvc://models/tiny cannot be read",
+    ),
+    "weights that are cut off": (cut_off, "model.safetensors of pvc://models/tiny is cut off"),
+    "weights that are no safetensors": (
+        lambda path: (path / "model.safetensors").write_bytes(b"<html>not found</html>"),
+        "model.safetensors of pvc://models/tiny is no safetensors file",
+    ),
+    "a shard that is missing": (
+        lost_shard,
+        "lacks model-2.safetensors, which model.safetensors.index.json names",
+    ),
+    "weights of a smaller model": (
+        lambda path: configure(path, num_hidden_layers=20),
+        "parameters: files are missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_model_that_cannot_be_trained_is_refused(tiny: Path, case: str) -> None:
+    break_it, message = BROKEN[case]
+    break_it(tiny)
+    with pytest.raises(ModelUnavailable) as caught:
+        inspect(tiny, URI)
+    assert message in caught.value.message
+
+
+def test_code_in_the_repository_of_a_known_architecture_is_not_needed(tiny: Path) -> None:
+    configure(tiny, auto_map={"AutoModelForCausalLM": "modeling_own.Own"})
+    assert inspect(tiny, URI).parameters == 91_648
+
+
+@pytest.mark.filterwarnings("ignore:The following rank_pattern keys:RuntimeWarning")  # peft's own patterns
+def test_experts_that_all_linear_leaves_out_are_named(tmp_path: Path) -> None:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    config = MixtralConfig(
+        vocab_size=300, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    MixtralForCausalLM(config).save_pretrained(tmp_path)
+    architecture = inspect(tmp_path, URI)
+    found = trainable(architecture, AdapterConfig(rank=4, alpha=8), URI)
+    # Per layer 4 experts of three 64 x 128 matrices.
+    share = round(100 * 2 * 4 * 3 * 64 * 128 / architecture.parameters)
+    assert found.warnings == (
+        "The experts (model.layers.*.mlp.experts.down_proj and model.layers.*.mlp.experts.gate_up_proj) hold "
+        f"{share} % of the parameters and stay untrained: they are fused tensors, which LoRA on linear "
+        "layers leaves out.",
+    )
+    with pytest.raises(InvalidInput, match="targetModules"):
+        trainable(architecture, AdapterConfig(target_modules=("q_proj", "experts.gate_up_proj")), URI)
+
+
+def pinned(path: Path) -> str:
+    source = ModelSource(uri=URI, mount=str(path))
+    config = trainer_config(model=path, train="pvc://d/t.jsonl").model_copy(update={"model": source})
+    return fetch_model(config).revision
+
+
+def test_revision_of_a_mounted_model_follows_its_content(tiny: Path, original: Path) -> None:
+    before = pinned(tiny)
+    assert before == pinned(original)
+    (tiny / "README.md").write_text("about")
+    assert pinned(tiny) == before
+    weights = tiny / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert pinned(tiny) != before
+
+
+def test_digest_of_a_large_file_reads_samples_and_sees_other_weights(tmp_path: Path) -> None:
+    import random
+
+    size = 40 * 1024 * 1024
+    one, same, other = (tmp_path / name for name in ("one", "same", "other"))
+    one.write_bytes(random.Random(1).randbytes(size))
+    shutil.copyfile(one, same)
+    other.write_bytes(random.Random(2).randbytes(size))
+    assert content_digest(one) == content_digest(same) != content_digest(other)

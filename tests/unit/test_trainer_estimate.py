@@ -1,0 +1,103 @@
+"""Estimates, checked by hand: steps as the sampler makes them, memory by ZeRO stage, and the refusals."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kubetune_trainer.architecture import Architecture
+from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.errors import DoesNotFit, InvalidInput
+from kubetune_trainer.estimate import Shape, plan, require_batch
+from kubetune_trainer.messages import PlanSummary
+from tests.support.trainer_configs import trainer_config
+
+BILLION = 1_000_000_000
+TEXT = SimpleNamespace(hidden_size=4096, num_hidden_layers=32, vocab_size=128_000)
+EIGHT = Architecture(
+    name="LlamaForCausalLM",
+    config=SimpleNamespace(get_text_config=lambda: TEXT),
+    parameters=8 * BILLION,
+    context=8192,
+)
+SHAPE = Shape(rows=1000, tokens=200_000, longest=1000)
+
+
+def config(**fields: Any) -> TrainerConfig:
+    return trainer_config(model="hf://acme/m", train="pvc://d/t.jsonl", **fields)
+
+
+def estimate(
+    *, shape: Shape = SHAPE, trained: int = 40_000_000, gpu_memory: int | None = None, **training: Any
+) -> PlanSummary:
+    fields = {"nodes": 1, "gpus_per_node": 4, "batch_size": 32, "epochs": 3, **training}
+    return plan(config(training=fields, gpu_memory_bytes=gpu_memory), EIGHT, trained, shape)
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "epochs", "max_steps", "steps"),
+    [
+        (1000, 32, 3, None, 96),  # 31 full steps and one of 8 rows
+        (992, 32, 3, None, 93),
+        (20, 32, 3, None, 3),  # every step has all rows
+        (1000, 32, 3, 50, 50),
+        (1000, 32, 1, 500, 32),
+    ],
+)
+def test_steps(rows: int, batch: int, epochs: int, max_steps: int | None, steps: int) -> None:
+    shape = Shape(rows=rows, tokens=rows * 200, longest=1000)
+    assert estimate(shape=shape, batch_size=batch, epochs=epochs, max_steps=max_steps).total_steps == steps
+
+
+# 8 rows a pass of 1000 tokens. Activations: inputs of 32 layers, 4096 wide, 2 bytes; and one layer, 34 bytes.
+ACTIVATIONS = 8000 * 4096 * (32 * 2 + 34)
+LOGITS = 8000 * 128_000 * 10
+OVERHEAD = 1_500_000_000
+
+
+@pytest.mark.parametrize(
+    ("stage", "states"),
+    [
+        (0, 16 * BILLION + 40_000_000 * (2 + 12)),
+        (1, 16 * BILLION + 40_000_000 * 2 + 40_000_000 * 12 // 4),
+        (2, 16 * BILLION + 40_000_000 * (2 + 12) // 4),
+        (3, 4 * BILLION + 40_000_000 * (2 + 12) // 4),
+    ],
+)
+def test_memory_of_lora_by_stage(stage: int, states: int) -> None:
+    assert estimate(zero_stage=stage).memory_per_gpu_bytes == states + ACTIVATIONS + LOGITS + OVERHEAD
+
+
+def test_full_fine_tune_holds_optimizer_states_of_every_weight() -> None:
+    full = estimate(trained=8 * BILLION, zero_stage=3, adapter={"type": "Full"})
+    assert full.memory_per_gpu_bytes == (2 + 2 + 12) * 8 * BILLION // 4 + ACTIVATIONS + LOGITS + OVERHEAD
+
+
+def test_job_that_does_not_fit_is_refused_with_the_knobs() -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        estimate(trained=8 * BILLION, zero_stage=2, adapter={"type": "Full"}, gpu_memory=24 * BILLION)
+    assert caught.value.message == (
+        "Training needs about 59 GB on each GPU, which has 24 GB. Use a smaller model, lower "
+        "dataset.maxLength, train an adapter (adapter.type: LoRA), raise training.deepspeed.zeroStage to 3, "
+        "lower training.batchSize, or use GPUs with more memory."
+    )
+
+
+def test_job_on_cpu_is_never_refused_for_the_memory_of_a_gpu() -> None:
+    summary = estimate(gpus_per_node=0, gpu_memory=1)
+    assert summary.memory_per_gpu_bytes > 8 * BILLION
+
+
+def test_duration_grows_with_tokens_and_shrinks_with_ranks() -> None:
+    one, four = estimate(gpus_per_node=1), estimate(gpus_per_node=4)
+    assert one.estimated_seconds > four.estimated_seconds > 60
+    # 600,000 tokens x 4 operations x 8 billion weights / 1.2e14 a second
+    assert one.estimated_seconds == 60 + 160
+
+
+@pytest.mark.parametrize(("batch", "nodes", "gpus"), [(6, 2, 2), (1, 2, 0), (30, 1, 4)])
+def test_batch_that_the_ranks_cannot_share_names_the_field(batch: int, nodes: int, gpus: int) -> None:
+    with pytest.raises(InvalidInput, match=r"^training\.batchSize .* make it a multiple of"):
+        require_batch(config(training={"batch_size": batch, "nodes": nodes, "gpus_per_node": gpus}))
