@@ -1,6 +1,7 @@
-"""Conditions of a FineTuneJob: what holds, why not yet, and what a person has to do. Pure; kstatus-compatible.
+"""Conditions of a FineTuneJob: what holds, why not yet, and what a person has to do.
 
-Reconciling and Stalled are there only when they are True; Served only when the spec asks for a server.
+Pure. Compatible with kstatus: Reconciling and Stalled are there only when they are True, Served only when the
+spec asks for a server.
 """
 
 from __future__ import annotations

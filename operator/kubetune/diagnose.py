@@ -1,7 +1,7 @@
 """Why something waits: pods that do not start, claims that do not bind, pods that are refused, in sentences.
 
-Pure. Called while a Job has fewer ready pods than it wants or a Deployment is not available; what it finds heals by
-itself when the cause is removed, and says what to do. Claims and scheduling are in ``scheduling``.
+Pure. Called while a Job has fewer ready pods than it wants or a Deployment is not available; what it finds
+heals by itself when the cause is removed, and says what to do. Claims and scheduling are in ``scheduling``.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def diagnose(
 ) -> Diagnosis | None:
     """Find the most telling reason; None when nothing is wrong.
 
-    ``events`` are those of the pods, by pod name; ``claim`` is the output claim or None when it does not exist;
-    ``job_events`` are those of the Job or, in the stage ``serve``, of the Deployment's ReplicaSets.
+    ``events`` are those of the pods, by pod name; ``claim`` is the output claim or None when it does not
+    exist; ``job_events`` are those of the Job or, in the stage ``serve``, of the Deployment's ReplicaSets.
     """
     for pod in pods:
         found = _container(stage, pod, events.get(_name(pod), ()))
@@ -133,7 +133,7 @@ def _crash(stage: str, pod: Raw, status: Raw) -> Diagnosis | None:
             Reason.OUT_OF_MEMORY,
             stage,
             f"The server in pod {_name(pod)} used more memory than its limit{again}",
-            "Raise the memory in serving.resources, or lower max-model-len or max-num-seqs in serving.engineArgs",
+            "Raise the memory in serving.resources, or lower max-model-len or max-num-seqs in engineArgs",
         )
     log = [line.strip() for line in str(ended.get("message", "")).splitlines() if line.strip()]
     tail = f"; its log ends with: {shortened(' | '.join(log[-3:]), limit=600)}" if log else ""
@@ -162,7 +162,7 @@ def _mount(stage: str, pod: Raw, events: Sequence[Raw]) -> Diagnosis | None:
             Reason.VOLUME_MOUNT_FAILED,
             stage,
             f"{where}: {shortened(message)}",
-            "The volume can be used on one node at a time: wait for the other pod to end, or use ReadWriteMany storage",
+            "It can be used on one node at a time: wait for the other pod, or use ReadWriteMany storage",
         )
     volume = re.search(r'volume "([^"]+)" ?: (.*)', message, re.DOTALL)
     what = f"volume {volume[1]} cannot be mounted: {shortened(volume[2])}" if volume else shortened(message)

@@ -1,7 +1,8 @@
 """Why a prepare Job or an attempt ended: one verdict over its pods, in a sentence.
 
-Pure. When one pod of a gang fails, the Job controller ends the others: the pod that finished first decides, unless
-it only lost its peer (46) or was deleted by that clean-up. When the pods are gone the Job's condition decides.
+Pure. When one pod of a gang fails, the Job controller ends the others: the pod that finished first decides,
+unless it only lost its peer (46) or was deleted by that clean-up. When the pods are gone the Job's condition
+decides.
 """
 
 from __future__ import annotations
@@ -40,23 +41,22 @@ _INVALID: Final = {
 }
 """What says more about exit code 42."""
 
+_APPLY_AGAIN: Final = "delete the FineTuneJob and apply it again"
+
 _AGAIN: Final = {
-    Reason.INVALID_SPEC: "Correct the spec, delete the FineTuneJob and apply it again; finished work is adopted.",
-    Reason.DATA_INVALID: "Fix the data, delete the FineTuneJob and apply it again; finished work is adopted.",
-    Reason.MODEL_UNAVAILABLE: "Make the model available, delete the FineTuneJob and apply it again; finished work "
-    "is adopted.",
-    Reason.DOES_NOT_FIT: "Use a larger zeroStage, a smaller maxLength or larger GPUs, delete the FineTuneJob and "
-    "apply it again.",
-    Reason.NUMERICAL_FAILURE: "Lower training.learningRate or look for broken rows, delete the FineTuneJob and apply "
-    "it again.",
-    Reason.ADAPTER_INVALID: "Change training.adapter, delete the FineTuneJob and apply it again.",
+    Reason.INVALID_SPEC: f"Correct the spec, {_APPLY_AGAIN}; finished work is adopted.",
+    Reason.DATA_INVALID: f"Fix the data, {_APPLY_AGAIN}; finished work is adopted.",
+    Reason.MODEL_UNAVAILABLE: f"Make the model available, {_APPLY_AGAIN}; finished work is adopted.",
+    Reason.DOES_NOT_FIT: f"Use a larger zeroStage, a smaller maxLength or larger GPUs, {_APPLY_AGAIN}.",
+    Reason.NUMERICAL_FAILURE: f"Lower training.learningRate or look for broken rows, {_APPLY_AGAIN}.",
+    Reason.ADAPTER_INVALID: f"Change training.adapter, {_APPLY_AGAIN}.",
 }
 
 _MORE_MEMORY: Final = {
-    "prepare": "Raise the memory limit in training.resources, delete the FineTuneJob and apply it again.",
-    "train": "Raise the memory in training.resources, lower dataset.maxLength or training.adapter.rank, or use a "
-    "larger training.deepspeed.zeroStage or more GPUs; delete the FineTuneJob and apply it again: with the same "
-    "maxLength and rank it goes on from the last checkpoint.",
+    "prepare": f"Raise the memory limit in training.resources, {_APPLY_AGAIN}.",
+    "train": "Raise the memory in training.resources, lower dataset.maxLength or training.adapter.rank, or "
+    f"use a larger training.deepspeed.zeroStage or more GPUs; {_APPLY_AGAIN}: with the same maxLength and "
+    "rank it goes on from the last checkpoint.",
 }
 
 _LOG_LIMIT: Final = 600

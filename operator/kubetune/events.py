@@ -1,7 +1,7 @@
 """Kubernetes Events of a FineTuneJob: one for each transition of a condition's reason, and no other. Pure.
 
-Ready, Stalled and Reconciling repeat what another condition says first; of them only Stalled and what no stage tells
-become Events.
+Ready, Stalled and Reconciling repeat what another condition says first; of them only Stalled and what no
+stage tells become Events.
 """
 
 from __future__ import annotations

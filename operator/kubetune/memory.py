@@ -1,6 +1,6 @@
 """What only the status still knows: summaries of pods that are gone, and attempts whose Jobs are gone.
 
-Pure. The inverse of ``status`` for those fields, so that a status computed from memory equals the one it came from.
+Pure. The inverse of ``status`` for those fields: a status computed from memory equals the one it came from.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def remembered_artifact(job: FineTuneJob) -> ArtifactSummary | None:
 
 
 def remembered_attempts(job: FineTuneJob) -> dict[int, Attempt]:
-    """Attempts from the status; one that it calls running has an ending all the same, since its Job is gone."""
+    """Attempts from the status, by number; one that it calls running has lost its Job."""
     attempts = (job.status.attempts or ()) if job.status else ()
     return {attempt.number: _remembered(attempt) for attempt in attempts}
 

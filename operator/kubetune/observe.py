@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from kubetune_trainer.messages import (
     ArtifactSummary,
     PrepareSummary,
@@ -17,7 +19,6 @@ from kubetune_trainer.messages import (
     TrainSummary,
     parse_termination,
 )
-from pydantic import ValidationError
 
 from .api.v1alpha1 import FineTuneJob
 from .constants import Reason
@@ -42,9 +43,10 @@ def observe(
 ) -> Observed:
     """Turn children into what is known about the job.
 
-    ``children``: everything that carries the job's label, foreign objects that were found under a child's name,
-    and pods: those that have ended, as far as they were ever seen, and, before the first pod of a job or after
-    one of its Jobs vanished, also those that still run (pods of no Job of ours keep new ones from starting).
+    ``children``: everything that carries the job's label, foreign objects that were found under a child's
+    name, and pods: those that have ended, as far as they were ever seen, and, before the first pod of a job
+    or after one of its Jobs vanished, also those that still run (pods of no Job of ours keep new ones from
+    starting).
     """
     present, conflicts, earlier = _sort_by_owner(job, children)
     jobs = [child for child in present.values() if isinstance(child, JobView)]

@@ -54,7 +54,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Why something waits, found by looking at pods, claims and their Events; heals when the cause is removed."""
+    """Why something waits, found by looking at pods, claims and their Events."""
 
     reason: Reason
     message: str

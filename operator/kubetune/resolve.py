@@ -1,7 +1,7 @@
 """From a spec to the TrainerConfig: defaults that depend on other fields or on the platform's settings.
 
-Pure. The result is frozen into the ConfigMap ``<name>-config`` when the job starts; from then on everything is
-read from there, so that an operator upgrade changes nothing under a running job.
+Pure. The result is frozen into the ConfigMap ``<name>-config`` when the job starts; from then on everything
+is read from there, so that an operator upgrade changes nothing under a running job.
 """
 
 from __future__ import annotations

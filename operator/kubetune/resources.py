@@ -17,7 +17,7 @@ ContainerResources = dict[str, dict[str, str]]
 _PREPARE: Final = {"cpu": "500m", "memory": "1Gi"}
 _DEFAULT: Final = {"cpu": "1", "memory": "4Gi"}
 _CPU_MEMORY_LIMIT: Final = "4Gi"
-"""Without GPUs the model lives in the container's memory: a limit makes running out of it tellable (OOMKilled)."""
+"""Without GPUs the model lives in the container's memory: with a limit, running out of it shows."""
 
 _SERVING_MEMORY_LIMIT: Final = "6Gi"
 """vLLM's three processes need about 3 GiB beside the model."""

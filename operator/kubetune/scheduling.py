@@ -1,4 +1,7 @@
-"""Why a pod finds no node or a claim no volume, from what scheduler and provisioner say. Pure; part of ``diagnose``."""
+"""Why a pod finds no node or a claim no volume, from what scheduler and provisioner say.
+
+Pure; part of ``diagnose``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from .wording import sentences, shortened
 
 _OUTPUT_VOLUME: Final = "kubetune-output"
 _NOT_SHARED: Final = re.compile(
-    r"ReadWriteOnce|MULTI_NODE_MULTI_WRITER|multi[- ]?writer|access ?modes?\b.*(not supported|unsupported|only)",
+    r"ReadWriteOnce|MULTI_NODE_MULTI_WRITER|multi[- ]?writer|access ?modes?\b.*(not supported|only)",
     re.IGNORECASE,
 )
 """Provisioners refuse ReadWriteMany in their own words: local-path, EBS, GCE PD, Azure disk."""
@@ -51,10 +54,10 @@ def diagnose_claim(
             stage=stage,
             stalled=True,
             message=sentences(
-                f"PersistentVolumeClaim {name} needs ReadWriteMany, since several pods use it at a time, and storage "
-                f"class {storage_class or '(default)'} refuses it: {shortened(message)}",
-                "Delete job and claim and apply the job again with a class that can be shared, or with one node and "
-                "one replica",
+                f"PersistentVolumeClaim {name} needs ReadWriteMany, since several pods use it at a time, and "
+                f"storage class {storage_class or '(default)'} refuses it: {shortened(message)}",
+                "Delete job and claim and apply the job again with a class that can be shared, or with one "
+                "node and one replica",
             ),
         )
     absent = re.search(r'storageclass\.storage\.k8s\.io "([^"]+)" not found', message)

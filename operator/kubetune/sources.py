@@ -1,4 +1,4 @@
-"""Where models and data come from, seen from a pod: the claims and ConfigMaps behind pvc:// and configMap:// URIs.
+"""Where models and data come from, seen from a pod: claims and ConfigMaps behind URIs.
 
 Pure. hf:// and s3:// sources are fetched by prepare and need no volume.
 """

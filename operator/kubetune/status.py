@@ -1,7 +1,7 @@
 """The FineTuneJob's status, computed anew from what is observed. Pure: the same input gives an equal dict.
 
-``memory`` is the inverse of this for what the cluster forgets. Times come from the cluster, from the old status or
-from ``now``; ``now`` alone never changes a status.
+``memory`` is the inverse of this for what the cluster forgets. Times come from the cluster, from the old
+status or from ``now``; ``now`` alone never changes a status.
 """
 
 from __future__ import annotations

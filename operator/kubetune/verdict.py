@@ -1,5 +1,6 @@
-"""What holds for a job as a whole, decided once for ``plan`` and ``status``: is it stalled, and how long does a
-retry wait? Pure.
+"""What holds for a job as a whole, decided once for ``plan`` and ``status``.
+
+Is it stalled, at which stage is it, and how long does a retry wait? Pure.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def stall_of(job: FineTuneJob, observed: Observed) -> Stall | None:
         does, it = ("do", "them") if len(observed.conflicts) > 1 else ("does", "it")
         return Stall(
             reason=Reason.NAME_CONFLICT,
-            message=f"{taken} {does} not belong to this FineTuneJob, which leaves {it} alone; delete {it}, or make "
-            "a FineTuneJob with another name.",
+            message=f"{taken} {does} not belong to this FineTuneJob, which leaves {it} alone; delete {it}, "
+            "or make a FineTuneJob with another name.",
             stage=stage,
         )
     if observed.diagnosis is not None and observed.diagnosis.stalled:
@@ -53,8 +54,8 @@ def stall_of(job: FineTuneJob, observed: Observed) -> Stall | None:
     tries = "1 attempt" if failures == 1 else f"{failures} attempts"
     return Stall(
         reason=Reason.RETRIES_EXHAUSTED,
-        message=f"{tries} failed, and training.retries.max is {most}. The last one: {ending.message} Delete the "
-        "FineTuneJob and apply it again when the cause is removed; finished work is adopted.",
+        message=f"{tries} failed, and training.retries.max is {most}. The last one: {ending.message} Delete "
+        "the FineTuneJob and apply it again when the cause is removed; finished work is adopted.",
         stage=stage,
     )
 
@@ -80,8 +81,8 @@ def last_ending(observed: Observed) -> tuple[Ending | None, int]:
 def retry_at(observed: Observed, settings: JobSettings) -> datetime | None:
     """When the next try of the stage at hand may start; None: at once.
 
-    Failures double the pause. The first preemption in a row costs none; further ones do, since the cluster may
-    refuse every pod. A success whose message is unknown gets the time that the message needs to arrive.
+    Failures double the pause. The first preemption in a row costs none; further ones do, since the cluster
+    may refuse every pod. A success whose message is unknown gets the time that the message needs to arrive.
     """
     ending, failures = last_ending(observed)
     if stage_of(observed) == "prepare" and (ending is None or ending.outcome is Outcome.SUCCEEDED):

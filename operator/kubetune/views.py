@@ -1,8 +1,8 @@
 """Projections of the cluster's objects: the few fields that decisions need, parsed from raw JSON.
 
 The index keeps these instead of whole objects (a Pod is 8 kB, its projection a few hundred bytes), and an
-event that changes nothing in the projection enqueues nothing. Parsing is total: whatever users put into labels
-or annotations never raises.
+event that changes nothing in the projection enqueues nothing. Parsing is total: whatever users put into
+labels or annotations never raises.
 """
 
 from __future__ import annotations

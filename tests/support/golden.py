@@ -1,12 +1,12 @@
-"""Golden cases: a FineTuneJob and a cluster's state go in, children to make and a status come out, all as YAML.
+"""Golden cases: a FineTuneJob and a cluster's state go in, children and a status come out, all as YAML.
 
 A case is a directory of ``tests/data`` with
 
 - ``input.yaml``: the FineTuneJob, and in its first comment what the case shows;
-- ``cluster.yaml``, where there is something: children and pods as the API server has them (a Deployment without spec
-  stands for the one that was applied last);
-- ``facts.yaml``, where needed: platform ``settings``, ``now``, ``answered``, ``progress`` and ``looked`` (what a look
-  at pods and Events gave to ``diagnose``);
+- ``cluster.yaml``, where there is something: children and pods as the API server has them (a Deployment
+  without spec stands for the one that was applied last);
+- ``facts.yaml``, where needed: platform ``settings``, ``now``, ``answered``, ``progress`` and ``looked``
+  (what a look at pods and Events gave to ``diagnose``);
 
 and the results, which ``python -m tests.support.golden --write`` writes and people review:
 
@@ -186,7 +186,7 @@ _Dumper.add_multi_representer(str, _represent_str)
 def _read(path: Path) -> list[Any]:
     if not path.exists():
         return []
-    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+    return [document for document in yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader) if document]
 
 
 def main(arguments: Iterable[str]) -> None:

@@ -1,5 +1,7 @@
 """Why something waits, from pods, claims and Events as Kubernetes 1.34 writes them."""
 
+# ruff: noqa: E501 - messages are Kubernetes' own, whole
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,17 +1,17 @@
-"""The readable table of stages: what has to be made or removed next, from what is desired and what is observed.
+"""The readable table of stages: what has to be made or removed next, given what is desired and observed.
 
 Pure: no clock (``now`` is passed), no I/O. One child kind per file beside this one.
 
-=========  ==============================================================  ========================================
-stage      children                                                        begins when
-=========  ==============================================================  ========================================
-prepare    ConfigMap, output claim, headless Service, Job of run 1         at once, together
-train      Job of attempt 1, then of the next                              prepare said what it found
-serve      Deployment and public Service                                   a verified artifact exists
-=========  ==============================================================  ========================================
+=========  ============================================================  ===============================
+stage      children                                                      begins when
+=========  ============================================================  ===============================
+prepare    ConfigMap, output claim, headless Service, Job of run 1       at once, all together
+train      Job of attempt 1, then of the next                            prepare said what it found
+serve      Deployment and public Service                                 a verified artifact exists
+=========  ============================================================  ===============================
 
-A child that exists is never posted again. Nothing is ever repeated under the same name: a run of prepare or an
-attempt that failed stays, so that the cluster itself remembers how often it was tried.
+A child that exists is never posted again. Nothing is ever repeated under the same name: a run of prepare or
+an attempt that failed stays, so that the cluster itself remembers how often it was tried.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def plan(
     """Say what to create, apply and delete now, and when to look again.
 
     ``config`` and ``settings`` are what the ConfigMap ``<name>-config`` holds, or, before it exists,
-    ``resolve(job, settings)`` and the live settings. ``now`` decides only whether the pause before a retry is over.
+    ``resolve(job, settings)`` and the live settings. ``now`` decides only whether the pause before a retry is
+    over.
     """
     if job.metadata.deletion_timestamp is not None:
         return Plan()  # owner references do the rest

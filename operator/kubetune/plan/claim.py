@@ -1,6 +1,6 @@
 """PersistentVolumeClaim ``<name>-output``: models, prepared data, checkpoints and artifacts.
 
-With whenDeleted Retain it has no owner reference and outlives the job; a job of the same name adopts it by its label.
+With whenDeleted Retain it has no owner reference and outlives the job; a job of the same name adopts it.
 """
 
 from __future__ import annotations

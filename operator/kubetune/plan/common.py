@@ -1,7 +1,7 @@
 """What all children share: metadata, owner reference, restricted security context, volumes and environment.
 
-Labels and annotations are built here, never inherited from the FineTuneJob: Argo CD's tracking label on it would
-make Argo claim, and prune, the children.
+Labels and annotations are built here, never inherited from the FineTuneJob: Argo CD's tracking label on it
+would make Argo claim, and prune, the children.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ARGO: Final = {
 """Argo CD neither reports children as out of sync nor prunes them."""
 
 CONFIG_MOUNT: Final = CONFIG_PATH.removesuffix(f"/{CONFIG_KEY}")
-SCRATCH: Final = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
+SCRATCH: Final = "/tmp"
 """HOME and every cache: the root file system is read-only."""
 
 Item = dict[str, Any]
@@ -91,7 +91,7 @@ def owner_reference(job: FineTuneJob) -> Item:
 
 
 def pod_security(settings: JobSettings) -> Item:
-    """Pod level of the ``restricted`` standard; ids are left out where the platform assigns them (OpenShift)."""
+    """Pod level of the ``restricted`` standard; OpenShift assigns ids of its own."""
     context: Item = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if settings.run_as_user is not None:
         context["runAsUser"] = settings.run_as_user
@@ -121,7 +121,7 @@ class Volumes:
     def scratch(self, settings: JobSettings) -> None:
         """Writable /tmp, and shared memory for data between processes."""
         self.add("tmp", {"emptyDir": {}}, SCRATCH)
-        self.add("shm", {"emptyDir": {"medium": "Memory", "sizeLimit": settings.shm_size}}, "/dev/shm")  # noqa: S108
+        self.add("shm", {"emptyDir": {"medium": "Memory", "sizeLimit": settings.shm_size}}, "/dev/shm")
 
     def output(self, job: FineTuneJob, *, read_only: bool) -> None:
         """The output claim."""
@@ -168,7 +168,8 @@ def pod_template(
 ) -> Manifest:
     """Pod template around one container, with what the user's podTemplate adds.
 
-    Reserved names were refused by the schema; any other variable is the user's to set. No pod calls the API server, so none gets a token, whatever service account it runs under.
+    Reserved names were refused by the schema; any other variable is the user's to set. No pod calls the API
+    server, so none gets a token, whatever service account it runs under.
     """
     extra = template.manifest() if template else {}
     container = {

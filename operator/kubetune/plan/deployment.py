@@ -1,6 +1,6 @@
 """Deployment ``<name>``: vLLM with the base model and the adapter, or with a full fine-tune's weights.
 
-Ready means that this pod answered a completion by the job's own model name: what is rolled out is what is asked for.
+Ready means that this pod answered a completion by the job's own model name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM takes for --max-lora-rank."""
 
 STARTUP_SECONDS: Final = 1800
-"""Large models take minutes to load and compile; the probe's period of 1 s costs nothing and is felt by users."""
+"""Large models take minutes to load and compile. The probe's period of 1 s is felt by users."""
 
 KV_CACHE_GIB: Final = "1"
 """vLLM on CPU takes 4 GiB by itself, which is all that the default container has."""
@@ -124,7 +124,7 @@ def _arguments(
 
 
 def _engine_arguments(serving: Serving, *, on_cpu: bool) -> list[str]:
-    """spec.serving.engineArgs in vLLM's spelling; on CPU nothing is compiled, which takes longer than it saves."""
+    """spec.serving.engineArgs as options; on CPU compiling takes longer than it saves."""
     given = {"dtype": "bfloat16", "enforce-eager": "true"} if on_cpu else {}
     given |= serving.engine_args.manifest() if serving.engine_args else {}
     args: list[str] = []

@@ -1,4 +1,7 @@
-"""Job ``<name>-prepare``: fetches and checks model and data before a GPU is held. The only pod with credentials."""
+"""Job ``<name>-prepare``: fetches and checks model and data before a GPU is held.
+
+The only pod with credentials.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from .trainer_job import build_trainer_job
 
 
 def build_prepare(job: FineTuneJob, config: TrainerConfig, settings: JobSettings, *, number: int) -> Manifest:
-    """Build the Job of one run. It is placed like a training pod, since the first pod decides the volume's zone."""
+    """Build the Job of one run, placed like a training pod: the first pod decides the volume's zone."""
     volumes = Volumes()
     volumes.output(job, read_only=False)
     for source in sources_of(job):

@@ -1,6 +1,6 @@
 """Headless Service ``<name>-train``: DNS names of the training pods, for their rendezvous and for /progress.
 
-It selects by job and stage, not by attempt, and is made with the job: DNS has long known it when training starts.
+It selects by job and stage, not by attempt, and is made with the job: DNS knows it when training starts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What prepare and training Jobs share: one run of the trainer image, never restarted in place.
 
-A failed pod ends the whole Job at once (backoffLimit 0): what happens next is decided over all pods, by ``observe``.
+A failed pod ends the whole Job at once (backoffLimit 0): ``observe`` judges over all pods.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Indexed Job ``<name>-train-<attempt>``: one attempt of training, one pod per node, all ranks of a node in it."""
+"""Indexed Job ``<name>-train-<attempt>``: one attempt of training, one pod per node with all its ranks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def build_training(
 def _environment(
     job: FineTuneJob, config: TrainerConfig, settings: JobSettings, *, number: int
 ) -> list[Item]:
-    """Rendezvous, and no way out: everything was fetched by prepare. The node's rank is JOB_COMPLETION_INDEX."""
+    """Rendezvous, and no way out: prepare has fetched everything. A node's rank is JOB_COMPLETION_INDEX."""
     training = config.training
     on_cpu = training.gpus_per_node == 0
     cores = amount_of(training_resources(job, settings)["requests"]["cpu"])
