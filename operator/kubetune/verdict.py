@@ -51,7 +51,8 @@ def stall_of(job: FineTuneJob, observed: Observed) -> Stall | None:
     most = job.spec.training.retries.max
     if failures <= most:
         return None
-    tries = "1 attempt" if failures == 1 else f"{failures} attempts"
+    one, many = ("run of prepare", "runs of prepare") if stage == "prepare" else ("attempt", "attempts")
+    tries = f"{failures} {one if failures == 1 else many}"
     return Stall(
         reason=Reason.RETRIES_EXHAUSTED,
         message=f"{tries} failed, and training.retries.max is {most}. The last one: {ending.message} Delete "
