@@ -6,6 +6,7 @@ Decides when to look and what to read; what it means is ``diagnose``'s.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -14,13 +15,15 @@ from . import names
 from .api.v1alpha1 import FineTuneJob
 from .constants import LOOK_AFTER
 from .diagnose import diagnose
-from .errors import KubeError
+from .errors import KubeError, KubeTuneError
 from .index import TERMINAL_PHASES
 from .jobstate import JobState
 from .kube import Kube
 from .names import Names
 from .observe import Diagnosis
 from .views import DeploymentView, JobView, Key, Kind, PodView, Raw, View, parse_pod
+
+logger = logging.getLogger(__name__)
 
 _MOST_PODS: Final = 3
 """Pods of a gang wait for the same reason: the Events of a few say it."""
@@ -46,8 +49,14 @@ class Looker:
         if now < due:
             return due - now
         oldest = min(waiting, key=lambda child: state.waiting[child.uid])
-        state.diagnosis = await self._diagnose(job, oldest)
         state.looked = now
+        try:
+            state.diagnosis = await self._diagnose(job, oldest)
+        except KubeTuneError as error:  # what is found explains; nothing depends on it
+            logger.info(
+                "A look at pods failed",
+                extra={"namespace": oldest.namespace, "job": job.metadata.name, "reason": str(error)},
+            )
         return period
 
     async def strangers(self, key: Key, children: Sequence[View], state: JobState) -> tuple[PodView, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-from .errors import TransientError
+from .errors import KubeTuneError, TransientError
 from .views import Key
 
 logger = logging.getLogger(__name__)
@@ -120,6 +120,9 @@ class WorkQueue:
         except TransientError as error:
             result, delay = "retry", max(self._backoff(key), error.retry_after or 0)
             logger.info("Trying again later", extra=_extra(key, reason=str(error), delay=round(delay, 1)))
+        except KubeTuneError as error:
+            result, delay = "error", self._backoff(key)
+            logger.warning("A request was refused", extra=_extra(key, reason=str(error), delay=round(delay, 1)))
         except Exception:
             result, delay = "error", self._backoff(key)
             logger.exception("Reconciling failed", extra=_extra(key, delay=round(delay, 1)))

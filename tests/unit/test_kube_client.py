@@ -1,0 +1,259 @@
+"""The client on the wire: paths, bodies, headers and errors, against a small HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+from kubetune.errors import Conflict, KubeTuneError, NotFound, Rejected, TransientError
+from kubetune.kube.client import ApiKube
+from kubetune.kube.connection import load_configuration
+from kubetune.views import Kind
+
+
+@dataclass(slots=True)
+class Server:
+    """Answers what it is told, and remembers what it was asked."""
+
+    status: int = 200
+    body: Any = field(default_factory=lambda: {"kind": "Any"})
+    headers: dict[str, str] = field(default_factory=dict)
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    url: str = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        self.seen.append(
+            {
+                "method": request.method,
+                "path": request.path,
+                "query": dict(request.query),
+                "body": json.loads(text) if text else None,
+                "content": request.headers.get("Content-Type"),
+                "accept": request.headers.get("Accept"),
+                "authorization": request.headers.get("Authorization"),
+            }
+        )
+        text = self.body if isinstance(self.body, str) else json.dumps(self.body)
+        return web.Response(status=self.status, text=text, headers=self.headers)
+
+
+@asynccontextmanager
+async def serving(**more: Any) -> AsyncIterator[Server]:
+    server = Server(**more)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def client(
+    server: Server, *, namespaces: tuple[str, ...] = (), counted: list[tuple[str, str, str]] | None = None
+) -> AsyncIterator[ApiKube]:
+    configuration = Configuration()
+    configuration.host = server.url
+    counted = [] if counted is None else counted
+    kube = ApiKube(configuration, namespaces=namespaces, on_request=lambda *r: counted.append(r))
+    try:
+        yield kube
+    finally:
+        await kube.close()
+
+
+JOB = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"namespace": "team", "name": "job-prepare"},
+    "spec": {"parallelism": 2},
+}
+
+
+async def test_create_posts_the_manifest_as_it_is() -> None:
+    counted: list[tuple[str, str, str]] = []
+    async with serving(status=201) as server, client(server, counted=counted) as kube:
+        await kube.create(JOB)
+    (seen,) = server.seen
+    assert (seen["method"], seen["path"]) == ("POST", "/apis/batch/v1/namespaces/team/jobs")
+    assert seen["query"] == {"fieldManager": "kubetune"}
+    assert seen["body"] == JOB
+    assert seen["content"] == seen["accept"] == "application/json"
+    assert counted == [("create", "jobs", "201")]
+
+
+async def test_apply_is_forced_server_side_apply() -> None:
+    async with serving() as server, client(server) as kube:
+        await kube.apply(JOB)
+    (seen,) = server.seen
+    assert (seen["method"], seen["path"]) == ("PATCH", "/apis/batch/v1/namespaces/team/jobs/job-prepare")
+    assert seen["query"] == {"fieldManager": "kubetune", "force": "true"}
+    assert seen["content"] == "application/apply-patch+yaml"
+
+
+async def test_a_status_is_merge_patched_with_the_uid_as_precondition() -> None:
+    async with serving() as server, client(server) as kube:
+        await kube.patch_status("team", "job", uid="u1", status={"progress": None})
+    (seen,) = server.seen
+    assert seen["path"] == "/apis/kubetune.dev/v1alpha1/namespaces/team/finetunejobs/job/status"
+    assert seen["content"] == "application/merge-patch+json"
+    assert seen["body"] == {"metadata": {"uid": "u1"}, "status": {"progress": None}}
+
+
+async def test_a_delete_names_the_uid_and_finds_nothing_wrong_when_it_is_gone() -> None:
+    for status in (200, 404, 409):
+        async with serving(status=status) as server, client(server) as kube:
+            await kube.delete(Kind.SERVICE, "team", "job", uid="u1")
+        assert server.seen[0]["body"] == {"propagationPolicy": "Background", "preconditions": {"uid": "u1"}}
+
+
+async def test_selectors_are_escaped() -> None:
+    async with serving(body={"items": [{"a": 1}]}) as server, client(server) as kube:
+        assert await kube.list(Kind.POD, "team", selector="a=b,c in (d)") == [{"a": 1}]
+    assert server.seen[0]["query"] == {"labelSelector": "a=b,c in (d)"}
+
+
+async def test_metadata_is_listed_from_the_cache_and_per_namespace_when_namespaced() -> None:
+    body = {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "x", "uid": "u"}}]}
+    async with serving(body=body) as server, client(server, namespaces=("a", "b")) as kube:
+        listing = await kube.list_metadata(Kind.CONFIG_MAP)
+    assert listing.resource_version == 7
+    assert [view.name for view in listing.views] == ["x", "x"]
+    assert {s["path"] for s in server.seen} == {
+        "/api/v1/namespaces/a/configmaps",
+        "/api/v1/namespaces/b/configmaps",
+    }
+    assert server.seen[0]["query"] == {
+        "resourceVersion": "0",
+        "labelSelector": "app.kubernetes.io/managed-by=kubetune",
+    }
+    assert "PartialObjectMetadataList" in server.seen[0]["accept"]
+    async with serving(body=body) as server, client(server) as kube:
+        await kube.list_metadata(Kind.FINE_TUNE_JOB)
+    assert server.seen[0]["path"] == "/apis/kubetune.dev/v1alpha1/finetunejobs"
+    assert server.seen[0]["query"] == {"resourceVersion": "0"}
+
+
+async def test_events_come_oldest_first_whatever_api_made_them() -> None:
+    items = [
+        {"metadata": {}, "lastTimestamp": "2026-01-01T00:00:03Z"},
+        {"metadata": {}, "eventTime": "2026-01-01T00:00:01.000000Z"},
+        {"metadata": {}, "lastTimestamp": None, "series": {"lastObservedTime": "2026-01-01T00:00:02Z"}},
+    ]
+    async with serving(body={"items": items}) as server, client(server) as kube:
+        found = await kube.events_of("team", kind="Pod", name="p")
+    assert [items.index(dict(event)) for event in found] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Rejected),
+        (401, TransientError),
+        (403, Rejected),
+        (404, NotFound),
+        (409, Conflict),
+        (422, Rejected),
+        (429, TransientError),
+        (500, TransientError),
+        (503, TransientError),
+    ],
+)
+async def test_refusals_are_converted_once_with_the_servers_words(
+    status: int, kind: type[KubeTuneError]
+) -> None:
+    body = {"kind": "Status", "message": "the server's words"}
+    async with serving(status=status, body=body) as server, client(server) as kube:
+        with pytest.raises(kind, match=f"create Job team/job-prepare: {status} the server's words") as caught:
+            await kube.create(JOB)
+    assert type(caught.value) is kind
+
+
+async def test_retry_after_is_taken_from_header_or_body() -> None:
+    async with serving(status=429, headers={"Retry-After": "7"}) as server, client(server) as kube:
+        with pytest.raises(TransientError) as caught:
+            await kube.create(JOB)
+    assert caught.value.retry_after == 7
+    body = {"details": {"retryAfterSeconds": 3}}
+    async with serving(status=429, body=body) as server, client(server) as kube:
+        with pytest.raises(TransientError) as caught:
+            await kube.create(JOB)
+    assert caught.value.retry_after == 3
+
+
+async def test_no_connection_and_no_json_are_transient() -> None:
+    counted: list[tuple[str, str, str]] = []
+    async with serving(body="<html>") as server, client(server, counted=counted) as kube:
+        with pytest.raises(TransientError, match="JSONDecodeError"):
+            await kube.get(Kind.JOB, "team", "x")
+    async with client(server, counted=counted) as kube:
+        with pytest.raises(TransientError):
+            await kube.get(Kind.JOB, "team", "x")
+    assert counted == [("get", "jobs", "200"), ("get", "jobs", "error")]
+
+
+async def test_a_token_is_read_again_and_its_newline_dropped(tmp_path: Path) -> None:
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("first\n")
+    authority.write_text("unused")
+    async with serving() as server:
+        configuration = Configuration()
+        loader = InClusterConfigLoader(
+            str(token),
+            str(authority),
+            environ={"KUBERNETES_SERVICE_HOST": "h", "KUBERNETES_SERVICE_PORT": "1"},
+        )
+        loader.load_and_set(configuration)
+        configuration.host, configuration.ssl_ca_cert = server.url, None
+        loader.ssl_ca_cert, loader.host = None, server.url
+        kube = ApiKube(configuration, on_request=lambda *_: None)
+        await kube.get(Kind.JOB, "team", "x")
+        token.write_text("second\n")
+        loader.token_expires_at = loader.token_expires_at.replace(year=2020)
+        await kube.get(Kind.JOB, "team", "x")
+        await kube.close()
+    assert [seen["authorization"] for seen in server.seen] == ["bearer first", "bearer second"]
+
+
+async def test_our_own_variable_names_the_cluster_before_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        json.dumps(
+            {
+                "current-context": "c",
+                "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+                "clusters": [{"name": "k", "cluster": {"server": "http://mine"}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+            }
+        )
+    )
+    environ = {"KUBETUNE_KUBECONFIG": str(path), "KUBERNETES_SERVICE_HOST": "h", "KUBECONFIG": "/nowhere"}
+    configuration = await load_configuration(environ)
+    assert configuration.host == "http://mine"
+
+
+async def test_the_generated_api_classes_are_never_imported() -> None:
+    program = (
+        "import sys, kubetune.main; "
+        "never = ('torch', 'kubernetes_asyncio', 'pykube'); "
+        "bad = [m for m in sys.modules if 'client.api.' in m or m in never]; "
+        "assert not bad, bad"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    assert await process.wait() == 0

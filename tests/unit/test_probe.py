@@ -1,0 +1,138 @@
+"""Questions to pods, in virtual time; and the HTTP client, against a small server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from kubetune.probe import BODY_LIMIT, HttpWeb, Probes
+from kubetune.views import Key
+from kubetune_trainer.messages import Progress
+from tests.support import virtual_time
+
+KEY = Key("team", "job")
+
+
+@dataclass(slots=True)
+class FakeWeb:
+    step: int = 0
+    answer_after: int = 0
+    asked: list[float] = field(default_factory=list)
+
+    async def progress(self, url: str) -> Progress | None:
+        self.asked.append(asyncio.get_running_loop().time())
+        self.step += 1
+        return Progress(step=self.step, total_steps=100, epoch="0.1") if "silent" not in url else None
+
+    async def answers(self, base_url: str, model: str) -> bool:
+        del base_url, model
+        self.asked.append(asyncio.get_running_loop().time())
+        return len(self.asked) > self.answer_after
+
+
+def test_progress_is_asked_every_ten_seconds_and_told_every_thirty() -> None:
+    async def scenario() -> None:
+        told: list[tuple[float, int]] = []
+        pods = FakeWeb()
+
+        def wake(key: Key) -> None:
+            latest = probes.progress(key, "http://pod/progress")
+            told.append((asyncio.get_running_loop().time(), latest.step if latest else 0))
+
+        probes = Probes(web=pods, wake=wake)
+        assert probes.progress(KEY, "http://pod/progress") is None
+        await asyncio.sleep(65)
+        assert pods.asked == [0, 10, 20, 30, 40, 50, 60]
+        assert told == [(0, 1), (30, 4), (60, 7)]
+        latest = probes.progress(KEY, "http://pod/progress")
+        assert latest is not None
+        assert latest.step == 7
+        probes.forget(KEY)
+        await asyncio.sleep(100)
+        assert len(pods.asked) == 7
+
+    virtual_time.run(scenario())
+
+
+def test_a_new_attempt_is_asked_instead_of_the_old_one() -> None:
+    async def scenario() -> None:
+        probes = Probes(web=FakeWeb(), wake=lambda _: None)
+        probes.progress(KEY, "http://one/progress")
+        await asyncio.sleep(5)
+        assert probes.progress(KEY, "http://one/progress") is not None
+        assert probes.progress(KEY, "http://silent/progress") is None
+        await asyncio.sleep(50)
+        assert probes.progress(KEY, "http://silent/progress") is None
+        await probes.close()
+
+    virtual_time.run(scenario())
+
+
+def test_a_service_is_asked_until_it_answers_and_once_for_each_intent() -> None:
+    async def scenario() -> None:
+        pods = FakeWeb(answer_after=3)
+        woken: list[Key] = []
+        done: list[str] = []
+        probes = Probes(web=pods, wake=woken.append)
+
+        def ask(intent: str) -> None:
+            probes.ask(
+                KEY, intent=intent, base_url="http://s/v1", model="job", done=lambda: done.append(intent)
+            )
+
+        ask("one")
+        await asyncio.sleep(7)
+        ask("one")
+        await asyncio.sleep(100)
+        ask("one")
+        await asyncio.sleep(100)
+        assert pods.asked == [0, 5, 10, 15]
+        assert (done, woken) == (["one"], [KEY])
+        ask("two")
+        await asyncio.sleep(1)
+        assert done == ["one", "two"]
+        await probes.close()
+
+    virtual_time.run(scenario())
+
+
+async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
+    bodies: dict[str, Any] = {
+        "good": '{"step": 1, "total_steps": 2, "epoch": "0.5", "new_field": 1}',
+        "large": '{"step": 1, "total_steps": 2, "epoch": "0.5", "x": "' + "a" * BODY_LIMIT + '"}',
+        "wrong": "[]",
+    }
+
+    async def handle(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name == "late":
+            await asyncio.sleep(3)
+        return web.Response(text=bodies.get(name), status=200 if name in bodies else 500)
+
+    app = web.Application()
+    app.router.add_get("/{name}", handle)
+    app.router.add_post("/v1/completions", handle_completion)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    client = HttpWeb()
+    try:
+        assert await client.progress(f"{base}/good") == Progress(step=1, total_steps=2, epoch="0.5")
+        for name in ("large", "wrong", "late", "error"):
+            assert await client.progress(f"{base}/{name}") is None
+        assert await client.progress("http://nowhere.invalid/progress") is None
+        assert await client.answers(f"{base}/v1", "job")
+        assert not await client.answers(f"{base}/v1", "other")
+    finally:
+        await client.close()
+        await runner.cleanup()
+
+
+async def handle_completion(request: web.Request) -> web.Response:
+    question = await request.json()
+    known = question["model"] == "job" and question["max_tokens"] == 1
+    return web.json_response({"choices": []}, status=200 if known else 404)
