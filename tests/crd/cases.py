@@ -416,6 +416,11 @@ VOLUMES = (
         "a token for workload identity",
         _volume(projected={"sources": [{"serviceAccountToken": {"path": "token", "audience": "sts"}}]}),
     ),
+    refuse(
+        "a token for the API server",
+        _volume(projected={"sources": [{"serviceAccountToken": {"path": "token"}}]}),
+        "audience",
+    ),
     accept("a volume of a CSI driver", _volume(csi={"driver": "secrets-store.csi.k8s.io", "readOnly": True})),
     refuse(
         "a volume with a name of KubeTune's",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
+from kubetune.api.base import DECIMAL_PATTERN
 from kubetune.api.schema import Schema
 
 _INTRO: Final = """\
@@ -97,6 +98,8 @@ def _type(field: Schema) -> str:
         return f"map to {_type(field['additionalProperties'])}, at most {field['maxProperties']}"
     if field["type"] == "integer":
         return f"integer{_bounds(field)}"
+    if field.get("pattern") == DECIMAL_PATTERN:
+        return "decimal"
     if field.get("format") == "date-time":
         return "time"
     return str(field["type"])

@@ -148,8 +148,8 @@ class TokenProjection(SpecModel):
 
     path: _Path
     """Path of the file in the volume."""
-    audience: Text | None = None
-    """Whom the token is for."""
+    audience: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    """Whom the token is for; required, since without it the token would be the API server's."""
     expiration_seconds: int | None = Field(default=None, ge=600, le=2**32, strict=True)
     """How long a token is valid; it is renewed in time."""
 
