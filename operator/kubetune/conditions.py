@@ -92,8 +92,8 @@ def _current(job: FineTuneJob, observed: Observed) -> Finding:
     if observed.earlier:
         return Finding(
             Reason.WAITING_FOR_EARLIER_PODS,
-            "Objects of an earlier FineTuneJob of this name, or pods of a Job that was deleted, are still being "
-            "removed.",
+            "Objects of an earlier FineTuneJob of this name, or pods of a Job that was deleted, are still "
+            "being removed.",
         )
     stage = stage_of(observed)
     done = stage == "serve" and is_ready(job, observed)

@@ -123,6 +123,8 @@ def _by_pod(pod: PodView) -> tuple[Outcome, Reason, str]:
         reason = _INVALID.get(told.reason, Reason.INVALID_SPEC) if told else Reason.INVALID_SPEC
         reason = Reason.NUMERICAL_FAILURE if code == ExitCode.NUMERICAL_FAILURE else reason
         return Outcome.FAILED, reason, sentences(said or f"{where} failed{_log(pod)}", _AGAIN[reason])
+    if pod.reason == "Evicted" and pod.disruption is None:  # for what it used itself, not for the node's sake
+        return Outcome.FAILED, Reason.POD_FAILED, sentences(f"{where} was evicted: {pod.message.strip()}")
     if pod.disruption is not None:
         return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(f"{where} was disrupted: {pod.disruption}")
     if code == ExitCode.PREEMPTED:

@@ -280,6 +280,37 @@ CASES = [
         settled=False,
     ),
     Case(
+        "a pod was evicted for filling its own shared memory",
+        job(("FailureTarget", BACKOFF, 3), ("Failed", BACKOFF, 4), completions=1),
+        [
+            pod(
+                0,
+                137,
+                2,
+                pod_reason=("Evicted", 'Usage of EmptyDir volume "kubetune-shm" exceeds the limit "1Gi". '),
+            )
+        ],
+        Outcome.FAILED,
+        Reason.POD_FAILED,
+        says=('"kubetune-shm" exceeds the limit "1Gi".',),
+    ),
+    Case(
+        "a node under pressure evicted the pod",
+        job(("FailureTarget", by_disruption(0), 3), ("Failed", by_disruption(0), 4), completions=1),
+        [
+            pod(
+                0,
+                137,
+                2,
+                disruption="The node was low on resource: memory.",
+                pod_reason=("Evicted", "The node was low on resource: memory."),
+            )
+        ],
+        Outcome.PREEMPTED,
+        Reason.PREEMPTED,
+        says=("low on resource: memory.",),
+    ),
+    Case(
         "the kubelet refused the pod, its container never ran",
         job(("FailureTarget", BACKOFF, 3), ("Failed", BACKOFF, 4), completions=1),
         [
