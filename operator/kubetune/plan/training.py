@@ -49,10 +49,13 @@ def _environment(
     """Rendezvous, and no way out: prepare has fetched everything. A node's rank is JOB_COMPLETION_INDEX."""
     training = config.training
     on_cpu = training.gpus_per_node == 0
+    names, namespace = Names(job.metadata.name), job.metadata.namespace
+    # one pod needs no DNS, which may have cached that its name does not exist yet
+    address = names.rank0_host(number, namespace) if training.nodes > 1 else "127.0.0.1"
     cores = amount_of(training_resources(job, settings)["requests"]["cpu"])
     return env(
         HOME=SCRATCH,
-        MASTER_ADDR=Names(job.metadata.name).rank0_host(number, job.metadata.namespace),
+        MASTER_ADDR=address,
         MASTER_PORT=str(RENDEZVOUS_PORT),
         NNODES=str(training.nodes),
         NPROC_PER_NODE=str(training.processes_per_node),
