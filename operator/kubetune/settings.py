@@ -76,7 +76,7 @@ class Settings(JobSettings):
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read KUBETUNE_<FIELD> variables; lists are JSON arrays.
+    """Read KUBETUNE_<FIELD> variables; lists are JSON arrays, ``null`` is None (runAsUser on OpenShift).
 
     Raises pydantic.ValidationError naming every missing or wrong variable.
     """
@@ -85,5 +85,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         text = environ.get(PREFIX + name.upper())
         if text is None or text == "":
             continue
-        values[name] = json.loads(text) if "tuple" in str(field.annotation) else text
+        is_json = text == "null" or "tuple" in str(field.annotation)
+        values[name] = json.loads(text) if is_json else text
     return Settings.model_validate(values)

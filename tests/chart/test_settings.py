@@ -92,17 +92,7 @@ def test_no_cpu_image_means_that_the_serving_image_serves_without_gpus() -> None
     assert load(chart.variables(values)).serving_cpu_image is None
 
 
-_NOT_READ_YET = pytest.mark.xfail(reason='settings.load does not read "null" yet', strict=False)
-
-
-@pytest.mark.parametrize(
-    "field",
-    [
-        pytest.param("run_as_user", marks=_NOT_READ_YET),
-        pytest.param("fs_group", marks=_NOT_READ_YET),
-        "gpu_memory_bytes",
-    ],
-)
+@pytest.mark.parametrize("field", ["run_as_user", "fs_group", "gpu_memory_bytes"])
 def test_null_means_none(field: str) -> None:
     assert getattr(load(chart.variables({"settings": {camel(field): None}})), field) is None
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-CONFIG_VERSION = 1
+CONFIG_VERSION: Literal[1] = 1
 """Raised when a field changes its meaning. A trainer refuses a version that it does not know."""
 
 CONFIG_PATH = "/etc/kubetune/config.json"
@@ -221,4 +221,6 @@ def _normalised(model: AdapterConfig | ScheduleConfig) -> dict[str, Any]:
     if isinstance(model, AdapterConfig) and model.type == "Full":
         return {"type": model.type}  # rank and target modules mean nothing to a full fine-tune
     data = model.model_dump(mode="json")
-    return {key: _decimal(value) if key in ("dropout", "warmup_ratio") else value for key, value in data.items()}
+    return {
+        key: _decimal(value) if key in ("dropout", "warmup_ratio") else value for key, value in data.items()
+    }
