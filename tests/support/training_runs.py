@@ -221,3 +221,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def fault(*, rank: int, function: str, call: int, signal: str) -> dict[str, str]:
+    """Environment in which a rank sends itself a signal at the n-th call of a function."""
+    return {
+        "PYTHONPATH": str(Path(__file__).parent / "faults"),
+        "KUBETUNE_FAULT": f"{rank}:{function}:{call}:{signal}",
+    }
+
+
+def get(pod: Pod, path: str) -> str | None:
+    """Body of an answer of rank 0; None while nothing listens."""
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"http://127.0.0.1:{pod.metrics_port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+    except URLError:
+        return None

@@ -55,7 +55,7 @@ class _Tensors:
     """What the files hold: one tensor in memory at a time."""
 
     def __init__(self, directory: Path) -> None:
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.types: dict[str, torch.dtype] = {}
@@ -66,7 +66,7 @@ class _Tensors:
                 with safe_open(path, framework="pt") as file:
                     for name in file.keys():  # noqa: SIM118 - it is no dict
                         self._add(name, file.get_tensor(name))
-            except OSError as error:
+            except (OSError, SafetensorError) as error:
                 raise AdapterInvalid(f"{path.name} cannot be read: {error}") from error
 
     def _add(self, name: str, tensor: torch.Tensor) -> None:

@@ -49,9 +49,9 @@ class Layout:
 
 
 _REMEDIES = {
-    "world_size": "set spec.training.nodes and resources.gpusPerNode back",
+    "world_size": "set spec.training.nodes and gpusPerNode back",
     "global_batch": "set spec.training.batchSize back",
-    "zero_stage": "set spec.training.zeroStage back",
+    "zero_stage": "set spec.training.deepspeed.zeroStage back",
     "sampler": "use the trainer image that the run began with",
 }
 

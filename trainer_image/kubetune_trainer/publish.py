@@ -106,6 +106,8 @@ def _write(
     card = model_card.render(config, run, base, losses, untrained_experts(model))
     (directory / "README.md").write_text(card, encoding="utf-8")
     check_weights(directory, expected, lora=lora)
+    for path in directory.iterdir():
+        path.chmod(0o644)  # safetensors writes 0600, and serving pods have another user
     details = {
         "type": config.training.adapter.type,
         "rank": config.training.adapter.rank if lora else None,

@@ -44,6 +44,10 @@ class Records:
         os.fsync(self._file.fileno())
         _replace(self._results, self._table())
 
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
     def first(self, key: str) -> float | None:
         """The first value that was reported under a key."""
         return next((line[key] for line in self._lines if key in line), None)

@@ -1,0 +1,36 @@
+"""Faults at an exact point of one rank; Python imports this module at start when it is on PYTHONPATH.
+
+KUBETUNE_FAULT is "rank:function:call:signal": the rank sends itself the signal at the n-th call.
+"""
+
+import os
+import signal
+import sys
+
+
+def _install(fault: str) -> None:
+    rank, function, call, number = fault.split(":")
+    if os.environ.get("RANK") != rank:
+        return
+    calls = 0
+
+    def wrap(original):
+        def wrapped(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == int(call):
+                os.kill(os.getpid(), getattr(signal, number))
+            return original(*args, **kwargs)
+
+        return wrapped
+
+    if function == "step":  # the ranks agree whether to stop, once at the end of every step
+        from kubetune_trainer.peers import Peers
+
+        Peers.any = wrap(Peers.any)
+    else:
+        setattr(os, function, wrap(getattr(os, function)))
+
+
+if "KUBETUNE_FAULT" in os.environ and any(argument == "kubetune_trainer.rank" for argument in sys.orig_argv):
+    _install(os.environ["KUBETUNE_FAULT"])

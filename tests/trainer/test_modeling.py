@@ -1,0 +1,127 @@
+"""The loss is that of the full logits, targets are what was asked for, and experts are not forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubetune_trainer.batches import IGNORED, collate, count
+from kubetune_trainer.config import AdapterConfig
+from kubetune_trainer.errors import InvalidInput, ModelUnavailable
+from tests.support.tiny_model import make_tiny_model
+from tests.support.training_runs import make_rows
+
+pytestmark = [
+    pytest.mark.trainer,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # of the libraries
+]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def load(path: Path) -> Any:
+    import torch
+
+    from kubetune_trainer.modeling import load_base
+
+    return load_base(path, torch.float32)
+
+
+def test_the_loss_is_the_one_of_the_full_logits(path: Path) -> None:
+    import torch
+
+    from kubetune_trainer.loss import LearnedPositions, summed_loss
+
+    rows = make_rows(6)
+    width = max(len(row["labels"]) for row in rows)
+    labels = torch.tensor([row["labels"] + [IGNORED] * (width - len(row["labels"])) for row in rows])
+    batch = collate(rows)
+    model = load(path)
+    full = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
+    full.backward()
+    expected = model.model.embed_tokens.weight.grad.clone()
+
+    model.zero_grad()
+    logits = LearnedPositions(model).logits(model, batch)
+    loss = summed_loss(logits, batch["targets"]) / len(batch["targets"])
+    loss.backward()
+    assert logits.shape == (int((labels[:, 1:] != IGNORED).sum()), model.config.vocab_size)
+    torch.testing.assert_close(loss, full)
+    torch.testing.assert_close(model.model.embed_tokens.weight.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_filler_has_no_loss_and_no_gradient(path: Path) -> None:
+    from kubetune_trainer.loss import LearnedPositions, summed_loss
+
+    batch = collate([{"input_ids": [0], "labels": [IGNORED]}])
+    assert count([batch]) == (0, 1)
+    model = load(path)
+    loss = summed_loss(LearnedPositions(model).logits(model, batch), batch["targets"])
+    loss.backward()
+    assert loss.item() == 0
+    assert all(not parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_the_first_token_is_never_predicted_and_padding_not_counted() -> None:
+    batch = collate([{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}, {"input_ids": [8], "labels": [8]}])
+    assert batch["targets"].tolist() == [6, 7]
+    assert batch["positions"].tolist() == [0, 1]
+    assert count([batch, batch]) == (4, 8)
+
+
+def test_all_linear_leaves_the_output_layer_alone(path: Path) -> None:
+    from kubetune_trainer.modeling import add_lora, lora_modules, trainable_parameters
+
+    model = add_lora(load(path), AdapterConfig(rank=4))
+    modules = lora_modules(model)
+    assert len(modules) == 2 * 7
+    assert all(".layers." in name for name in modules)
+    per_layer = 64 * 4 + 64 * 4 + 2 * (64 + 32) * 4 + 2 * 64 * 4 + 3 * (64 + 128) * 4
+    assert trainable_parameters(model) == 2 * (per_layer - 64 * 4 - 64 * 4 + 2 * 64 * 4)
+
+
+def test_frozen_weights_stay_out_of_checkpoints(path: Path) -> None:
+    from kubetune_trainer.modeling import add_lora
+
+    model = add_lora(load(path), AdapterConfig(rank=4))
+    assert all(".lora_" in name for name in model.state_dict())
+
+
+@pytest.mark.parametrize("targets", [("q_proj", "w_proj"), ("w_proj",)])
+def test_a_target_that_fits_nothing_is_refused(path: Path, targets: tuple[str, ...]) -> None:
+    from kubetune_trainer.modeling import add_lora
+
+    with pytest.raises(InvalidInput, match=r"targetModules.*w_proj"):
+        add_lora(load(path), AdapterConfig(rank=4, target_modules=targets))
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        load(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:The following rank_pattern keys:RuntimeWarning")  # PEFT's own pattern
+def test_experts_that_stay_untrained_are_named() -> None:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    from kubetune_trainer.modeling import add_lora, untrained_experts
+
+    config = MixtralConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        num_local_experts=2,
+    )
+    model = add_lora(MixtralForCausalLM(config), AdapterConfig(rank=4))
+    assert untrained_experts(model) == [
+        "model.layers.0.mlp.experts.gate_up_proj",
+        "model.layers.0.mlp.experts.down_proj",
+    ]

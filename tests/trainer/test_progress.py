@@ -1,0 +1,150 @@
+"""/metrics and /progress say the same, and results survive a resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from kubetune_trainer.layout import RunDirectory
+from kubetune_trainer.messages import Progress
+from kubetune_trainer.progress import Reports, serve
+from kubetune_trainer.records import Records
+from tests.support.training_runs import free_port
+
+VALUES = {
+    "step": 41,
+    "epoch": 1.25,
+    "loss": 0.75,
+    "mean_token_accuracy": 0.5,
+    "learning_rate": 1e-4,
+    "grad_norm": 2.5,
+}
+NAMES = {
+    "step",
+    "planned_steps",
+    "epoch",
+    "loss",
+    "validation_loss",
+    "learning_rate",
+    "grad_norm",
+    "mean_token_accuracy",
+    "tokens",
+    "tokens_per_second",
+    "step_duration_seconds",
+    "checkpoint_duration_seconds",
+    "last_checkpoint_timestamp_seconds",
+}
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return Reports(100)
+
+
+@pytest.fixture
+def address(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> str:
+    port = free_port()
+    monkeypatch.setenv("METRICS_PORT", str(port))
+    serve(reports)
+    return f"http://127.0.0.1:{port}"
+
+
+def fetch(url: str) -> str:
+    with urlopen(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def samples(address: str) -> dict[str, float]:
+    families = list(text_string_to_metric_families(fetch(f"{address}/metrics")))
+    assert {family.name for family in families} == {f"kubetune_train_{name}" for name in NAMES}
+    return {
+        sample.name.removeprefix("kubetune_train_"): sample.value
+        for family in families
+        for sample in family.samples
+        if not sample.labels
+    }
+
+
+def test_everything_can_be_scraped_before_the_first_step(address: str) -> None:
+    assert samples(address)["planned_steps"] == 100
+    assert Progress.model_validate_json(fetch(f"{address}/progress")) == Progress(
+        step=0, total_steps=100, epoch="0.00"
+    )
+
+
+def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
+    reports.resumed(step=40, epoch=1.2, tokens=5000, validation_loss=0.9)
+    reports.stepped(tokens=200, seconds=0.5, values=VALUES)
+    reports.evaluated(0.625)
+    reports.saved(step=41, seconds=0.2)
+    seen = samples(address)
+    expected = {
+        "step": 41,
+        "epoch": 1.25,
+        "loss": 0.75,
+        "validation_loss": 0.625,
+        "mean_token_accuracy": 0.5,
+        "learning_rate": 1e-4,
+        "grad_norm": 2.5,
+        "tokens_total": 5200,
+        "tokens_per_second": 400,
+        "step_duration_seconds_count": 1,
+        "checkpoint_duration_seconds_sum": 0.2,
+    }
+    assert {name: seen[name] for name in expected} == expected
+    assert seen["last_checkpoint_timestamp_seconds"] > 1.7e9
+    assert Progress.model_validate_json(fetch(f"{address}/progress")) == Progress(
+        step=41,
+        total_steps=100,
+        epoch="1.25",
+        loss="0.7500",
+        validation_loss="0.6250",
+        tokens_per_second=400,
+        trained_tokens=5200,
+        remaining_seconds=29,
+        last_checkpoint_step=41,
+    )
+
+
+def test_other_paths_are_not_found(address: str) -> None:
+    with pytest.raises(HTTPError, match="404") as caught:
+        fetch(f"{address}/")
+    caught.value.close()
+
+
+def test_a_port_in_use_does_not_stop_training(
+    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(Reports(5))
+    assert "No /metrics and /progress on port" in caplog.text
+
+
+def test_lines_after_the_checkpoint_are_dropped_and_a_half_line_too(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    first = Records(run, from_step=0)
+    for step in range(1, 6):
+        first.add(step=step, loss=step / 10)
+    first.save()
+    first.close()
+    with run.metrics_file.open("a") as file:
+        file.write('{"step": 6, "lo')
+
+    second = Records(run, from_step=3)
+    second.add(step=4, loss=0.5)
+    second.add(step=4, validation_loss=0.25, validation_mean_token_accuracy=1.0)
+    second.save()
+    assert [json.loads(line)["step"] for line in run.metrics_file.read_text().splitlines()] == [1, 2, 3, 4, 4]
+    assert run.results_file.read_text().splitlines() == [
+        "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy",
+        "1,0.1,,,",
+        "2,0.2,,,",
+        "3,0.3,,,",
+        "4,0.5,,0.25,1.0",
+    ]
+    assert (second.first("loss"), second.last("loss"), second.last("validation_loss")) == (0.1, 0.5, 0.25)
+    second.close()

@@ -1,0 +1,248 @@
+"""Whole attempts on two real processes: parity, resume, and how each failure ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kubetune_trainer.manifest import verify_manifest
+from kubetune_trainer.messages import Progress, Reason, TrainSummary
+from kubetune_trainer.publish import verified_artifact
+from tests.support.tiny_model import make_tiny_model
+from tests.support.training_runs import (
+    Pod,
+    Volume,
+    fault,
+    get,
+    make_rows,
+    pods,
+    train,
+    training_config,
+    wait_until,
+)
+
+pytestmark = [
+    pytest.mark.trainer,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the libraries that make the tiny model
+]
+
+FLOAT32 = {"KUBETUNE_DTYPE": "float32"}
+DROPOUT = {"rank": 4, "alpha": 8, "dropout": "0.1"}
+LEARNED = ("loss", "grad_norm", "learning_rate", "mean_token_accuracy", "tokens")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base model."""
+    return make_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def volume(root: Path, model: Path, **training: object) -> Volume:
+    """A prepared volume: 30 rows are not a multiple of any global batch used here."""
+    made = Volume(root / "output", training_config(**training))
+    made.prepare(model, make_rows(30), make_rows(9, seed=2))
+    return made
+
+
+def succeed(made: Volume, scratch: Path, *, nodes: int = 1, ranks: int = 1) -> list[Pod]:
+    """Run an attempt that must complete."""
+    ended = train(made, scratch, nodes=nodes, ranks=ranks)
+    assert [pod.process.returncode for pod in ended] == [0] * nodes, ended[0].log
+    return ended
+
+
+def steps_of(made: Volume) -> list[list[float]]:
+    """Everything that was learned at each step."""
+    return [[line[key] for key in LEARNED] for line in made.records() if "loss" in line]
+
+
+# One global batch of 12 rows is two micro-batches on one rank and one on each of two ranks.
+PARITY = {"batch_size": 12, "epochs": 3, "checkpoint_every_steps": 100}
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Volume:
+    """The curve that others are compared with."""
+    made = volume(tmp_path_factory.mktemp("one"), model, **PARITY)
+    made.environment = FLOAT32
+    succeed(made, made.root / "scratch")
+    return made
+
+
+@pytest.mark.parametrize(("stage", "nodes", "ranks"), [(2, 1, 2), (3, 2, 1)])
+def test_two_processes_learn_what_one_does(
+    tmp_path: Path, model: Path, one_process: Volume, stage: int, nodes: int, ranks: int
+) -> None:
+    made = volume(tmp_path, model, zero_stage=stage, **PARITY)
+    made.environment = FLOAT32
+    succeed(made, tmp_path, nodes=nodes, ranks=ranks)
+    assert len(made.curve()) == 9
+    assert made.curve() == pytest.approx(one_process.curve(), rel=1e-5)
+    for key in ("validation_loss", "validation_mean_token_accuracy", "mean_token_accuracy"):
+        assert made.curve(key) == pytest.approx(one_process.curve(key), rel=1e-5)
+    assert made.curve("tokens") == one_process.curve("tokens")
+
+
+RESUME = {"epochs": 3, "checkpoint_every_steps": 4, "adapter": DROPOUT}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[int, Volume]:
+    """Runs that nothing happens to, by ZeRO stage."""
+    runs = {}
+    for stage in (2, 3):
+        runs[stage] = volume(tmp_path_factory.mktemp("undisturbed"), model, zero_stage=stage, **RESUME)
+        succeed(runs[stage], runs[stage].root / "scratch", ranks=2)
+    return runs
+
+
+def test_a_run_that_lost_ranks_ends_like_an_undisturbed_one(
+    tmp_path: Path, model: Path, undisturbed: dict[int, Volume]
+) -> None:
+    made = volume(tmp_path, model, zero_stage=2, **RESUME)
+
+    made.environment = fault(rank=1, function="step", call=6, signal="SIGKILL")
+    peer, killed = train(made, tmp_path / "killed", nodes=2)
+    assert (killed.process.returncode, killed.message.reason) == (137, Reason.UNKNOWN)
+    assert "signal 9 (SIGKILL)" in killed.message.message
+    assert (peer.process.returncode, peer.message.reason) == (46, Reason.PEER_LOST)
+    assert peer.message.step == 5
+    assert made.checkpoints() == ["step-000004"]
+
+    # Another world size is refused before the model is loaded.
+    (refused,) = train(made, tmp_path / "refused", ranks=1)
+    assert (refused.process.returncode, refused.message.reason) == (42, Reason.INVALID_INPUT)
+    assert "written with world size 2, this attempt has 1" in refused.message.message
+
+    # SIGTERM to one rank stops both after the same step.
+    made.environment = fault(rank=1, function="step", call=3, signal="SIGTERM")
+    stopped = train(made, tmp_path / "stopped", nodes=2)
+    assert [pod.process.returncode for pod in stopped] == [44, 44]
+    assert {pod.message.reason for pod in stopped} == {Reason.PREEMPTED}
+    assert len({pod.message.step for pod in stopped}) == 1
+
+    made.environment = {}
+    (last,) = succeed(made, tmp_path / "last", ranks=2)
+    assert TrainSummary.model_validate(last.message.summary).from_step == 4
+    assert steps_of(made) == steps_of(undisturbed[2])
+    assert made.curve("validation_loss") == undisturbed[2].curve("validation_loss")
+    assert same_weights(made, undisturbed[2])
+
+
+def test_a_rank_killed_in_the_middle_of_a_save_costs_that_save_only(
+    tmp_path: Path, model: Path, undisturbed: dict[int, Volume]
+) -> None:
+    made = volume(tmp_path, model, zero_stage=3, **RESUME)
+
+    made.environment = fault(rank=0, function="rename", call=2, signal="SIGKILL")  # publishing step 8
+    (killed,) = train(made, tmp_path / "killed", ranks=2)
+    assert (killed.process.returncode, killed.message.reason) == (137, Reason.UNKNOWN)
+    assert made.checkpoints() == ["step-000004"]
+    assert (made.run.checkpoints / ".step-000008").exists()
+
+    made.environment = {}
+    with pods(made, tmp_path / "last", ranks=2) as (last,):
+        # It answers before it has loaded anything.
+        wait_until(lambda: get(last, "/progress") is not None, last)
+        progress = Progress.model_validate_json(get(last, "/progress") or "")
+        assert progress.total_steps == 12
+        assert last.wait() == 0, last.log
+    assert TrainSummary.model_validate(last.message.summary).from_step == 4
+    assert steps_of(made) == steps_of(undisturbed[3])
+    assert same_weights(made, undisturbed[3])
+
+
+def same_weights(one: Volume, other: Volume) -> bool:
+    """Whether both runs published the same bytes."""
+    name = "adapter_model.safetensors"
+    return (one.run.adapter / name).read_bytes() == (other.run.adapter / name).read_bytes()
+
+
+def test_a_finished_run_leaves_what_was_promised(undisturbed: dict[int, Volume]) -> None:
+    for made in undisturbed.values():
+        adapter = made.run.adapter
+        assert {path.name for path in adapter.iterdir()} == {
+            "MANIFEST.json",
+            "README.md",
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "chat_template.jinja",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        }
+        assert all(path.stat().st_mode & 0o444 == 0o444 for path in adapter.iterdir())
+        settings = json.loads((adapter / "adapter_config.json").read_text())
+        assert settings["base_model_name_or_path"] == "org/tiny"
+        assert settings["revision"] == "0123456789abcdef0123456789abcdef01234567"
+        assert made.checkpoints() == ["step-000008", "step-000012"]
+        summary = verified_artifact(made.run.root)
+        assert summary is not None
+        assert summary.path == f"colours/{made.config.run_key}/adapter"
+        assert (summary.type, summary.rank, summary.base_model) == ("LoRA", 4, "hf://org/tiny")
+        assert summary.digest == verify_manifest(adapter).digest
+
+
+def test_results_are_a_table_with_the_usual_columns(undisturbed: dict[int, Volume]) -> None:
+    made = undisturbed[2]
+    with made.run.results_file.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "step",
+        "train_loss",
+        "train_accuracy",
+        "valid_loss",
+        "valid_mean_token_accuracy",
+    ]
+    assert [row["step"] for row in rows] == [str(step) for step in range(13)]
+    assert rows[0]["train_loss"] == ""
+    assert [row["step"] for row in rows if row["valid_loss"]] == ["0", "4", "8", "12"]
+    assert [float(row["train_loss"]) for row in rows[1:]] == made.curve()
+
+
+def test_a_finished_run_is_adopted(tmp_path: Path, model: Path, undisturbed: dict[int, Volume]) -> None:
+    made = Volume(tmp_path / "output", undisturbed[2].config)
+    shutil.copytree(undisturbed[2].root, made.root)
+    (again,) = succeed(made, tmp_path, ranks=2)
+    summary = TrainSummary.model_validate(again.message.summary)
+    assert summary.artifact == verified_artifact(undisturbed[2].run.root)
+    assert made.records() == undisturbed[2].records()
+
+
+def test_a_loss_that_is_not_a_number_ends_the_attempt(tmp_path: Path, model: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+
+    made = Volume(tmp_path / "output", training_config())
+    made.prepare(broken, make_rows(16), [])
+    (ended,) = train(made, tmp_path)
+    assert (ended.process.returncode, ended.message.reason) == (45, Reason.NUMERICAL_FAILURE)
+    assert ended.message.message.startswith("Step 1: the loss is nan")
+    assert made.checkpoints() == []
+    assert verified_artifact(made.run.root) is None
+
+
+def test_a_full_fine_tune_publishes_every_weight_in_the_layout_of_its_base(
+    tmp_path: Path, model: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    made = volume(tmp_path, model, zero_stage=3, adapter={"type": "Full"}, learning_rate="1e-3", max_steps=6)
+    succeed(made, tmp_path, ranks=2)
+    summary = verified_artifact(made.run.root)
+    assert summary is not None
+    assert (summary.type, summary.rank, summary.path.rpartition("/")[2]) == ("Full", None, "model")
+    trained, base = (load_file(path / "model.safetensors") for path in (made.run.model, model))
+    assert {name: tensor.shape for name, tensor in trained.items()} == {
+        name: tensor.shape for name, tensor in base.items()
+    }
+    first, *_, last = made.curve("validation_loss")
+    assert last < first
