@@ -1,0 +1,161 @@
+"""Makes the images of this checkout and sees to it that the registry has them; does only what is missing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from dev import paths, progress
+from dev.cluster.packages import ensure_packages
+from dev.cluster.registry import ensure_registry
+from dev.errors import DevError
+from dev.images import buildah
+from dev.images.base import base_image, ensure_base
+from dev.images.inputs import IMAGES, OPERATOR, Image, take
+
+_UV = "localhost/kubetune/uv"
+_TORCH = "localhost/kubetune/torch"
+_SPACE = 16  # GiB: all layers in buildah's store, and compressed in a registry on the same disk
+_KEPT = 3  # images of each kind: switching between branches rebuilds nothing
+
+
+class ImageError(DevError):
+    """Images that cannot be built on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageRefs:
+    """The images of one state of the checkout, as a cluster pulls them."""
+
+    operator: str
+    trainer: str
+    serving_cpu: str
+
+    def to_json(self) -> str:
+        """Return the references as JSON, under the names that the chart's values have."""
+        return json.dumps(
+            {"operator": self.operator, "trainer": self.trainer, "servingCpu": self.serving_cpu}
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """One image to make: from a copy of what it is made of, under the tag that says so."""
+
+    image: Image
+    context: Path
+    tag: str
+    reference: str
+
+    @property
+    def local(self) -> str:
+        """Return the image's name in buildah's store."""
+        return f"localhost/{self.image.repository}:{self.tag}"
+
+
+def ensure_images(only: Collection[str] = ()) -> ImageRefs:
+    """Build and push what the registry does not have, and return all references.
+
+    With `only`, the images of other names are neither built nor pushed.
+    """
+    if unknown := set(only) - {image.name for image in IMAGES}:
+        raise ImageError(
+            f"No image is called {', '.join(sorted(unknown))}: there are operator, trainer and serving-cpu"
+        )
+    registry = os.environ.get("KUBETUNE_REGISTRY") or ensure_registry()
+    with tempfile.TemporaryDirectory(prefix="kubetune-images-") as folder:
+        jobs = [_job(image, registry=registry, context=Path(folder) / image.name) for image in IMAGES]
+        wanted = [job for job in jobs if not only or job.image.name in only]
+        if _missing(wanted):
+            with _one_at_a_time():
+                # Looked at again: another command may have done it meanwhile.
+                if missing := _missing(wanted):
+                    _make_all(missing)
+        operator, trainer, serving_cpu = (job.reference for job in jobs)
+    return ImageRefs(operator=operator, trainer=trainer, serving_cpu=serving_cpu)
+
+
+def _job(image: Image, *, registry: str, context: Path) -> _Job:
+    tag = take(image, context=context, base=base_image())
+    return _Job(image=image, context=context, tag=tag, reference=f"{registry}/{image.repository}:{tag}")
+
+
+def _missing(jobs: list[_Job]) -> list[_Job]:
+    return [job for job in jobs if not buildah.is_pushed(job.reference)]
+
+
+def _make_all(jobs: list[_Job]) -> None:
+    _check_machine()
+    buildah.remove_abandoned()
+    if not buildah.exists(base_image()):
+        with progress.step("Make the base image from Debian packages (about a minute, once)"):
+            ensure_base()
+    names = ", ".join(job.image.name for job in jobs)
+    with progress.step(f"Build and push {names} (about 8 minutes from nothing, seconds afterwards)"):
+        # Other stages mount it, and buildah mounts no stage that it has in its cache, but any image.
+        _build_stage(jobs[0], stage="uv", image=_UV)
+        torch = Lock()
+        # At once: one waits for the network while another copies files or compiles.
+        with ThreadPoolExecutor(max_workers=len(jobs)) as pool:
+            results = [pool.submit(_make, job, torch=torch) for job in jobs]
+        for result in results:
+            result.result()
+    for job in jobs:
+        buildah.keep_newest(f"localhost/{job.image.repository}", count=_KEPT)
+
+
+def _make(job: _Job, *, torch: Lock) -> None:
+    start = time.monotonic()
+    if job.image != OPERATOR:
+        with torch:  # the layers that two images share are built by the first that comes
+            _build_stage(job, stage="torch", image=_TORCH)
+    _build_stage(job, stage=job.image.name, image=job.local)
+    built = time.monotonic()
+    buildah.push(job.local, reference=job.reference)
+    progress.note(
+        f"   {job.image.name}: {buildah.size(job.local)}, built in {built - start:.1f} s, "
+        f"pushed in {time.monotonic() - built:.1f} s"
+    )
+
+
+def _build_stage(job: _Job, *, stage: str, image: str) -> None:
+    options = ["--build-arg", f"BASE_IMAGE={base_image()}"]
+    if stage != "uv":
+        options += ["--build-context", f"uv=container-image://{_UV}"]
+    buildah.build(image, dockerfile=job.image.dockerfile, context=job.context, target=stage, options=options)
+
+
+def _check_machine() -> None:
+    if os.geteuid() != 0:
+        raise ImageError(
+            "Images are built by root: layers are mounted, and files of the images belong to root"
+        )
+    ensure_packages()
+    folder = paths.cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free / 2**30
+    if free < _SPACE and not buildah.exists(_TORCH):
+        raise ImageError(f"{folder} has {free:.0f} GiB free, and the images need {_SPACE}")
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    path = paths.cache() / "images.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.note("Another command is building images: waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,114 @@
+"""Runs buildah with a store of our own: no daemon, and nothing in the store that the system may have."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from dev import paths, shell
+
+_RUN_ROOT = Path("/run/kubetune-buildah")  # buildah's mounts are counted here, which a reboot must reset
+_BUNDLE_IN_IMAGE = "/etc/ssl/certs/ca-certificates.crt"  # Debian's
+_UV_CACHE_IN_BUILD = "/root/.cache/uv"
+_LOCAL = ("127.0.0.1", "localhost")  # registries without TLS
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def log() -> Path:
+    """Return the log of all builds and pushes."""
+    return paths.cache() / "images.log"
+
+
+def command(*arguments: str | Path) -> list[str | Path]:
+    """Return the command line of a buildah command."""
+    store = paths.cache() / "buildah"
+    # overlay: the alternative, vfs, copies all files for every layer, hundreds of gigabytes in the end.
+    return ["buildah", "--root", store, "--runroot", _RUN_ROOT, "--storage-driver", "overlay", *arguments]
+
+
+def exists(image: str) -> bool:
+    """Tell whether an image is in the store."""
+    return shell.succeeds(command("inspect", "--type", "image", image))
+
+
+def build(
+    image: str, *, dockerfile: str, context: Path, target: str = "", options: Sequence[str] = ()
+) -> None:
+    """Build an image, or a stage of one, on top of the layers that are the same as before."""
+    arguments = ["build", "--layers", "--quiet", "--isolation", "chroot", "--network", "host"]
+    if target:
+        arguments += ["--target", target]
+    arguments += [*_machine_mounts(), *options, "--tag", image, "--file", str(context / dockerfile)]
+    shell.run([*command(*arguments), context], log=log())
+
+
+def push(image: str, *, reference: str) -> None:
+    """Push an image; layers that the registry has are not sent again."""
+    # zstd's first level: half the processor time of gzip, here and where containerd unpacks it.
+    compression = ("--compression-format", "zstd", "--compression-level", "1")
+    shell.run(
+        command("push", "--quiet", *_tls(reference), *compression, image, f"docker://{reference}"), log=log()
+    )
+
+
+def is_pushed(reference: str) -> bool:
+    """Tell whether a registry has an image."""
+    if _is_local(reference):
+        return _answers(reference)
+    return shell.succeeds(command("manifest", "inspect", f"docker://{reference}"))
+
+
+def size(image: str) -> str:
+    """Return an image's uncompressed size, for people."""
+    return str(json.loads(shell.output(command("images", "--json", image)))[0]["size"])
+
+
+def keep_newest(repository: str, *, count: int) -> None:
+    """Delete the older images of a repository, with the layers that no other image has."""
+    listed = shell.output(command("images", "--quiet", "--no-trunc", repository)).split()
+    for image in list(dict.fromkeys(listed))[count:]:
+        shell.succeeds(command("rmi", "--force", image))
+
+
+def remove_abandoned() -> None:
+    """Delete what a killed build has left mounted."""
+    shell.succeeds(command("rm", "--all"))
+
+
+def _machine_mounts() -> list[str]:
+    """Mount what builds use of this machine and images must not hold."""
+    uv_cache = Path(os.environ.get("UV_CACHE_DIR") or paths.cache().parent / "uv")
+    uv_cache.mkdir(parents=True, exist_ok=True)
+    # Wheels that .venv has are not fetched again.
+    mounts = ["--volume", f"{uv_cache}:{_UV_CACHE_IN_BUILD}"]
+    bundle = os.environ.get("SSL_CERT_FILE")
+    if bundle and Path(bundle).is_file():
+        mounts += ["--volume", f"{Path(bundle).resolve()}:{_BUNDLE_IN_IMAGE}:ro"]
+    return mounts
+
+
+def _is_local(reference: str) -> bool:
+    return reference.partition("/")[0].partition(":")[0] in _LOCAL
+
+
+def _tls(reference: str) -> tuple[str, ...]:
+    return ("--tls-verify=false",) if _is_local(reference) else ()
+
+
+def _answers(reference: str) -> bool:
+    host, _, path = reference.partition("/")
+    repository, _, tag = path.rpartition(":")
+    request = urllib.request.Request(
+        f"http://{host}/v2/{repository}/manifests/{tag}", headers={"Accept": _MANIFEST}, method="HEAD"
+    )
+    # No proxy, whatever the environment says: this registry is on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return False
