@@ -154,7 +154,7 @@ class Progress(_Message):
 
 
 def parse_termination(text: str | None) -> TerminationMessage | None:
-    """Read a termination message; None when it is empty or not ours (FallbackToLogsOnError gives log lines)."""
+    """Read a termination message; None when empty or not ours (FallbackToLogsOnError)."""
     if not text:
         return None
     try:
