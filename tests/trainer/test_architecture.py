@@ -127,26 +127,49 @@ def test_code_in_the_repository_of_a_known_architecture_is_not_needed(tiny: Path
     assert inspect(tiny, URI).parameters == 91_648
 
 
-@pytest.mark.filterwarnings("ignore:The following rank_pattern keys:RuntimeWarning")  # peft's own patterns
-def test_experts_that_all_linear_leaves_out_are_named(tmp_path: Path) -> None:
-    from transformers import MixtralConfig, MixtralForCausalLM
+MOE = {
+    "vocab_size": 300,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+}
 
-    config = MixtralConfig(
-        vocab_size=300, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
-    )  # fmt: skip
-    MixtralForCausalLM(config).save_pretrained(tmp_path)
+
+def test_experts_that_all_linear_leaves_out_are_named(tmp_path: Path) -> None:
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    GptOssForCausalLM(GptOssConfig(**MOE, head_dim=16)).save_pretrained(tmp_path)
     architecture = inspect(tmp_path, URI)
-    found = trainable(architecture, AdapterConfig(rank=4, alpha=8), URI)
     # Per layer 4 experts of three 64 x 128 matrices.
     share = round(100 * 2 * 4 * 3 * 64 * 128 / architecture.parameters)
-    assert found.warnings == (
+    assert trainable(architecture, AdapterConfig(rank=4, alpha=8), URI).warnings == (
         "The experts (model.layers.*.mlp.experts.down_proj and model.layers.*.mlp.experts.gate_up_proj) hold "
-        f"{share} % of the parameters and stay untrained: they are fused tensors, which LoRA on linear "
-        "layers leaves out.",
+        f"{share} % of the parameters and stay untrained: they are fused tensors, which all-linear leaves out "
+        "in this architecture.",
     )
+    chosen = AdapterConfig(target_modules=("q_proj", "v_proj"))
+    assert trainable(architecture, chosen, URI).warnings == (), "who names modules knows which they are"
     with pytest.raises(InvalidInput, match="targetModules"):
-        trainable(architecture, AdapterConfig(target_modules=("q_proj", "experts.gate_up_proj")), URI)
+        trainable(architecture, AdapterConfig(target_modules=("q_proj", "gate_up_proj")), URI)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The following (rank|alpha)_pattern keys:RuntimeWarning"
+)  # peft's own patterns
+def test_experts_that_get_lora_matrices_are_counted(tmp_path: Path) -> None:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    MixtralForCausalLM(MixtralConfig(**MOE)).save_pretrained(tmp_path)
+    found = trainable(inspect(tmp_path, URI), AdapterConfig(rank=4, alpha=8), URI)
+    assert found.warnings == ()
+    attention = 4 * (2 * (64 + 64) + 2 * (64 + 32))
+    router = 4 * (64 + 4)
+    experts = 4 * 8 * (64 + 256) + 4 * 4 * (128 + 64)  # gate and up are two matrices in one: rank 8
+    assert found.parameters == 2 * (attention + router + experts)
 
 
 def pinned(path: Path) -> str:

@@ -81,24 +81,36 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
     """Count what an adapter trains, and name what it leaves out."""
     if adapter.type == "Full":
         return Trainable(parameters=architecture.parameters)
-    from .modeling import add_lora, trainable_parameters, untrained_experts
+    from .modeling import ALL_LINEAR, add_lora, trainable_parameters
 
     model = add_lora(_on_meta(architecture.config, uri), adapter)
-    experts = untrained_experts(model)
+    count = trainable_parameters(model)
+    experts = _experts_left_out(model) if adapter.target_modules == ALL_LINEAR else {}
     if not experts:
-        return Trainable(parameters=trainable_parameters(model))
-    left = set(experts)
-    size = sum(
-        parameter.numel()
-        for name, parameter in model.named_parameters()
-        if name.removeprefix("base_model.model.") in left
-    )
+        return Trainable(parameters=count)
+    share = 100 * sum(experts.values()) / architecture.parameters
     patterns = {".".join("*" if part.isdigit() else part for part in name.split(".")) for name in experts}
     warning = (
-        f"The experts ({name_list(sorted(patterns))}) hold {100 * size / architecture.parameters:.0f} % of "
-        "the parameters and stay untrained: they are fused tensors, which LoRA on linear layers leaves out."
+        f"The experts ({name_list(sorted(patterns))}) hold {share:.0f} % of the parameters and stay "
+        "untrained: they are fused tensors, which all-linear leaves out in this architecture."
     )
-    return Trainable(parameters=trainable_parameters(model), warnings=(warning,))
+    return Trainable(parameters=count, warnings=(warning,))
+
+
+def _experts_left_out(model: Any) -> dict[str, int]:
+    """Expert weights that got no LoRA matrices, with their sizes.
+
+    transformers fuses the experts of a layer into tensors of three dimensions. PEFT adapts these where it
+    knows how the architecture was fused, and silently leaves them out elsewhere.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    adapted = {id(module.get_param()) for module in model.modules() if isinstance(module, ParamWrapper)}
+    return {
+        name.removeprefix("base_model.model."): parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.ndim >= 3 and "expert" in name and id(parameter) not in adapted
+    }
 
 
 def _on_meta(config: Any, uri: str) -> Any:
