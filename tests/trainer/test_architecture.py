@@ -148,8 +148,8 @@ def test_experts_that_all_linear_leaves_out_are_named(tmp_path: Path) -> None:
     share = round(100 * 2 * 4 * 3 * 64 * 128 / architecture.parameters)
     assert trainable(architecture, AdapterConfig(rank=4, alpha=8), URI).warnings == (
         "The experts (model.layers.*.mlp.experts.down_proj and model.layers.*.mlp.experts.gate_up_proj) hold "
-        f"{share} % of the parameters and stay untrained: they are fused tensors, which all-linear leaves out "
-        "in this architecture.",
+        f"{share} % of the parameters and stay untrained: they are fused tensors, which all-linear leaves "
+        "out in this architecture.",
     )
     chosen = AdapterConfig(target_modules=("q_proj", "v_proj"))
     assert trainable(architecture, chosen, URI).warnings == (), "who names modules knows which they are"

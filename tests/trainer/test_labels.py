@@ -338,6 +338,39 @@ def test_date_in_a_template_is_fixed_so_that_tomorrow_gives_the_same_tokens() ->
     assert text.startswith("26 Jul 2024|")
 
 
+def sentencepiece_like(chat_template: str) -> Any:
+    """A tokenizer that writes spaces as a mark and puts one in front of the text, as Llama 2's does."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", *"abcdefghijklmnopqrstuvwxyz.?S", "\u2581"]
+    merges = [("\u2581", "H"), ("e", "r")]
+    words += ["H", "\u2581H", "er", "\n"]
+    tokenizer = Tokenizer(models.BPE(vocab={word: index for index, word in enumerate(words)}, merges=merges))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse()])
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<s>", "</s>")])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    fast.chat_template = chat_template
+    return fast
+
+
+def test_tokens_that_take_a_space_with_them_are_learned_from_the_first_letter() -> None:
+    # The token that holds the space before the answer holds the answer's first letter too, and is learned.
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ 'q ' + m.content + ' a' }}"
+        "{% else %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}"
+    )
+    messages = [{"role": "user", "content": "where?"}, {"role": "assistant", "content": "Here."}]
+    assert trained(sentencepiece_like(template), messages) == [" Here.</s>"]
+    messages += [{"role": "user", "content": "since?"}, {"role": "assistant", "content": "Sure."}]
+    assert trained(sentencepiece_like(template), messages) == [" Here.</s>", " Sure.</s>"]
+
+
 def rows(
     *examples: Conversation | Plain,
     template: str | None = CHATML,

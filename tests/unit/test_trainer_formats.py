@@ -9,7 +9,7 @@ import pytest
 
 from kubetune_trainer.chat import Conversation
 from kubetune_trainer.config import DatasetConfig, FileSource
-from kubetune_trainer.errors import DataInvalid
+from kubetune_trainer.errors import DataInvalid, InvalidInput
 from kubetune_trainer.findings import Findings
 from kubetune_trainer.formats import Example, Plain, RowReader
 from kubetune_trainer.rows import Row
@@ -366,5 +366,10 @@ def test_model_without_chat_template_refuses_what_needs_one(
 
 
 def test_system_prompt_is_refused_for_plain_text() -> None:
-    with pytest.raises(DataInvalid, match="dataset.systemPrompt belongs to conversations"):
+    with pytest.raises(DataInvalid, match=r"dataset\.systemPrompt belongs to conversations"):
         read({"text": "a"}, system_prompt="s")
+
+
+def test_columns_must_map_standard_names() -> None:
+    with pytest.raises(InvalidInput, match=r"dataset\.columns maps 'question', which is no standard name"):
+        reader(columns={"question": "text"})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
 from kubetune_trainer import __main__ as entry
 from kubetune_trainer import errors, termination
+from kubetune_trainer.bad_rows import BadRows
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.messages import (
     TERMINATION_LIMIT,
@@ -39,23 +41,48 @@ def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def invalid(message: str, found: list[errors.BadRow]) -> errors.DataInvalid:
+    return errors.DataInvalid(
+        message, rows=found, classes={"message_missing_key": len(found)}, errors=len(found)
+    )
+
+
 def rows(count: int, message: str = "Message 2 has no role.") -> list[errors.BadRow]:
     return [
         errors.BadRow(line=line, kind="message_missing_key", message=message) for line in range(1, count + 1)
     ]
 
 
-def test_first_twenty_bad_rows_and_the_count_of_all_are_in_the_message() -> None:
-    text = termination.encode(termination.failed(errors.DataInvalid("Bad.", rows=rows(5000))))
-    summary = json.loads(text)["summary"]
-    assert summary["errors"] == 5000
-    assert summary["classes"] == {"message_missing_key": 5000}
-    assert [row["line"] for row in summary["rows"]] == list(range(1, 21))
+def test_bad_rows_and_their_counts_are_in_the_message() -> None:
+    text = termination.encode(termination.failed(invalid("Bad.", rows(20))))
+    assert json.loads(text)["summary"] == {
+        "errors": 20,
+        "classes": {"message_missing_key": 20},
+        "rows": [row.as_json() for row in rows(20)],
+    }
+
+
+def test_thousands_of_bad_rows_are_counted_and_written_but_not_held(tmp_path: Path) -> None:
+    bad = BadRows(tmp_path / "errors.jsonl")
+    logging.disable(logging.ERROR)
+    for row in rows(5000):
+        bad.add(row)
+        bad.add(
+            errors.BadRow(line=row.line, kind="missing_content", message="The content of message 2 is empty.")
+        )
+    logging.disable(logging.NOTSET)
+    bad.close()
+    assert len((tmp_path / "errors.jsonl").read_text().splitlines()) == 10000
+    error = bad.error(6000)
+    assert error.message.startswith("5,000 of 6,000 rows cannot be used. Line 1: Message 2 has no role. ")
+    summary = error.summary()
+    assert (summary["errors"], len(summary["rows"])) == (5000, 20)
+    assert summary["classes"] == {"message_missing_key": 5000, "missing_content": 5000}
 
 
 @pytest.mark.parametrize("length", [10, 300, 3000, 30000])
 def test_message_never_exceeds_the_limit_and_stays_json(length: int) -> None:
-    error = errors.DataInvalid("é" * length, rows=rows(30, message="ü" * 200))
+    error = invalid("é" * length, rows(30, message="ü" * 200))
     text = termination.encode(termination.failed(error))
     assert len(text.encode()) <= TERMINATION_LIMIT
     message = parse_termination(text)

@@ -44,6 +44,13 @@ def install(run: RunDirectory, staged: Path, *, fingerprint: str, revision: str)
     return False
 
 
+def keep_errors(run: RunDirectory, errors: Path) -> None:
+    """Leave the bad rows of a prepare that failed where users look for them."""
+    if errors.exists():
+        run.prepared.mkdir(parents=True, exist_ok=True)
+        shutil.move(errors, run.errors_file)
+
+
 def finished_artifact(run: RunDirectory) -> ArtifactSummary | None:
     """The run's artifact, if it is complete and verified."""
     if not run.adapter.exists() and not run.model.exists():

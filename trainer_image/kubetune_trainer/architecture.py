@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import AdapterConfig
-from .errors import ModelUnavailable, name_list
+from .errors import ModelUnavailable, first_line, name_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def inspect(path: Path, uri: str) -> Architecture:
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # whatever a wrong value makes the configuration class raise
-        raise ModelUnavailable(f"config.json of {uri} cannot be used: {_first_line(error)}") from error
+        raise ModelUnavailable(f"config.json of {uri} cannot be used: {first_line(error)}") from error
     parameters = sum(parameter.numel() for parameter in _on_meta(config, uri).parameters())
     stored = sum(_tensor_sizes(path, uri))
     if stored < 0.9 * parameters:
@@ -122,7 +122,7 @@ def _on_meta(config: Any, uri: str) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # a configuration whose sizes do not fit together
-        raise ModelUnavailable(f"config.json of {uri} cannot be used: {_first_line(error)}") from error
+        raise ModelUnavailable(f"config.json of {uri} cannot be used: {first_line(error)}") from error
 
 
 def _tensor_sizes(path: Path, uri: str) -> list[int]:
@@ -168,11 +168,7 @@ def _read_json(path: Path, uri: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"{path.name} of {uri} cannot be read: {_first_line(error)}") from None
+        raise ModelUnavailable(f"{path.name} of {uri} cannot be read: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise ModelUnavailable(f"{path.name} of {uri} is not a JSON object.")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

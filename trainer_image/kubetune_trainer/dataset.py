@@ -15,6 +15,7 @@ import numpy as np
 from datasets import Dataset, Features, Value, disable_progress_bars
 from datasets.arrow_writer import ArrowWriter
 
+from .bad_rows import BadRows
 from .config import DatasetConfig
 from .errors import BadRow, DataInvalid
 from .findings import Findings
@@ -79,10 +80,10 @@ def tokenise_split(
     tokeniser: Tokeniser,
     *,
     directory: Path,
-    bad: list[BadRow],
+    bad: BadRows,
     role: Role,
 ) -> Split:
-    """Read, check and tokenise a split's files into ``directory``; every bad row is appended to ``bad``."""
+    """Read, check and tokenise a split's files into ``directory``; every bad row is added to ``bad``."""
     directory.mkdir(parents=True)
     arrow = directory / "rows.arrow"
     counts = _Counts()
@@ -115,23 +116,21 @@ def tokenise_split(
 
 
 def _examples(
-    file: DataFile, reader: RowReader, counts: _Counts, bad: list[BadRow], *, name: str
+    file: DataFile, reader: RowReader, counts: _Counts, bad: BadRows, *, name: str
 ) -> Iterator[tuple[int, Example]]:
     for row in read_rows(file.path, name=file.name):
         counts.read += 1
         if isinstance(row, BadRow):
-            bad.append(BadRow(line=row.line, kind=row.kind, message=row.message, file=name))
+            bad.add(replace(row, file=name))
             continue
         try:
             yield row.line, reader.read(row)
         except Findings as findings:
-            bad += [
-                BadRow(line=row.line, kind=found.kind, message=found.message, file=name)
-                for found in findings.findings
-            ]
+            for found in findings.findings:
+                bad.add(BadRow(line=row.line, kind=found.kind, message=found.message, file=name))
 
 
-def _keep(results: list[TokenRow | Dropped | BadRow], counts: _Counts, bad: list[BadRow]) -> list[TokenRow]:
+def _keep(results: list[TokenRow | Dropped | BadRow], counts: _Counts, bad: BadRows) -> list[TokenRow]:
     rows = []
     for result in results:
         match result:
@@ -142,7 +141,7 @@ def _keep(results: list[TokenRow | Dropped | BadRow], counts: _Counts, bad: list
             case Dropped():
                 counts.dropped += 1
             case BadRow():
-                bad.append(result)
+                bad.add(result)
     return rows
 
 

@@ -22,8 +22,7 @@ Neither rows nor credentials are quoted.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,25 +75,30 @@ class BadRow:
 
 
 class DataInvalid(InvalidInput):
-    """The dataset cannot be used; ``rows`` says which rows and why."""
+    """The dataset cannot be used; ``rows`` are the first bad rows, ``classes`` counts them all."""
 
     reason = Reason.DATA_INVALID
 
-    def __init__(self, message: str, *, rows: Sequence[BadRow] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        rows: Sequence[BadRow] = (),
+        classes: Mapping[str, int] | None = None,
+        errors: int = 0,
+    ) -> None:
         super().__init__(message)
-        self.rows = tuple(rows)
+        self._rows = tuple(rows)
+        self._classes = dict(classes or {})
+        self._errors = errors
 
     @override
     def summary(self) -> dict[str, Any]:
-        """Count by class and the rows; the termination message keeps the first of them."""
-        if not self.rows:
+        """``errors`` is the number of bad rows; a row can count in several classes."""
+        if not self._rows:
             return {}
-        classes = Counter(row.kind for row in self.rows)
-        return {
-            "errors": len(self.rows),
-            "classes": dict(classes.most_common()),
-            "rows": [row.as_json() for row in self.rows],
-        }
+        rows = [row.as_json() for row in self._rows]
+        return {"errors": self._errors, "classes": self._classes, "rows": rows}
 
 
 class ModelUnavailable(InvalidInput):
@@ -141,6 +145,11 @@ class PeerLost(TrainerError):
 
     code = ExitCode.PEER_LOST
     reason = Reason.PEER_LOST
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of a library says, short enough for a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def name_list(names: Iterable[object], limit: int = 5) -> str:

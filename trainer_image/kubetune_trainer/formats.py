@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from .chat import Conversation, check_messages, check_tools
 from .config import DatasetConfig
-from .errors import DataInvalid
+from .errors import DataInvalid, InvalidInput
 from .findings import Finding, Findings
 from .rows import Row, kind_of
 
@@ -24,6 +24,8 @@ REQUIRED: dict[Format, tuple[str, ...]] = {
     "Text": ("text",),
 }
 """Standard columns of each format."""
+
+_STANDARD = {"messages", "prompt", "completion", "text", "tools", "functions"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,11 @@ class RowReader:
     """Turns the rows of one file into examples."""
 
     def __init__(self, config: DatasetConfig, *, name: str, has_template: bool) -> None:
+        if unknown := sorted(set(config.columns) - _STANDARD):
+            raise InvalidInput(
+                f"dataset.columns maps {unknown[0]!r}, which is no standard name; these are "
+                f"{', '.join(sorted(_STANDARD))}."
+            )
         self._columns = config.columns
         self._system_prompt = config.system_prompt
         self._name = name
@@ -115,9 +122,8 @@ class RowReader:
         for key, value in (("prompt", prompt), ("completion", completion)):
             if not isinstance(value, list):
                 self._string(columns, key)
-        if isinstance(prompt, str) and isinstance(completion, str):
-            if not self._has_template:
-                return Plain(prompt=prompt, completion=completion)
+        if isinstance(prompt, str) and isinstance(completion, str) and not self._has_template:
+            return Plain(prompt=prompt, completion=completion)
         if not self._has_template:
             raise Findings([Finding("data_type", "Message lists need a model with a chat template.")])
         before = check_messages(_as_messages(prompt, "user"), where="prompt", needs_assistant=False)

@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, name_list
+from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line, name_list
 from .rows import SUFFIXES
 from .sources import Credentials, DataFile, RemoteFile, Role, field_of
 
@@ -164,11 +164,7 @@ class Hub:
                 raise self._failure(f"{what} may not be read (status {status}): {denied}.") from None
             raise Transient(f"{what} cannot be read now: the hub answers with status {status}.") from None
         except (_HTTP_ERROR, OSError) as error:
-            raise Transient(f"{what} cannot be read now: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise Transient(f"{what} cannot be read now: {first_line(error)}") from error
 
 
 def _choose(repository: Repository, listing: Listing, role: Role) -> list[RemoteFile]:

@@ -10,14 +10,15 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from . import adoption, estimate, termination
+from .bad_rows import BadRows
 from .config import FileSource, TrainerConfig, digest_of
-from .errors import BadRow, DataInvalid, InvalidInput, ModelUnavailable
+from .errors import DataInvalid, InvalidInput, ModelUnavailable, first_line
 from .layout import RunDirectory
 from .messages import DatasetSummary, ExitCode, ModelSummary, PrepareSummary
 from .sources import Role, fetch_data
@@ -42,8 +43,8 @@ def main(config: TrainerConfig) -> int:
     scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=run.root.parent))
     try:
         summary = prepare(config, run, scratch)
-    except DataInvalid as error:
-        _write_errors(run.errors_file, error.rows)
+    except DataInvalid:
+        adoption.keep_errors(run, scratch / run.errors_file.name)
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -132,21 +133,22 @@ def _tokenise(config: TrainerConfig, model: Path, scratch: Path) -> tuple[Any, A
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever a wrong tokenizer file makes the library raise
-        raise ModelUnavailable(f"The tokenizer of {config.model.uri} cannot be loaded: {error}") from error
+        raise ModelUnavailable(
+            f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
+        ) from error
     data = config.dataset
     tokeniser = Tokeniser(tokenizer, max_length=data.max_length, on_too_long=data.on_too_long)
-    bad: list[BadRow] = []
+    with closing(BadRows(scratch / "errors.jsonl")) as bad:
 
-    def split(source: FileSource, role: Role) -> dataset.Split:
-        files = fetch_data(source, role, platform=config.platform, scratch=scratch / "files" / role)
-        return dataset.tokenise_split(
-            files, data, tokeniser, directory=scratch / "rows" / role, bad=bad, role=role
-        )
+        def split(source: FileSource, role: Role) -> dataset.Split:
+            files = fetch_data(source, role, platform=config.platform, scratch=scratch / "files" / role)
+            rows = scratch / "rows" / role
+            return dataset.tokenise_split(files, data, tokeniser, directory=rows, bad=bad, role=role)
 
-    train = split(data.train, "train")
-    validation = split(data.validation, "validation") if data.validation else None
-    if bad:
-        raise _data_invalid(bad, train.read + (validation.read if validation else 0))
+        train = split(data.train, "train")
+        validation = split(data.validation, "validation") if data.validation else None
+    if bad.count:
+        raise bad.error(train.read + (validation.read if validation else 0))
     dataset.require_rows(train, validation)
     if data.validation_fraction is not None:
         train, validation = dataset.split_off(
@@ -158,17 +160,6 @@ def _tokenise(config: TrainerConfig, model: Path, scratch: Path) -> tuple[Any, A
             "check its chat template."
         )
     return train, validation, json.dumps(tokenizer.chat_template)
-
-
-def _data_invalid(bad: Sequence[BadRow], read: int) -> DataInvalid:
-    rows = len({(row.file, row.line) for row in bad})
-    first = bad[0]
-    where = f"{first.file}, line {first.line}" if first.file else f"Line {first.line}"
-    return DataInvalid(
-        f"{rows:,} of {read:,} rows cannot be used. {where}: {first.message} "
-        "Fix the data, delete the job and apply it again. All bad rows are in prepared/errors.jsonl.",
-        rows=bad,
-    )
 
 
 def _fingerprint(config: TrainerConfig, train: Any, validation: Any, template: str) -> str:
@@ -213,15 +204,6 @@ def _warnings(config: TrainerConfig, train: Any, validation: Any, context: int |
             f"dataset.maxLength {limit:,} is more than the {context:,} tokens that the model was made for."
         )
     return found
-
-
-def _write_errors(path: Path, rows: Sequence[BadRow]) -> None:
-    """Write every bad row beside what is prepared, and into the log."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row.as_json(), ensure_ascii=False) + "\n")
-            logger.error("%s line %s: %s: %s", row.file, row.line, row.kind, row.message)
 
 
 def _write_json(path: Path, value: Any) -> None:

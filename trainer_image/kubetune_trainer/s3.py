@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient
+from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line
 from .sources import Credentials, DataFile, RemoteFile, field_of
 
 T = TypeVar("T")
@@ -91,5 +91,4 @@ class ObjectStore:
                 f"Check the Secret that {self._credentials.field} names, and its rights."
             ) from None
         except (BotoCoreError, ClientError, OSError) as error:
-            text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-            raise Transient(f"{uri} cannot be read now: {text}") from error
+            raise Transient(f"{uri} cannot be read now: {first_line(error)}") from error

@@ -1,7 +1,7 @@
 """Writes the termination message, which the operator reads from the pod's status.
 
-It never exceeds TERMINATION_LIMIT bytes: bad rows beyond the first 20, and then whatever is longest, are
-left out, since a cut JSON document tells the operator nothing.
+It never exceeds TERMINATION_LIMIT bytes: the last bad rows and warnings are left out first, since a cut JSON
+document tells the operator nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from .messages import (
     TerminationMessage,
     TrainSummary,
 )
-
-BAD_ROWS = 20
-"""Bad rows in a termination message; all of them are in prepared/errors.jsonl."""
 
 LOG_VARIABLE = "KUBETUNE_TERMINATION_LOG"
 """Environment variable that names another file (tests, runs outside Kubernetes)."""
@@ -58,9 +55,6 @@ def encode(message: TerminationMessage, limit: int = TERMINATION_LIMIT) -> str:
     data["message"] = redact(data["message"])
     if not data["summary"]:
         del data["summary"]
-    rows = data.get("summary", {}).get("rows")
-    if rows:
-        data["summary"]["rows"] = rows[:BAD_ROWS]
     text = redact(_dump(data))
     while len(text.encode()) > limit:
         _shorten(data, excess=len(text.encode()) - limit)
