@@ -41,6 +41,8 @@ def up(
     from dev.cluster import up as cluster
     from dev.cluster.preflight import require
 
+    if kwok and not control_plane_only:
+        raise typer.BadParameter("the local cluster has a real node: add --control-plane-only")
     if control_plane_only:
         typer.echo(cluster.up_control_plane(kwok=kwok))
     else:

@@ -21,10 +21,13 @@ from dev.cluster.files import ensure_file
 from dev.errors import DevError
 
 MARKER = "KUBETUNE_DEV_ROOT"  # the state folder of the instance that a process belongs to
-
-
+_KILL_SECONDS = 30.0
 # Nothing of the caller's: no proxy or certificate bundle of theirs may leak into the cluster.
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+
+
+class StuckError(DevError):
+    """Processes that even SIGKILL does not end, as happens when a disk or a mount hangs."""
 
 
 class NotRunningError(DevError):
@@ -45,11 +48,11 @@ class Daemon:
     @property
     def log(self) -> Path:
         """Where its output goes."""
-        return self.root / "logs" / f"{self.name}.log"
+        return _log(self.root, self.name)
 
     def pid(self) -> int | None:
         """Return the process's id if it runs."""
-        return _load(self.root, self.name)[0]
+        return find(self.root, self.name)
 
     def ensure(self) -> bool:
         """Start it unless it runs with this very configuration. Tell whether it was started."""
@@ -63,8 +66,7 @@ class Daemon:
 
     def check(self) -> None:
         """Raise `NotRunningError` if it has ended."""
-        if self.pid() is None:
-            raise NotRunningError(f"{self.name} has ended; its log is {self.log}:\n{shell.tail(self.log)}")
+        _check(self.root, self.name)
 
     def stop(self, *, seconds: float = 10.0) -> None:
         """Ask it to end, and kill it if it takes too long."""
@@ -73,9 +75,7 @@ class Daemon:
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.check()
-        pid = self.pid()
-        if pid is not None:
-            os.kill(pid, number)
+        send(self.root, self.name, number)
 
     def _start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -101,14 +101,41 @@ class Daemon:
         return digest.hexdigest()
 
 
+def find(root: Path, name: str) -> int | None:
+    """Return the process id of a program of an instance if it runs."""
+    return _load(root, name)[0]
+
+
+def check_all(root: Path) -> None:
+    """Raise `NotRunningError` if a program of an instance has ended that was not stopped."""
+    for record in sorted((root / "run").glob("*.json")):
+        _check(root, record.stem)
+
+
+def _check(root: Path, name: str) -> None:
+    if find(root, name) is None:
+        log = _log(root, name)
+        raise NotRunningError(f"{name} has ended; its log is {log}:\n{shell.tail(log)}")
+
+
+def _log(root: Path, name: str) -> Path:
+    return root / "logs" / f"{name}.log"
+
+
+def send(root: Path, name: str, number: signal.Signals) -> None:
+    """Send a signal to a program of an instance, if it runs."""
+    pid = find(root, name)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def stop(root: Path, name: str, *, seconds: float = 10.0) -> None:
     """Ask a program of an instance to end, and kill it if it takes too long. No matter if it does not run."""
-    pid, _ = _load(root, name)
-    if pid is not None:
+    if find(root, name) is not None:
         # A paused process hears the first signal only after the second.
         for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+            send(root, name, number)
             if number != signal.SIGTERM and _gone_within(root, name, seconds):
                 break
     _record(root, name).unlink(missing_ok=True)
@@ -116,7 +143,7 @@ def stop(root: Path, name: str, *, seconds: float = 10.0) -> None:
 
 def _gone_within(root: Path, name: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while _load(root, name)[0] is not None:
+    while find(root, name) is not None:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -132,8 +159,8 @@ def _load(root: Path, name: str) -> tuple[int | None, str]:
         record = json.loads(_record(root, name).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None, ""
-    pid = int(record["pid"])
-    alive = start_time(pid) == record["started"]
+    pid, started = int(record["pid"]), record["started"]
+    alive = started is not None and start_time(pid) == started  # None: it ended before it could be looked at
     return (pid if alive else None), str(record["fingerprint"])
 
 
@@ -170,8 +197,11 @@ def marked(root: Path) -> Iterator[int]:
 
 
 def kill_marked(root: Path) -> None:
-    """Kill every process of an instance."""
-    while found := [pid for pid in marked(root) if pid != os.getpid() and start_time(pid) is not None]:
+    """Kill every process of an instance, those included that start meanwhile."""
+    deadline = time.monotonic() + _KILL_SECONDS
+    while found := [pid for pid in marked(root) if start_time(pid) is not None]:
+        if time.monotonic() > deadline:
+            raise StuckError(f"processes {found} of {root} do not die: see /proc/<pid>/stack")
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

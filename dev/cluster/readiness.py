@@ -1,5 +1,6 @@
 """Owns what it means that the cluster is ready."""
 
+from dev.cluster import processes
 from dev.cluster.addons import STORAGE_CLASSES
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.network import NODE_ADDRESS
@@ -15,13 +16,14 @@ def wait_ready(control_plane: ControlPlane, kubectl: Kubectl, *, seconds: float 
     """Return when the cluster can run a pod that needs names and volumes."""
     control_plane.wait_until_ready(seconds=seconds)
     wait_for(f"node {NODE_NAME} to be Ready", lambda: _node_is_ready(kubectl), seconds=seconds, every=0.5)
-    wait_for(
-        f"{_API_NAME} to resolve through {DNS_ADDRESS}",
-        lambda: resolves(_API_NAME, server=DNS_ADDRESS, source=NODE_ADDRESS),
-        seconds=seconds,
-    )
+    wait_for(f"{_API_NAME} to resolve through {DNS_ADDRESS}", _names_resolve, seconds=seconds)
+    processes.check_all(control_plane.instance.root)
     for name in STORAGE_CLASSES:
         kubectl("get", "storageclass", name)  # an error when it is missing
+
+
+def _names_resolve() -> bool:
+    return resolves(_API_NAME, server=DNS_ADDRESS, source=NODE_ADDRESS)
 
 
 def _node_is_ready(kubectl: Kubectl) -> bool:
