@@ -80,6 +80,16 @@ def kubeconfig(control_plane_only: ControlPlaneOnly = False) -> None:
     typer.echo(control_plane_kubeconfig() if control_plane_only else admin_kubeconfig())
 
 
+@app.command()
+def env() -> None:
+    """Print what to evaluate in a shell to use kubectl and helm: eval "$(python -m dev env)"."""
+    from dev.cluster.binaries import ensure_binaries
+    from dev.cluster.kubeconfig import admin_kubeconfig
+
+    typer.echo(f'export PATH="{ensure_binaries().folder}:$PATH"')
+    typer.echo(f'export KUBECONFIG="{admin_kubeconfig()}"')
+
+
 @app.command("fake-gpus")
 def fake_gpus(count: int) -> None:
     """Make the local cluster's node say that it has GPUs."""

@@ -13,6 +13,9 @@ from rich.console import Console
 _HEARTBEAT = 20.0  # seconds
 _WORTH_A_TIME = 0.5  # seconds; below it a step's duration tells nothing
 
+_spinning: list[
+    str
+] = []  # at most one: a terminal has room for one spinner, and a step may be part of another
 # stdout belongs to results that other programs read, such as the kubeconfig's path.
 console = Console(stderr=True, highlight=False)
 
@@ -22,7 +25,7 @@ def step(title: str) -> Iterator[None]:
     """Show that `title` is being done, and for how long, until the block ends."""
     start = time.monotonic()
     try:
-        with _spinner(title) if console.is_terminal else _heartbeat(title):
+        with _spinner(title) if console.is_terminal and not _spinning else _heartbeat(title):
             yield
     except BaseException:
         console.print(f"[red]failed[/red] {title} ({_seconds(start)})")
@@ -45,7 +48,11 @@ def _seconds(start: float) -> str:
 def _spinner(title: str) -> Iterator[None]:
     start = time.monotonic()
     with console.status(title) as status, _every(1.0, lambda: status.update(f"{title} {_seconds(start)}")):
-        yield
+        _spinning.append(title)
+        try:
+            yield
+        finally:
+            _spinning.pop()
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
+            env=_environment(env),
             cwd=cwd,
             check=False,
         ).returncode
@@ -55,7 +55,7 @@ def output(
         input=stdin if stdin is not None else "",
         capture_output=True,
         text=True,
-        env={**os.environ, **(env or {})},
+        env=_environment(env),
         cwd=cwd,
         check=False,
     )
@@ -67,7 +67,16 @@ def output(
 def succeeds(argv: Sequence[str | Path]) -> bool:
     """Tell whether a command exits 0, whatever it prints."""
     command = [str(part) for part in argv]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, env=_environment(None), check=False
+    )
+    return result.returncode == 0
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the environment of commands: after a plain `su`, PATH lacks the administrators' programs."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    return {**os.environ, "PATH": path, **(extra or {})}
 
 
 def tail(log: Path, *, start: int = 0, lines: int = _TAIL) -> str:

@@ -3,7 +3,6 @@
 Owns the rule what makes a version: the Go sources, the module's locked requirements and the Go release.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev import paths, shell
+from dev.cluster.lock import locked
 
 KUBERNETES_VERSION = "v1.34.3"
 GO_VERSION = (1, 26)
@@ -101,8 +101,8 @@ def ensure_binaries() -> Binaries:
 
 def ensure_module(package: str, version: str) -> Path:
     """Return a program that has a Go module to itself, built if need be."""
-    name = package.rpartition("/")[2]
-    folder = paths.binaries() / f"{name}-{version}"
+    program = locate_module(package, version)
+    folder = program.parent
     with _build_folder(folder) as building:
         if building is not None:
             shell.run(
@@ -111,7 +111,13 @@ def ensure_module(package: str, version: str) -> Path:
                 env={**_STATIC, "GOBIN": str(building)},
                 log=build_log(),
             )
-    return folder / name
+    return program
+
+
+def locate_module(package: str, version: str) -> Path:
+    """Return where the program of a Go module is or will be."""
+    name = package.rpartition("/")[2]
+    return paths.binaries() / f"{name}-{version}" / name
 
 
 @contextmanager
@@ -123,12 +129,11 @@ def _build_folder(folder: Path) -> Iterator[Path | None]:
     if folder.is_dir():  # not even wait for builds of other programs
         yield None
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked("programs"):
         if folder.is_dir():
             yield None
             return
+        folder.parent.mkdir(parents=True, exist_ok=True)
         for abandoned in folder.parent.glob(".building-*"):  # by a build that was killed
             shutil.rmtree(abandoned)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))

@@ -80,14 +80,8 @@ class ControlPlane:
         for client in self._clients:
             client.ensure()
 
-    def stop(self) -> None:
-        """Stop all programs. Their state stays."""
-        for daemon in [*self._clients, self._apiserver, self._etcd]:
-            daemon.stop(seconds=3)
-
     def delete(self) -> None:
-        """Stop all programs, with whatever they have started, and delete their state."""
-        self.stop()
+        """Stop all programs at once, and delete their state."""
         processes.kill_marked(self.instance.root)
         shutil.rmtree(self.instance.root, ignore_errors=True)
 
@@ -117,7 +111,7 @@ class ControlPlane:
         finally:
             self.resume_etcd()
 
-    def wait_until_ready(self, *, seconds: float = 60) -> None:
+    def wait_until_ready(self, *, seconds: float = 120) -> None:
         """Return when the API server says that it is ready."""
         wait_for(f"the API server at {self.url}", self._is_ready, seconds=seconds)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from dev import paths, progress, shell
 from dev.cluster import binaries, leftovers, network, processes
 from dev.cluster.containerd import Containerd
-from dev.cluster.lock import cluster_lock
+from dev.cluster.lock import locked
 
 _KEEP_CACHES_WHOLE = ("registry", "s3")
 _RESTARTS_PODS = ("kubelet", "kube-controller-manager")
@@ -21,7 +21,7 @@ _RESTARTS_PODS = ("kubelet", "kube-controller-manager")
 
 def down() -> None:
     """Remove everything of every instance from the machine."""
-    with cluster_lock():
+    with locked("cluster"):
         root = paths.cluster_state()
         with progress.step("Stop the pods"):
             _stop_pods(root)
@@ -46,7 +46,7 @@ def down() -> None:
 
 def down_control_plane() -> None:
     """Remove the control plane that runs beside the cluster."""
-    with cluster_lock(), progress.step("Stop the control plane"):
+    with locked("cluster"), progress.step("Stop the control plane"):
         processes.kill_marked(paths.control_plane_state())
         shutil.rmtree(paths.control_plane_state(), ignore_errors=True)
 
@@ -68,8 +68,11 @@ def _stop_pods(root: Path) -> None:
 
 
 def _unmount(root: Path) -> None:
-    for point in leftovers.mounts(root):
-        shell.output(["umount", "--lazy", point])
+    while points := leftovers.mounts(
+        root
+    ):  # none may be left, or its content would be deleted with the state
+        for point in points:
+            shell.output(["umount", "--lazy", point])
 
 
 def _remove_cgroups() -> None:
@@ -79,7 +82,7 @@ def _remove_cgroups() -> None:
 
 
 def _remove_packet_filter() -> None:
-    if not any(network.rules("KUBE-")):
+    if leftovers.another_kubelet_runs() or not any(network.rules("KUBE-")):
         return
     proxy = binaries.locate().program("kube-proxy")
     if proxy.exists():

@@ -1,12 +1,14 @@
 """Finds what the cluster has put on the machine: `down` removes it, `check-clean` lists it."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from dev import paths
-from dev.cluster import network, processes, temporary
+from dev.cluster import network, ports, processes, temporary
 from dev.cluster.containerd import NETWORK
+from dev.cluster.node import KUBELET_PORT
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _CONTAINER_LOGS = Path("/var/log/containers")
@@ -23,7 +25,6 @@ SHARED_FOLDERS = (
     _PLUGINS_SOCKET.parent,
     _PLUGINS_SOCKET.parent.parent,
 )
-_PACKET_FILTER_MARKS = ("KUBE-", "KUBETUNE-")
 
 
 def instance_roots() -> list[Path]:
@@ -31,11 +32,17 @@ def instance_roots() -> list[Path]:
     return [paths.cluster_state(), paths.control_plane_state(), *temporary.abandoned_folders()]
 
 
+def another_kubelet_runs() -> bool:
+    """Tell whether the machine is another cluster's node: what all kubelets name alike is then not ours."""
+    return not ports.listeners(KUBELET_PORT) <= set(processes.marked(paths.cluster_state()))
+
+
 def mounts(root: Path) -> list[Path]:
     """Return the mount points under a folder, the innermost first."""
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        point = Path(line.split()[4].encode().decode("unicode_escape"))  # a space is written as \040
+        # A space, among others, is written as its octal number.
+        point = Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[4]))
         if point.is_relative_to(root):
             found.append(point)
     return found[::-1]
@@ -43,6 +50,8 @@ def mounts(root: Path) -> list[Path]:
 
 def pod_cgroups() -> list[Path]:
     """Return the control groups that kubelet made for pods, one per hierarchy."""
+    if another_kubelet_runs():
+        return []
     candidates = [_CGROUPS / "kubepods", *(entry / "kubepods" for entry in _CGROUPS.iterdir())]
     return [path for path in candidates if path.is_dir() and not path.parent.is_symlink()]
 
@@ -96,7 +105,7 @@ def report() -> Iterator[str]:
         yield f"control group {group}"
     if network.bridge_exists():
         yield f"network interface {network.BRIDGE}"
-    for rule in network.rules(*_PACKET_FILTER_MARKS):
+    for rule in network.rules("KUBETUNE-", *([] if another_kubelet_runs() else ["KUBE-"])):
         yield f"packet filter: {rule}"
     for path in files():
         yield f"file {path}"

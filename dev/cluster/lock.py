@@ -1,4 +1,4 @@
-"""Lets one command at a time change the cluster."""
+"""Lets one command at a time change one thing."""
 
 import fcntl
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from dev import paths, progress
 
 
 @contextmanager
-def cluster_lock() -> Iterator[None]:
-    """Wait until no other command changes the cluster, and keep others out during the block."""
-    path = paths.cache() / "cluster.lock"  # beside the state, which `down` deletes
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+def locked(what: str) -> Iterator[None]:
+    """Wait until no other command changes `what`, and keep others out during the block."""
+    folder = paths.cache() / "locks"  # not in the state, which `down` deletes
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / what).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress.note("Another command is changing the cluster: waiting for it.")
+            progress.note(f"Another command is at work on the {what}: waiting for it.")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dev import shell
 from dev.cluster.files import ensure_file
+from dev.cluster.procfs import environment, start_time
 from dev.errors import DevError
 
 MARKER = "KUBETUNE_DEV_ROOT"  # the state folder of the instance that a process belongs to
@@ -132,12 +133,12 @@ def send(root: Path, name: str, number: signal.Signals) -> None:
 
 def stop(root: Path, name: str, *, seconds: float = 10.0) -> None:
     """Ask a program of an instance to end, and kill it if it takes too long. No matter if it does not run."""
-    if find(root, name) is not None:
-        # A paused process hears the first signal only after the second.
-        for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGKILL):
-            send(root, name, number)
-            if number != signal.SIGTERM and _gone_within(root, name, seconds):
-                break
+    send(root, name, signal.SIGTERM)
+    send(root, name, signal.SIGCONT)  # a paused process hears the first signal only after this one
+    if not _gone_within(root, name, seconds):
+        send(root, name, signal.SIGKILL)
+        if not _gone_within(root, name, _KILL_SECONDS):
+            raise StuckError(f"{name} does not die: see /proc/{find(root, name)}/stack")
     _record(root, name).unlink(missing_ok=True)
 
 
@@ -162,31 +163,6 @@ def _load(root: Path, name: str) -> tuple[int | None, str]:
     pid, started = int(record["pid"]), record["started"]
     alive = started is not None and start_time(pid) == started  # None: it ended before it could be looked at
     return (pid if alive else None), str(record["fingerprint"])
-
-
-def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None if it does not run (any more)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The second field is the program's name in brackets, and may hold anything.
-    state, *rest = stat.rpartition(")")[2].split()
-    if state == "Z":  # dead, only its parent has not looked yet: reap it if that is this process
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-        return None
-    return int(rest[18])
-
-
-def environment(pid: int) -> dict[str, str]:
-    """Return the environment that a process was started with; empty if it cannot be read."""
-    try:
-        raw = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return {}
-    pairs = (entry.decode(errors="replace").partition("=") for entry in raw.split(b"\0") if entry)
-    return {name: value for name, _, value in pairs}
 
 
 def marked(root: Path) -> Iterator[int]:

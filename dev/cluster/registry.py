@@ -2,6 +2,7 @@
 
 from dev import paths
 from dev.cluster.files import ensure_file
+from dev.cluster.lock import locked
 from dev.cluster.packages import ensure_packages
 from dev.cluster.probes import answers
 from dev.cluster.processes import Daemon
@@ -25,7 +26,8 @@ def ensure_registry() -> str:
     root = paths.cluster_state()
     config = ensure_file(root / "registry.yaml", _CONFIG.format(data=paths.registry_data(), address=ADDRESS))
     daemon = Daemon(name="registry", root=root, argv=["docker-registry", "serve", config], reads=[config])
-    daemon.ensure()
+    with locked("registry"):
+        daemon.ensure()
 
     wait_for("the image registry", lambda: answers(daemon, f"http://{ADDRESS}/v2/"), seconds=30)
     return ADDRESS

@@ -26,6 +26,11 @@ class S3Endpoint:
     region: str = "us-east-1"
 
 
+def gateway_is_built() -> bool:
+    """Tell whether `build_gateway` has nothing to do."""
+    return binaries.locate_module(_PACKAGE, _VERSION).exists()
+
+
 def build_gateway() -> Path:
     """Return the gateway's program, built if need be: about two minutes."""
     return binaries.ensure_module(_PACKAGE, _VERSION)

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from dev.cluster.files import ensure_file
-from dev.cluster.processes import start_time
+from dev.cluster.procfs import start_time
 
 _PREFIX = "kubetune-control-plane-"
 _OWNER = "owner"

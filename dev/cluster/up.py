@@ -11,7 +11,7 @@ from dev.cluster.control_plane import ControlPlane
 from dev.cluster.control_plane_programs import NodeNetwork, Ports
 from dev.cluster.files import ensure_file
 from dev.cluster.kwok import ensure_kwok
-from dev.cluster.lock import cluster_lock
+from dev.cluster.lock import locked
 from dev.cluster.node import ensure_node
 from dev.cluster.packages import ensure_packages
 from dev.cluster.prometheus import ensure_prometheus
@@ -26,7 +26,10 @@ def up() -> None:
     """Bring up the whole cluster, and return when it is ready."""
     ensure_packages()
     programs = ensure_programs()
-    with cluster_lock():
+    if not s3.gateway_is_built():
+        with progress.step("Build the S3 gateway (about 2 minutes, once)"):
+            s3.build_gateway()
+    with locked("cluster"):
         root = paths.cluster_state()
         is_new = not (root / "etcd").exists()
         with progress.step("Network"):
@@ -68,7 +71,7 @@ def up_control_plane(*, kwok: bool = False) -> Path:
     """Start a control plane without a node, beside the cluster, and return its administrator's kubeconfig."""
     ensure_programs()
     root = paths.control_plane_state()
-    with cluster_lock():
+    with locked("cluster"):
         control_plane = ControlPlane(root, listen=_remembered_ports(root), client_qps=_BENCHMARK_QPS)
         with progress.step("Control plane"):
             control_plane.ensure()
@@ -87,7 +90,7 @@ def _remembered_ports(root: Path) -> Ports:
 
 
 def ensure_programs() -> binaries.Binaries:
-    """Build what is not in the cache."""
+    """Build Kubernetes if it is not in the cache."""
     if binaries.are_built():
         return binaries.locate()
     with progress.step("Build Kubernetes (about 6 minutes, once)"):

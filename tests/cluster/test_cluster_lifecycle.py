@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dev import paths
-from dev.cluster import leftovers, processes
+from dev.cluster import leftovers, processes, procfs
 from dev.cluster.kubeconfig import local_kubeconfig
 from dev.cluster.up import up
 from dev.kubectl import Kubectl
@@ -30,7 +30,7 @@ def kubectl() -> Kubectl:
 
 def programs() -> dict[int, int | None]:
     """The cluster's processes with their start times."""
-    return {pid: processes.start_time(pid) for pid in processes.marked(paths.cluster_state())}
+    return {pid: procfs.start_time(pid) for pid in processes.marked(paths.cluster_state())}
 
 
 def claim(name: str, storage_class: str, mode: str) -> dict[str, Any]:
