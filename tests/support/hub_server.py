@@ -26,7 +26,7 @@ class Repo:
     commits: dict[str, dict[str, bytes]]
     branches: dict[str, str]
     gated: bool = False
-    """Readable only with TOKEN, whose account has accepted the terms."""
+    """Nobody has accepted its terms: anyone may list the files, no one may download them."""
     private: bool = False
 
     def resolve(self, revision: str) -> str | None:
@@ -46,6 +46,8 @@ class HubServer:
     """How many more downloads of a file end after half of it."""
     failing: int | None = None
     """Status that every request gets."""
+    failing_files: int | None = None
+    """Status that every request for a file gets."""
 
     def add(self, kind: str, name: str, files: dict[str, bytes], **fields: Any) -> str:
         """Commit files to ``main``; returns the commit."""
@@ -135,14 +137,6 @@ class _Handler(BaseHTTPRequestHandler):
         if repo is None or (repo.private and not token):
             self._error(404 if token else 401, "RepoNotFound", "Repository not found")
             return None
-        if repo.gated and not token:
-            message = f"Access to model {name} is restricted. You must be authenticated to access it."
-            self._error(401, "GatedRepo", message)
-            return None
-        if repo.gated and not repo.branches.get("accepted"):
-            message = f"Access to model {name} is restricted and you are not in the authorized list."
-            self._error(403, "GatedRepo", message)
-            return None
         commit = repo.resolve(revision)
         if commit is None:
             self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -176,6 +170,14 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None:
             return
         commit, files = found
+        if self.hub.repos[kind, name].gated:  # the list of files is public even then
+            token = self.headers.get("Authorization")
+            message = f"Access to model {name} is restricted."
+            self._error(403 if token else 401, "GatedRepo", message)
+            return
+        if self.hub.failing_files:
+            self._error(self.hub.failing_files, "", "The server is not well")
+            return
         if path not in files:
             self._error(404, "EntryNotFound", "Entry not found")
             return

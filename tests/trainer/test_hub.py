@@ -209,6 +209,14 @@ def test_hub_that_is_not_well_is_tried_again(hub: HubServer) -> None:
     assert error.message == "The model hf://acme/tiny cannot be read now: the hub answers with status 500."
 
 
+def test_download_that_fails_on_the_hub_is_tried_again(hub: HubServer, tiny: Path) -> None:
+    hub.add("model", "acme/tiny", files_of(tiny))
+    hub.failing_files = 503  # the client itself tries for 20 seconds
+    error = refusal(config_for(hub))
+    assert isinstance(error, Transient)
+    assert error.message.startswith("The model hf://acme/tiny cannot be read now: ")
+
+
 def test_hub_that_cannot_be_reached_is_tried_again(hub: HubServer) -> None:
     config = config_for(hub)
     closed = config.model_copy(update={"platform": PlatformConfig(hf_endpoint="http://127.0.0.1:9")})

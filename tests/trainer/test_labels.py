@@ -9,6 +9,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kubetune_trainer.chat import Conversation, check_messages, check_tools
 from kubetune_trainer.errors import BadRow, ModelUnavailable
@@ -53,6 +55,14 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "Gemma": ("gemma", {"bos": "<bos>", "eos": "<eos>"}),
     "Phi 3": ("phi3", {"eos": "<|endoftext|>"}),
 }
+
+FAMILY_ENDS = [
+    ("SmolLM2", "<|im_end|>"),
+    ("Llama 3", "<|eot_id|>"),
+    ("Qwen 3", "<|im_end|>"),
+    ("Mistral", "</s>"),
+    ("Gemma", "<end_of_turn>"),
+]
 
 SPECIAL_LIKE = re.compile(r"<[|\uff5c][^<>|\uff5c\s]+[|\uff5c]>|<\w+_of_turn>")
 
@@ -302,6 +312,30 @@ def test_generation_markers_are_used_and_the_end_token_after_them_too() -> None:
     tokenizer = tiny_tokenizer(chat_template=MARKED)
     messages = [USER, {**ANSWER, "weight": 0}, USER_2, ANSWER_2]
     assert trained(tokenizer, messages) == ["Since May.<|im_end|>"]
+
+
+TEXT = st.text(min_size=1, max_size=12).filter(lambda text: text == text.strip() and "think>" not in text)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(
+    turns=st.lists(st.tuples(TEXT, TEXT, st.booleans()), min_size=1, max_size=4),
+    family=st.sampled_from(FAMILY_ENDS),
+)
+def test_any_text_is_learned_exactly_where_the_assistant_says_it(
+    turns: list[tuple[str, str, bool]], family: tuple[str, str]
+) -> None:
+    name, end = family
+    messages: list[dict[str, Any]] = []
+    for question, answer, learned in turns:
+        messages += [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer, "weight": int(learned)},
+        ]
+    expected = [f"{answer}{end}" for _, answer, learned in turns if learned]
+    if expected:
+        found = trained(tokenizer_for(name), messages)
+        assert [text.removeprefix("<think>\n\n</think>\n\n") for text in found] == expected
 
 
 ORACLES = (

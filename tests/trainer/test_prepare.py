@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,9 @@ import pytest
 from kubetune_trainer import __main__ as entry
 from kubetune_trainer import termination
 from kubetune_trainer.layout import OUTPUT_VARIABLE, RunDirectory
+from kubetune_trainer.manifest import sync_file, write_manifest
 from kubetune_trainer.messages import (
+    ArtifactSummary,
     DatasetSummary,
     ExitCode,
     ModelSummary,
@@ -368,6 +374,71 @@ def test_same_rows_and_model_keep_what_the_run_has(prepare: Prepare, tiny: Path,
     assert second.summary == first.summary
     assert second.run.dataset_file.stat().st_mtime_ns == before
     assert (first.run.checkpoints / "step-000100").exists()
+
+
+def test_prepared_data_that_lost_files_is_made_again_in_place(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    first = prepare(model=tiny, train=train)
+    first.run.checkpoints.mkdir()
+    shutil.rmtree(first.run.train_rows)
+    second = prepare(model=tiny, train=train)
+    assert len(second.rows()) == 20
+    assert second.run.checkpoints.exists()
+
+
+def test_finished_artifact_of_the_same_rows_and_model_is_adopted(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    first = prepare(model=tiny, train=train)
+    adapter = first.run.adapter
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    details = {"type": "LoRA", "rank": 4, "base_model": "pvc://inputs/tiny", "base_revision": "abc"}
+    entries = [sync_file(adapter, "adapter_model.safetensors")]
+    manifest = write_manifest(adapter, entries, {**details, "train_loss": "0.5", "validation_loss": None})
+
+    second = prepare(model=tiny, train=train)
+    assert second.message.message.endswith("; a finished artifact is adopted")
+    assert second.summary.artifact == ArtifactSummary(
+        path=f"job/{first.run.root.name}/adapter",
+        digest=manifest.digest,
+        size_bytes=7,
+        train_loss="0.5",
+        **details,  # type: ignore[arg-type]
+    )
+
+    (adapter / "adapter_model.safetensors").write_bytes(b"damaged")
+    assert prepare(model=tiny, train=train).summary.artifact is None
+    write(train, *pairs(21))
+    assert prepare(model=tiny, train=train).summary.artifact is None
+
+
+def test_prepare_that_is_told_to_stop_ends_as_preempted(tiny: Path, tmp_path: Path) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    config = trainer_config(
+        model="hf://acme/tiny",
+        train="pvc://d/train.jsonl",
+        platform={"hf_endpoint": f"http://127.0.0.1:{silent.getsockname()[1]}"},
+    )
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    environment = {
+        **os.environ,
+        OUTPUT_VARIABLE: str(tmp_path / "output"),
+        termination.LOG_VARIABLE: str(tmp_path / "log"),
+        entry.CONFIG_VARIABLE: str(tmp_path / "config.json"),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "kubetune_trainer", "prepare"], env=environment)
+    with silent:
+        silent.settimeout(300)
+        connection, _ = silent.accept()  # prepare asks the hub, which never answers
+        with connection:
+            process.terminate()
+            assert process.wait(60) == ExitCode.PREEMPTED
+    assert json.loads((tmp_path / "log").read_text())["reason"] == "Preempted"
+    assert list((tmp_path / "output" / "job").iterdir()) == []
 
 
 @pytest.mark.parametrize("changed", ["data", "model"])

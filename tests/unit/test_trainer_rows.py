@@ -33,6 +33,7 @@ JSONL = {
     "a string instead of an object": (b'"text"\n', "data_type", "is a string, not an object"),
     "null instead of an object": (b"null\n", "data_type", "is null, not an object"),
     "bytes that are not UTF-8": (b'{"text": "caf\xe9"}\n', "encoding", "Byte 14 of the line is not UTF-8"),
+    "half of a character": (rb'{"text": "\ud83d"}' + b"\n", "encoding", "half of a character"),
     "a NUL byte": (b'{"text": "a\0b"}\n', "nul_byte", "Byte 12 of the line is NUL"),
     "a line over 1 MiB": (HUGE, "line_too_long", "has 1,048,588 bytes; the limit is 1,048,576 bytes (1 MiB)"),
     "a number of too many digits": (b'{"n": ' + b"1" * 5000 + b"}\n", "invalid_json", "nesting is too large"),
@@ -53,6 +54,10 @@ def test_bad_jsonl_line_is_reported_with_its_number_and_reading_goes_on(tmp_path
 def test_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
     rows = read(tmp_path, b'\xef\xbb\xbf{"text": "a"}\r\n{"text": "b"}')
     assert rows == [Row(1, {"text": "a"}), Row(2, {"text": "b"})]
+
+
+def test_escaped_characters_of_two_halves_are_read(tmp_path: Path) -> None:
+    assert read(tmp_path, rb'{"text": "\ud83e\udd9c \\ud"}') == [Row(1, {"text": "\U0001f99c \\ud"})]
 
 
 def test_line_of_exactly_the_limit_is_read(tmp_path: Path) -> None:

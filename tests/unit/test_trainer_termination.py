@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,3 +196,14 @@ def test_missing_configuration_is_invalid_input(log: Path, config_file: Path) ->
 )
 def test_names_are_joined_for_a_sentence(names: list[str], sentence: str) -> None:
     assert errors.name_list(names) == sentence
+
+
+def test_what_fails_early_needs_no_torch() -> None:
+    modules = "__main__ prepare estimate rows formats chat sources model adoption"
+    code = (
+        "import importlib, sys\n"
+        f"for name in '{modules}'.split(): importlib.import_module('kubetune_trainer.' + name)\n"
+        "sys.exit(str({'torch', 'transformers', 'datasets'} & set(sys.modules) or ''))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stderr.strip() == ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from . import termination
 from .config import CONFIG_PATH, CONFIG_VERSION, TrainerConfig
-from .errors import InvalidInput, TrainerError
+from .errors import InvalidInput, Preempted, TrainerError
 from .messages import Reason, TerminationMessage
 
 logger = logging.getLogger("kubetune_trainer")
@@ -76,9 +77,14 @@ def read_config() -> TrainerConfig:
 
 
 def _prepare(config: TrainerConfig) -> int:
+    signal.signal(signal.SIGTERM, _stop)  # as process 1 it would be ignored
     from .prepare import main as prepare
 
     return prepare(config)
+
+
+def _stop(*_: object) -> None:
+    raise Preempted("Prepare was stopped (SIGTERM) before it was done; it can be started again.")
 
 
 def _train(config: TrainerConfig) -> int:

@@ -23,12 +23,13 @@ logger = logging.getLogger(__name__)
 def install(run: RunDirectory, staged: Path, *, fingerprint: str, revision: str) -> bool:
     """Move a complete ``prepared/`` into the run; True when the run already held the same one."""
     held = _held(run)
-    if held == (fingerprint, revision):
+    same = held == (fingerprint, revision)
+    if same and _files(staged) <= _files(run.prepared):
         shutil.rmtree(staged)
         return True
-    if held is not None or _has_results(run):
+    if not same and (held is not None or _has_results(run)):
         _set_aside(run)
-    elif run.prepared.exists():  # only errors.jsonl of a prepare that failed
+    elif run.prepared.exists():  # it lost files, or holds only the errors.jsonl of a prepare that failed
         shutil.rmtree(run.prepared)
     run.root.mkdir(parents=True, exist_ok=True)
     for path in sorted(staged.rglob("*")):
@@ -68,6 +69,15 @@ def _held(run: RunDirectory) -> tuple[str, str] | None:
         return str(dataset["fingerprint"]), str(model["revision"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _files(directory: Path) -> set[tuple[str, int]]:
+    """Names and sizes of the files that training reads."""
+    return {
+        (path.relative_to(directory).as_posix(), path.stat().st_size)
+        for path in directory.rglob("*.arrow")
+        if path.is_file()
+    }
 
 
 def _has_results(run: RunDirectory) -> bool:

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -150,6 +151,8 @@ class Hub:
             raise self._failure(
                 f"{what} has no revision {revision or 'main'}. Correct the revision."
             ) from None
+        except LocalEntryNotFoundError as error:  # what the client makes of a hub that does not answer a HEAD
+            raise Transient(f"{what} cannot be read now: {first_line(error.__cause__ or error)}") from error
         except EntryNotFoundError:
             raise self._failure(
                 f"A file of {what[0].lower()}{what[1:]} is missing at revision {revision}."

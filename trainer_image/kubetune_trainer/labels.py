@@ -24,7 +24,7 @@ Span = tuple[int, int]
 TEMPLATE_DATE = date(2024, 7, 26)
 """What templates get for today (Llama 3's own default): the same data must have the same tokens tomorrow."""
 
-_MARKER = "\ue000"  # a private-use character, which no template writes
+_MARKER = "\ue000\ue001\ue002"  # private-use characters, which neither templates nor people write
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 

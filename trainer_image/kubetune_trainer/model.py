@@ -169,7 +169,10 @@ def _is_complete(directory: Path, files: Sequence[RemoteFile]) -> bool:
         sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
     except OSError:
         return False
-    return manifest.MANIFEST_NAME in sizes and all(sizes.get(file.name) == file.size for file in files)
+    return manifest.MANIFEST_NAME in sizes and all(
+        file.name in sizes and (not file.size or sizes[file.name] == file.size)  # mirrors may not tell sizes
+        for file in files
+    )
 
 
 def _require_space(uri: str, files: Sequence[RemoteFile], partial: Path) -> None:

@@ -186,7 +186,8 @@ def _warnings(config: TrainerConfig, train: Any, validation: Any, context: int |
             "each epoch is one step."
         )
     if train.truncated:
-        cut = f"; in {train.answers_cut:,} of them part of the answer was cut" if train.answers_cut else ""
+        answers = train.answers_cut if train.format != "Text" else 0
+        cut = f"; in {answers:,} of them part of the answer was cut" if answers else ""
         found.append(
             f"{train.truncated:,} rows are longer than dataset.maxLength {limit:,} and were cut{cut}."
         )

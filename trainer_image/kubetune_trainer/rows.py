@@ -127,6 +127,11 @@ def _parse(line: bytes) -> dict[str, Any] | tuple[str, str]:
         return "invalid_json", "The line is not JSON that can be read: a number or its nesting is too large."
     if not isinstance(value, dict):
         return "data_type", f"The line is {kind_of(value)}, not an object."
+    if b"\\ud" in line.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return "encoding", "The line has half of a character (a \\ud... escape without its other half)."
     return value
 
 
