@@ -4,6 +4,7 @@ Each command imports what it needs itself, so that every one starts at once and 
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -140,6 +141,38 @@ def images(
         typer.echo(refs.to_json())
     else:
         show(refs)
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="cli, writes, cpu, idle, burst or demo; may be given several times."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Jobs at once (burst, cpu).")] = 100,
+    repeats: Annotated[int, typer.Option(help="Runs of each kind, in turn (burst).")] = 3,
+    gate: Annotated[float, typer.Option(help="Seconds for all prepare pods to run (burst, cpu).")] = 60,
+    finished: Annotated[int, typer.Option(help="Finished jobs (idle).")] = 1000,
+    idle_seconds: Annotated[float, typer.Option(help="How long nothing happens (idle).")] = 120,
+    profile: Annotated[Path | None, typer.Option(help="Profile the operator into this file.")] = None,
+    print_json: Annotated[bool, typer.Option("--print-json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Measure the numbers of docs/benchmarks.md and print each beside its command."""
+    from dev.bench import figures
+    from dev.bench.run import Options, run
+
+    options = Options(
+        jobs=jobs,
+        repeats=repeats,
+        gate=gate,
+        finished=finished,
+        idle_seconds=idle_seconds,
+        profile=profile.resolve() if profile else None,
+    )
+    found = run(only or (), options)
+    figures.show(found)
+    if print_json:
+        typer.echo(figures.to_json(found))
 
 
 @app.command()

@@ -9,10 +9,10 @@ from dev.cluster import ports
 from dev.cluster.binaries import Binaries
 from dev.cluster.files import ensure_file
 from dev.cluster.kubeconfig import write_kubeconfig
+from dev.cluster.network import SERVICE_CIDR
 from dev.cluster.pki import Authority, Identity
 from dev.cluster.processes import Daemon
 
-SERVICE_CIDR = "10.96.0.0/16"
 _KUBERNETES_SERVICE = "10.96.0.1"  # the first address of the range, by Kubernetes' own rule
 _AUDIT_POLICY = Path(__file__).parent / "manifests" / "audit-policy.yaml"
 

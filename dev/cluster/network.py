@@ -11,6 +11,7 @@ from dev.cluster.files import ensure_file
 BRIDGE = "kt0"
 NODE_ADDRESS = "10.244.0.1"
 POD_CIDR = "10.244.0.0/16"  # not buildah's 10.88.0.0/16
+SERVICE_CIDR = "10.96.0.0/16"
 API_PORT = 6443
 
 _SETTINGS = {
@@ -61,6 +62,9 @@ def ensure_network(root: Path) -> None:
     if NODE_ADDRESS not in shell.output(["ip", "-4", "addr", "show", "dev", BRIDGE]):
         shell.output(["ip", "addr", "add", f"{NODE_ADDRESS}/16", "dev", BRIDGE])
     shell.output(["ip", "link", "set", BRIDGE, "up"])
+    # This machine reaches Services too, even when it has no route to the outside that could carry the packets
+    # up to the point where the filter gives them a pod's address.
+    shell.output(["ip", "route", "replace", SERVICE_CIDR, "dev", BRIDGE])
     for table, builtin, chain, rules in _CHAINS:
         shell.succeeds([*_iptables(table), "-N", chain])
         for rule in rules:
