@@ -41,7 +41,8 @@ class JobState:
     """uids of Jobs that are gone, with all their pods; empty text: of any earlier incarnation."""
     waiting: dict[str, float] = field(default_factory=dict)
     """Children that are not where they should be, by uid, and since when."""
-    looked: float | None = None
+    next_look: float | None = None
+    look_period: float = 0.0
     diagnosis: Diagnosis | None = None
     refusal: Diagnosis | None = None
     """Why the API server did not take a child."""

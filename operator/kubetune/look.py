@@ -21,9 +21,15 @@ from .jobstate import JobState
 from .kube import Kube
 from .names import Names
 from .observe import Diagnosis
+from .pace import Pace
 from .views import DeploymentView, JobView, Key, Kind, PodView, Raw, View, parse_pod
 
 logger = logging.getLogger(__name__)
+
+Waiting = JobView | DeploymentView
+
+LOOKS_PER_SECOND: Final = 2.0
+LOOK_LIMIT: Final = 120.0
 
 _MOST_PODS: Final = 3
 """Pods of a gang wait for the same reason: the Events of a few say it."""
@@ -34,22 +40,33 @@ class Looker:
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
+        # A full cluster makes thousands wait, and one look is up to a dozen requests.
+        self._pace = Pace(per_second=LOOKS_PER_SECOND)
 
     async def look(self, job: FineTuneJob, children: Sequence[View], state: JobState) -> float | None:
         """Renew ``state.diagnosis`` when it is time; return the seconds until the next one."""
         now = asyncio.get_running_loop().time()
-        waiting = [child for child in children if child.owner_uid == state.uid and _waits(child)]
+        waiting = [
+            child
+            for child in children
+            if isinstance(child, JobView | DeploymentView) and child.owner_uid == state.uid and _waits(child)
+        ]
         state.waiting = {child.uid: state.waiting.get(child.uid, now) for child in waiting}
+        key = Key(job.metadata.namespace, job.metadata.name)
         if not waiting:
-            state.looked = state.diagnosis = None
+            state.next_look = state.diagnosis = None
+            self._pace.forget(key)
             return None
-        period = LOOK_AFTER.total_seconds()
-        since = min(state.waiting.values())
-        due = since + period if state.looked is None else state.looked + period
-        if now < due:
-            return due - now
+        first = LOOK_AFTER.total_seconds()
+        if state.next_look is None:
+            state.next_look, state.look_period = min(state.waiting.values()) + first, first
+        pause = state.next_look - now
+        if pause <= 0:
+            pause = self._pace.delay(key, now)
+        if pause > 0:
+            return pause
         oldest = min(waiting, key=lambda child: state.waiting[child.uid])
-        state.looked = now
+        before = state.diagnosis
         try:
             state.diagnosis = await self._diagnose(job, oldest)
         except KubeTuneError as error:  # what is found explains; nothing depends on it
@@ -57,7 +74,11 @@ class Looker:
                 "A look at pods failed",
                 extra={"namespace": oldest.namespace, "job": job.metadata.name, "reason": str(error)},
             )
-        return period
+        # The same again is asked for less often: that it heals is heard from the watches.
+        same = before is not None and state.diagnosis == before
+        state.look_period = min(state.look_period * 2, LOOK_LIMIT) if same else first
+        state.next_look = now + state.look_period
+        return state.look_period
 
     async def strangers(self, key: Key, children: Sequence[View], state: JobState) -> tuple[PodView, ...]:
         """Return pods that still run for a Job that is gone: they may write where the next ones will.
@@ -81,18 +102,20 @@ class Looker:
             state.pods_cleared |= doubts
         return strangers
 
-    async def _diagnose(self, job: FineTuneJob, child: View) -> Diagnosis | None:
+    async def _diagnose(self, job: FineTuneJob, child: Waiting) -> Diagnosis | None:
         namespace, owner = job.metadata.namespace, job.metadata.name
-        stage = child.stage or "" if isinstance(child, JobView) else "serve"
+        stage = (child.stage or "") if isinstance(child, JobView) else "serve"
         selector = f"{names.LABEL_JOB}={owner},{names.LABEL_STAGE}={stage}"
         pods = await self._kube.list(Kind.POD, namespace, selector=selector)
         if isinstance(child, JobView):
             pods = [pod for pod in pods if _owner(pod) == child.uid]
         stuck = [pod for pod in pods if not _is_ready(pod)]
+        # A Deployment's older pods do not tell whether the newer ones could be made.
+        short = isinstance(child, DeploymentView) or len(pods) < child.completions
         shown = [pod["metadata"]["name"] for pod in stuck[:_MOST_PODS]]
         claim, job_events, pod_events = await asyncio.gather(
             self._claim(job),
-            self._maker_events(namespace, child, pods),
+            self._maker_events(namespace, child, pods if short else None),
             asyncio.gather(*(self._kube.events_of(namespace, kind="Pod", name=name) for name in shown)),
         )
         claim_events: Sequence[Raw] = ()
@@ -117,12 +140,14 @@ class Looker:
         except KubeError:
             return None
 
-    async def _maker_events(self, namespace: str, child: View, pods: Sequence[Raw]) -> Sequence[Raw]:
-        """Events of what makes the pods: the Job, or the Deployment's newest ReplicaSet."""
+    async def _maker_events(
+        self, namespace: str, child: Waiting, pods: Sequence[Raw] | None
+    ) -> Sequence[Raw]:
+        """Events of what makes the pods: the Job, or the Deployment's ReplicaSets; none when it made all."""
+        if pods is None:
+            return ()
         if isinstance(child, JobView):
             return await self._kube.events_of(namespace, kind="Job", name=child.name)
-        if not isinstance(child, DeploymentView):
-            return ()
         named = re.compile(rf'"({re.escape(child.name)}-[a-z0-9]+)"')
         found = {match for c in child.conditions for match in named.findall(c.message)}
         makers = {owner["name"] for pod in pods for owner in pod["metadata"].get("ownerReferences") or ()}
@@ -132,17 +157,15 @@ class Looker:
         return events
 
 
-def _waits(child: View) -> bool:
+def _waits(child: Waiting) -> bool:
     """Whether a child has fewer ready pods than it wants."""
     if isinstance(child, JobView):
         ended = any(
             child.condition(type_) for type_ in ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet")
         )
         return not ended and not child.deleting and child.ready + child.succeeded < max(1, child.completions)
-    if isinstance(child, DeploymentView):
-        behind = child.observed_generation < child.generation
-        return behind or min(child.available, child.updated) < _wanted(child)
-    return False
+    behind = child.observed_generation < child.generation
+    return behind or min(child.available, child.updated) < _wanted(child)
 
 
 def _wanted(child: DeploymentView) -> int:

@@ -5,7 +5,12 @@ A key that has to wait gets one turn, however often it asks; what it writes then
 
 from __future__ import annotations
 
+from typing import Final
+
 from .views import Key
+
+_EARLY: Final = 0.001
+"""A timer that fires a rounding error too early is not sent away again."""
 
 
 class Pace:
@@ -24,11 +29,8 @@ class Pace:
         if turn is None:
             # An idle time saves up turns, at most a burst of them.
             self._next = max(self._next, now - self._slack + self._interval) + self._interval
-            turn = self._next - self._interval
-            if turn <= now:
-                return 0.0
-            self._turns[key] = turn
-        if turn <= now:
+            turn = self._turns[key] = self._next - self._interval
+        if turn <= now + _EARLY:
             del self._turns[key]
             return 0.0
         return turn - now

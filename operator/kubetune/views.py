@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from . import names
 
@@ -260,6 +260,23 @@ def parse_child(raw: Raw, kind: Kind) -> View:
             return parse_deployment(raw)
         case _:
             return parse_bare(raw, kind)
+
+
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def slim(raw: Raw, kind: Kind) -> dict[str, Any]:
+    """Leave out what no projection reads: most of a large object."""
+    meta = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
+    if _LAST_APPLIED in (meta.get("annotations") or {}):
+        meta["annotations"] = {k: v for k, v in meta["annotations"].items() if k != _LAST_APPLIED}
+    kept = {**raw, "metadata": meta}
+    spec = raw.get("spec") or {}
+    if kind is Kind.POD:
+        kept["spec"] = {"nodeName": spec.get("nodeName")}
+    elif kind is Kind.JOB:
+        kept["spec"] = {"completions": spec.get("completions")}
+    return kept
 
 
 def parse_time(text: str | None) -> datetime | None:

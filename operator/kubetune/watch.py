@@ -17,15 +17,17 @@ from typing import Any, Final
 
 import kopf
 from kopf._cogs.clients import watching
+from kopf._core.engines.peering import Identity
 from typing_extensions import override
 
 from . import names
 from .kube.resources import RESOURCES
-from .views import Kind
+from .views import Kind, slim
 
 logger = logging.getLogger(__name__)
 
 WATCHED: Final = (Kind.FINE_TUNE_JOB, Kind.JOB, Kind.DEPLOYMENT, Kind.POD)
+_KINDS: Final = {RESOURCES[kind].plural: kind for kind in WATCHED}
 SILENCE_LIMIT: Final = 150.0
 """Two bookmark periods and a reconnection: a watch without any event for this long is dead."""
 
@@ -69,6 +71,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5
     settings.watching.inactivity_timeout = 70  # bookmarks come every 60 s: a silent stream is a dead one
     settings.watching.reconnect_backoff = 0.1
+    settings.watching.chunk_size = 200  # whole lists would set the peak of memory, which Python keeps
+    settings.queueing.idle_timeout = 0.5  # an idle worker holds its last object
     settings.posting.enabled = False  # Events are ours, one for each transition
     settings.peering.standalone = True  # no KopfPeering CRD; one replica, and overlap is harmless
     settings.scanning.disabled = True  # would need cluster-wide rights on CRDs and namespaces
@@ -162,7 +166,8 @@ def guarded_watches(watches: Watches) -> Iterator[None]:
         _iterations: int | None = None,
     ) -> AsyncIterator[Any]:
         where = (resource.plural, namespace or "")
-        known: dict[str, dict[str, Any]] = {}
+        kind = _KINDS.get(resource.plural)
+        known: dict[str, tuple[str, str]] = {}
         backoffs = iter(_Backoffs())
         while True:
             seen: set[str] = set()
@@ -179,11 +184,13 @@ def guarded_watches(watches: Watches) -> Iterator[None]:
                         if event is watching.Bookmark.LISTED:
                             # What was deleted while the stream was broken is in no event.
                             for uid in known.keys() - seen:
-                                yield {"type": "DELETED", "object": known.pop(uid)}
+                                yield _deletion(resource, uid, *known.pop(uid))
                             seen, backoffs = set(), iter(_Backoffs())
                             watches.listed(*where)
                         elif not isinstance(event, watching.Bookmark) and event["type"] != "BOOKMARK":
                             _remember(event, known, seen)
+                            if kind is not None:
+                                event["object"] = slim(event["object"], kind)
                             if event["type"] is None:
                                 watches.listing()
                         yield event
@@ -203,22 +210,21 @@ def guarded_watches(watches: Watches) -> Iterator[None]:
         watching.infinite_watch = original
 
 
-def _remember(event: Any, known: dict[str, dict[str, Any]], seen: set[str]) -> None:
-    raw = event["object"]
-    meta = raw["metadata"]
+def _remember(event: Any, known: dict[str, tuple[str, str]], seen: set[str]) -> None:
+    meta = event["object"]["metadata"]
     uid = meta["uid"]
     if event["type"] == "DELETED":
         known.pop(uid, None)
         return
     if event["type"] is None:
         seen.add(uid)
-    if uid not in known:
-        kept = ("uid", "namespace", "name", "resourceVersion", "labels", "ownerReferences")
-        known[uid] = {
-            "apiVersion": raw.get("apiVersion"),
-            "kind": raw.get("kind"),
-            "metadata": {k: meta[k] for k in kept if k in meta},
-        }
+    known[uid] = (meta.get("namespace", ""), meta["name"])
+
+
+def _deletion(resource: Any, uid: str, namespace: str, name: str) -> dict[str, Any]:
+    meta = {"uid": uid, "namespace": namespace, "name": name}
+    version = f"{resource.group}/{resource.version}" if resource.group else resource.version
+    return {"type": "DELETED", "object": {"apiVersion": version, "kind": resource.kind, "metadata": meta}}
 
 
 async def watch_all(
@@ -228,6 +234,7 @@ async def watch_all(
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=kopf_settings(),
+        identity=Identity("kubetune"),  # kopf would ask who the user is, and an assigned uid has no name
         standalone=True,
         clusterwide=not namespaces,
         namespaces=list(namespaces),
