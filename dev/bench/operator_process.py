@@ -1,0 +1,47 @@
+"""The operator as ``kubetune operator`` runs it, but that pods are asked on this machine: no DNS knows them.
+
+``python -m dev.bench.operator_process`` with KUBETUNE_BENCH_PODS_PORT, and KUBETUNE_BENCH_PROFILE to name a
+file for a profile.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+from typing_extensions import override
+
+import kubetune.main
+from kubetune.cli.operator import run_operator
+from kubetune.probe import HttpWeb
+
+PODS_PORT: Final = "KUBETUNE_BENCH_PODS_PORT"
+PROFILE: Final = "KUBETUNE_BENCH_PROFILE"
+
+
+class _LocalWeb(HttpWeb):
+    @override
+    async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
+        local = httpx.URL(url).copy_with(host="127.0.0.1", port=int(os.environ[PODS_PORT]))
+        return await super()._read(method, str(local), json=json)
+
+
+def main() -> int:
+    """Run until SIGTERM."""
+    setattr(kubetune.main, HttpWeb.__name__, _LocalWeb)  # what ``main`` builds its probes with
+    path = os.environ.get(PROFILE)
+    if path is None:
+        return run_operator()
+    profile = cProfile.Profile()
+    try:
+        return profile.runcall(run_operator)
+    finally:
+        profile.dump_stats(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The parts of the benchmark, and the command that runs the chosen ones."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dev.bench import burst, delivery, demo, idle, machine, processor, writes
+from dev.bench.figures import Figure
+from dev.cluster.kubeconfig import admin_kubeconfig
+from dev.errors import DevError
+from dev.progress import note
+from dev.target import kubectl_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How much is measured."""
+
+    jobs: int = 100
+    repeats: int = 3
+    gate: float = 60.0
+    """Seconds in which all prepare pods have to run."""
+    finished: int = 1000
+    idle_seconds: float = 120.0
+    profile: Path | None = None
+    """Where a profile of the operator goes; it costs time itself."""
+
+
+PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
+    delivery.PART: lambda _: delivery.measure(),
+    writes.PART: lambda _: writes.measure(),
+    processor.PART: lambda o: processor.measure(jobs=o.jobs, gate=o.gate, profile=o.profile),
+    idle.PART: lambda o: idle.measure(finished=o.finished, seconds=o.idle_seconds),
+    burst.PART: lambda o: burst.measure(jobs=o.jobs, repeats=o.repeats, gate=o.gate, profile=o.profile),
+    demo.PART: lambda _: _demo(),
+}
+
+
+def run(only: Collection[str], options: Options) -> list[Figure]:
+    """Measure the chosen parts, or all; whatever was started is gone afterwards."""
+    if unknown := set(only) - PARTS.keys():
+        raise DevError(f"No part is called {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    # As Ctrl-C does: else what was started would outlive this.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    note(machine.describe())
+    return [
+        figure for part, measure in PARTS.items() if not only or part in only for figure in measure(options)
+    ]
+
+
+def _demo() -> list[Figure]:
+    kubeconfig = admin_kubeconfig()
+    figures = demo.measure(kubectl_of(kubeconfig)) if kubeconfig.exists() else []
+    if not figures:
+        note(f"   no trained job {demo.NAME}: `make demo` runs it")
+    return figures
