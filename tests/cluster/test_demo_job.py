@@ -93,7 +93,7 @@ def test_describe_tells_what_happened(demo: Demo, cluster: Cluster) -> None:
 def test_the_printed_columns_say_the_essentials(demo: Demo, cluster: Cluster) -> None:
     header, row = cluster.kubectl("get", "ftj", NAME, "-n", NAMESPACE).splitlines()
     assert header.split() == ["NAME", "READY", "REASON", "MODEL", "PROGRESS", "AGE"]
-    assert row.split()[1:5] == ["True", "Completed", "s3://models/SmolLM2-135M-Instruct", "50/50"]
+    assert row.split()[1:5] == ["True", "Serving", "s3://models/SmolLM2-135M-Instruct", "50/50"]
 
 
 def test_applying_the_same_manifest_again_writes_nothing(demo: Demo, cluster: Cluster) -> None:
