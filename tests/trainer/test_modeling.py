@@ -105,7 +105,7 @@ def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:The following rank_pattern keys:RuntimeWarning")  # PEFT's own pattern
+@pytest.mark.filterwarnings("ignore:The following .*_pattern keys:RuntimeWarning")  # PEFT's own patterns
 def test_experts_that_stay_untrained_are_named() -> None:
     from transformers import MixtralConfig, MixtralForCausalLM
 
@@ -120,8 +120,9 @@ def test_experts_that_stay_untrained_are_named() -> None:
         num_key_value_heads=2,
         num_local_experts=2,
     )
-    model = add_lora(MixtralForCausalLM(config), AdapterConfig(rank=4))
-    assert untrained_experts(model) == [
+    attention = AdapterConfig(rank=4, target_modules=("q_proj", "v_proj"))
+    assert untrained_experts(add_lora(MixtralForCausalLM(config), attention)) == [
         "model.layers.0.mlp.experts.gate_up_proj",
         "model.layers.0.mlp.experts.down_proj",
     ]
+    assert untrained_experts(add_lora(MixtralForCausalLM(config), AdapterConfig(rank=4))) == []

@@ -91,8 +91,9 @@ def _start(directory: Path, placement: Placement, config: TrainerConfig, local_r
         **placement.variables(local_rank),
     }
     command = [sys.executable, "-m", "kubetune_trainer.rank", str(directory)]
-    # posix_spawn and not subprocess: it can reset the signal mask, which a child inherits.
-    return os.posix_spawn(command[0], command, environment, setsigmask=())
+    # posix_spawn and not subprocess: it can set the signal mask. SIGTERM stays blocked, so that one that
+    # comes while the rank is starting waits until the rank listens.
+    return os.posix_spawn(command[0], command, environment, setsigmask=[signal.SIGTERM])
 
 
 def _supervise(ranks: dict[int, int], signals: set[signal.Signals]) -> list[RankExit]:

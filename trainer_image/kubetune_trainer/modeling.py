@@ -88,11 +88,21 @@ def lora_modules(model: Any) -> dict[str, Any]:
 
 
 def untrained_experts(model: Any) -> list[str]:
-    """Expert weights that stay as they are: fused into 3-D tensors, they are no linear layers to LoRA."""
+    """Expert weights that stay as they are, by their name in the base model.
+
+    transformers fuses the experts of a layer into tensors of three dimensions. PEFT adapts these where it
+    knows how the architecture was fused, and silently leaves them out elsewhere.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    adapted = {id(module.get_param()) for module in model.modules() if isinstance(module, ParamWrapper)}
     return [
-        name.removeprefix("base_model.model.")
+        name.removeprefix("base_model.model.").replace(".base_layer", "")
         for name, parameter in model.named_parameters()
-        if not parameter.requires_grad and len(full_shape(parameter)) >= 3 and "expert" in name
+        if len(full_shape(parameter)) >= 3
+        and "expert" in name
+        and not parameter.requires_grad
+        and id(parameter) not in adapted
     ]
 
 

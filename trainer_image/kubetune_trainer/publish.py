@@ -6,6 +6,7 @@ card and a manifest, whose digest is the artifact's name from then on."""
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def _write(
     expected = (
         _save_adapter(model, weights, config, base, directory)
         if lora
-        else _save_model(model, weights, directory)
+        else _save_model(model, weights, Path(base.path), directory)
     )
     _save_tokenizer(Path(base.path), directory)
     card = model_card.render(config, run, base, losses, untrained_experts(model))
@@ -144,18 +145,25 @@ def _save_adapter(
     }
 
 
-def _save_model(model: Any, weights: dict[str, Any], directory: Path) -> dict[str, tuple[int, ...]]:
+def _save_model(
+    model: Any, weights: dict[str, Any], base: Path, directory: Path
+) -> dict[str, tuple[int, ...]]:
     """Write the whole model in the base's layout, and return what the files must hold."""
-    model.save_pretrained(directory, state_dict=weights)
     from safetensors import safe_open
 
-    base = Path(model.config._name_or_path)
+    model.save_pretrained(directory, state_dict=weights)
     expected = {}
     for path in sorted(base.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - it is no dict
                 expected[name] = tuple(file.get_slice(name).get_shape())
-    return expected
+    # Some repositories store a tied output layer too, or tensors that the architecture has given up.
+    unused = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
+    return {
+        name: shape
+        for name, shape in expected.items()
+        if name not in model.all_tied_weights_keys and not any(pattern.search(name) for pattern in unused)
+    }
 
 
 def _save_tokenizer(base: Path, directory: Path) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: each is run by hand and prints what it measured, with the command's own settings."""

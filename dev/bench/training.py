@@ -1,0 +1,251 @@
+"""Training speed of this trainer beside TRL's SFTTrainer: same rows, model, seed, batch and processes.
+
+``python -m dev.bench.training`` prints real tokens per second (padding not counted) and the losses of
+both, and how long this trainer takes from process start to its first step. Runs alternate, so that other
+load hits both."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.layout import RunDirectory
+from kubetune_trainer.messages import DatasetSummary, ModelSummary, TokensPerRow
+
+DEFAULT_MODEL = Path("~/.cache/kubetune/models/SmolLM2-135M-Instruct")
+WARM_UP_STEPS = 2
+"""Steps that are left out of the speed: the first touches every page of the model."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Result:
+    """One run of one trainer."""
+
+    tokens_per_second: float
+    loss: float
+    """Mean over the second half of the steps."""
+    validation_loss: float
+    first_step_seconds: float
+    """From process start to the end of the first step."""
+
+
+def main() -> None:
+    """Run the comparison."""
+    options = _options()
+    model = options.model.expanduser().resolve()
+    rows = _rows(options)
+    held_out = _rows(options, count=64, seed=options.seed + 1)
+    lengths = [len(row["input_ids"]) for row in rows]
+    print(
+        f"{model.name}: {len(rows)} rows of {statistics.mean(lengths):.0f} tokens (longest {max(lengths)}), "
+        f"batch {options.batch}, {options.processes} processes, {options.steps} steps, seed {options.seed}"
+    )
+    ratios = []
+    for number in range(options.repeat):
+        with tempfile.TemporaryDirectory() as directory:
+            ours = _ours(options, model, rows, held_out, Path(directory))
+            _show("kubetune", ours)
+            if options.alone:
+                continue
+            theirs = _theirs(options, model, rows, held_out, Path(directory))
+            _show("TRL", theirs)
+        ratios.append(ours.tokens_per_second / theirs.tokens_per_second)
+        print(f"pair {number + 1}: {ratios[-1]:.2f} times the tokens per second of TRL")
+    if len(ratios) > 1:
+        print(f"median of {len(ratios)} pairs: {statistics.median(ratios):.2f}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="directory of the base model")
+    parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=8, help="rows per step over all processes")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--mean-length", type=int, default=60, help="tokens of a row, on average")
+    parser.add_argument("--learned", type=float, default=0.3, help="share of a row's tokens that is learned")
+    parser.add_argument("--learning-rate", default="1e-3")
+    parser.add_argument("--zero-stage", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="measure this trainer only")
+    return parser.parse_args()
+
+
+def _rows(
+    options: argparse.Namespace, *, count: int | None = None, seed: int | None = None
+) -> list[dict[str, Any]]:
+    """Rows of log-normal length, as chats have; the answer can be told from the question."""
+    generator = random.Random(options.seed if seed is None else seed)
+    rows = []
+    for _ in range(count or options.rows):
+        length = min(512, max(8, int(options.mean_length * generator.lognormvariate(-0.18, 0.6))))
+        learned = max(1, int(length * options.learned))
+        topic = 1000 + 50 * generator.randint(0, 19)
+        question = [topic + generator.randint(0, 49) for _ in range(length - learned)]
+        answer = [5000 + topic + place % 7 for place in range(learned)]
+        rows.append({"input_ids": question + answer, "labels": [-100] * len(question) + answer})
+    return rows
+
+
+def _environment(options: argparse.Namespace) -> dict[str, str]:
+    threads = max(1, len(os.sched_getaffinity(0)) // options.processes)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ, "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
+
+
+def _ours(
+    options: argparse.Namespace,
+    model: Path,
+    rows: list[dict[str, Any]],
+    held_out: list[dict[str, Any]],
+    directory: Path,
+) -> Result:
+    import datasets
+
+    datasets.disable_progress_bars()
+    config = TrainerConfig.model_validate(
+        {
+            "namespace": "bench",
+            "name": "bench",
+            "model": {"uri": "pvc://models/base", "mount": str(model)},
+            "dataset": {"train": {"uri": "pvc://data/rows.jsonl"}},
+            "images": {"trainer": "none"},
+            "training": {
+                "adapter": {},
+                "epochs": 1 + options.steps * options.batch // options.rows,
+                "max_steps": options.steps,
+                "batch_size": options.batch,
+                "learning_rate": options.learning_rate,
+                "schedule": {},
+                "seed": options.seed,
+                "zero_stage": options.zero_stage,
+                "nodes": 1,
+                "gpus_per_node": 0,
+                "checkpoint_every_steps": 10**6,
+                "checkpoint_keep": 1,
+            },
+        }
+    )
+    run = RunDirectory(directory / "output" / config.name / config.run_key)
+    for part, path in ((rows, run.train_rows), (held_out, run.validation_rows)):
+        table = [{**row, "length": len(row["input_ids"])} for row in part]
+        datasets.Dataset.from_list(table).save_to_disk(str(path))
+    summary = DatasetSummary(
+        fingerprint="bench",
+        train_rows=len(rows),
+        validation_rows=len(held_out),
+        train_tokens=sum(len(row["input_ids"]) for row in rows),
+        tokens_per_row=TokensPerRow(mean=0, p50=0, p95=0, max=0),
+    )
+    run.dataset_file.write_text(summary.model_dump_json())
+    base = ModelSummary(revision="bench", path=str(model), architecture="bench", parameters=0)
+    run.model_file.write_text(base.model_dump_json())
+    (directory / "config.json").write_text(config.model_dump_json())
+    environment = {
+        **_environment(options),
+        "KUBETUNE_CONFIG": str(directory / "config.json"),
+        "KUBETUNE_OUTPUT": str(directory / "output"),
+        "KUBETUNE_TERMINATION_LOG": str(directory / "termination"),
+        "NPROC_PER_NODE": str(options.processes),
+        "METRICS_PORT": "0",
+    }
+    started = time.time()
+    with (directory / "kubetune.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kubetune_trainer", "train"], env=environment, stdout=log, stderr=log
+        )
+        first_step = None
+        while process.poll() is None:
+            if first_step is None and run.metrics_file.exists() and '"loss"' in run.metrics_file.read_text():
+                first_step = time.time() - started
+            time.sleep(0.05)
+    if process.returncode:
+        sys.exit((directory / "kubetune.log").read_text())
+    lines = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    return Result(
+        tokens_per_second=_speed([(line["tokens"], line["seconds"]) for line in steps]),
+        loss=statistics.mean(line["loss"] for line in steps[len(steps) // 2 :]),
+        validation_loss=[line["validation_loss"] for line in lines if "validation_loss" in line][-1],
+        first_step_seconds=first_step or 0.0,
+    )
+
+
+def _theirs(
+    options: argparse.Namespace,
+    model: Path,
+    rows: list[dict[str, Any]],
+    held_out: list[dict[str, Any]],
+    directory: Path,
+) -> Result:
+    """Run dev.bench.trl_sft in as many processes."""
+    job = directory / "trl.json"
+    settings = {
+        "model": str(model),
+        "rows": rows,
+        "held_out": held_out,
+        "steps": options.steps,
+        "rows_per_process": options.batch // options.processes,
+        "learning_rate": float(options.learning_rate),
+        "seed": options.seed,
+        "result": str(directory / "trl-result.json"),
+    }
+    job.write_text(json.dumps(settings))
+    with (directory / "trl.log").open("w") as log:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "dev.bench.trl_sft", str(job)],
+                env={
+                    **_environment(options),
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "WORLD_SIZE": str(options.processes),
+                    "LOCAL_WORLD_SIZE": str(options.processes),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": "29517",
+                },
+                stdout=log,
+                stderr=log,
+            )
+            for rank in range(options.processes)
+        ]
+    if sum(process.wait() for process in processes):
+        sys.exit((directory / "trl.log").read_text())
+    measured = json.loads(Path(settings["result"]).read_text())
+    losses = measured["losses"]
+    return Result(
+        tokens_per_second=_speed(list(zip(measured["tokens"], measured["seconds"], strict=True))),
+        loss=statistics.mean(losses[len(losses) // 2 :]),
+        validation_loss=measured["validation_loss"],
+        first_step_seconds=measured["first_step_seconds"],
+    )
+
+
+def _speed(steps: list[tuple[int, float]]) -> float:
+    counted = steps[WARM_UP_STEPS:]
+    return sum(tokens for tokens, _ in counted) / sum(seconds for _, seconds in counted)
+
+
+def _show(name: str, result: Result) -> None:
+    print(
+        f"{name:>9}: {result.tokens_per_second:7.0f} tokens/s, loss {result.loss:.4f}, "
+        f"validation loss {result.validation_loss:.4f}, first step after {result.first_step_seconds:.1f} s",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
