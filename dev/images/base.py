@@ -60,11 +60,17 @@ def _mirrors() -> list[str]:
     listed = shell.output(
         ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(RELEASE)", "Identifier: Packages"]
     )
-    lines: dict[str, None] = {}
+    lines = mirror_lines(listed)
+    if not lines:
+        raise DevError("apt knows no Debian mirror: run apt-get update, and look into /etc/apt/sources.list*")
+    return lines
+
+
+def mirror_lines(listed: str) -> list[str]:
+    """Return lines for what apt lists as origin|address|release, of Debian's own and no other origin."""
+    lines: dict[str, None] = {}  # a set with an order
     for origin, uri, release in (line.split("|") for line in listed.splitlines()):
         pocket = release.partition("-")[2]
         if origin == "Debian" and pocket in ("", "updates", "security"):
-            lines[f"deb {uri} {'-'.join(filter(None, (_SUITE, pocket)))} main"] = None
-    if not lines:
-        raise DevError("apt knows no Debian mirror: run apt-get update, and look into /etc/apt/sources.list*")
+            lines[f"deb {uri} {_SUITE}{'-' if pocket else ''}{pocket} main"] = None
     return list(lines)

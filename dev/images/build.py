@@ -21,12 +21,13 @@ from dev.cluster.registry import ensure_registry
 from dev.errors import DevError
 from dev.images import buildah
 from dev.images.base import base_image, ensure_base
-from dev.images.inputs import IMAGES, OPERATOR, Image, take
+from dev.images.inputs import IMAGES, OPERATOR, TRAINER, Image, take
 
 _UV = "localhost/kubetune/uv"
 _TORCH = "localhost/kubetune/torch"
+_DEEPSPEED = "localhost/kubetune/deepspeed"
 _SPACE = 16  # GiB: all layers in buildah's store, and compressed in a registry on the same disk
-_KEPT = 3  # images of each kind: switching between branches rebuilds nothing
+_KEPT = 3  # of each image: switching between branches rebuilds nothing
 
 
 class ImageError(DevError):
@@ -98,10 +99,10 @@ def _make_all(jobs: list[_Job]) -> None:
     _check_machine()
     buildah.remove_abandoned()
     if not buildah.exists(base_image()):
-        with progress.step("Make the base image from Debian packages (about a minute, once)"):
+        with progress.step("Make the base image from Debian packages (a minute, once)"):
             ensure_base()
     names = ", ".join(job.image.name for job in jobs)
-    with progress.step(f"Build and push {names} (about 8 minutes from nothing, seconds afterwards)"):
+    with progress.step(f"Build and push {names}"):
         # Other stages mount it, and buildah mounts no stage that it has in its cache, but any image.
         _build_stage(jobs[0], stage="uv", image=_UV)
         torch = Lock()
@@ -111,7 +112,8 @@ def _make_all(jobs: list[_Job]) -> None:
         for result in results:
             result.result()
     for job in jobs:
-        buildah.keep_newest(f"localhost/{job.image.repository}", count=_KEPT)
+        buildah.forget_old(f"localhost/{job.image.repository}", current=job.local, count=_KEPT)
+    buildah.remove_unused()
 
 
 def _make(job: _Job, *, torch: Lock) -> None:
@@ -119,6 +121,8 @@ def _make(job: _Job, *, torch: Lock) -> None:
     if job.image != OPERATOR:
         with torch:  # the layers that two images share are built by the first that comes
             _build_stage(job, stage="torch", image=_TORCH)
+    if job.image == TRAINER:  # named, or the next build of code alone would have to compile it again
+        _build_stage(job, stage="deepspeed", image=_DEEPSPEED)
     _build_stage(job, stage=job.image.name, image=job.local)
     built = time.monotonic()
     buildah.push(job.local, reference=job.reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import urllib.error
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from dev import paths, shell
 
-_RUN_ROOT = Path("/run/kubetune-buildah")  # buildah's mounts are counted here, which a reboot must reset
+_RUN_ROOTS = Path("/run/kubetune-buildah")  # buildah's mounts are counted here, which a reboot must reset
 _BUNDLE_IN_IMAGE = "/etc/ssl/certs/ca-certificates.crt"  # Debian's
 _UV_CACHE_IN_BUILD = "/root/.cache/uv"
 _LOCAL = ("127.0.0.1", "localhost")  # registries without TLS
@@ -26,8 +27,9 @@ def log() -> Path:
 def command(*arguments: str | Path) -> list[str | Path]:
     """Return the command line of a buildah command."""
     store = paths.cache() / "buildah"
+    run_root = _RUN_ROOTS / hashlib.sha256(str(store).encode()).hexdigest()[:12]
     # overlay: the alternative, vfs, copies all files for every layer, hundreds of gigabytes in the end.
-    return ["buildah", "--root", store, "--runroot", _RUN_ROOT, "--storage-driver", "overlay", *arguments]
+    return ["buildah", "--root", store, "--runroot", run_root, "--storage-driver", "overlay", *arguments]
 
 
 def exists(image: str) -> bool:
@@ -67,11 +69,17 @@ def size(image: str) -> str:
     return str(json.loads(shell.output(command("images", "--json", image)))[0]["size"])
 
 
-def keep_newest(repository: str, *, count: int) -> None:
-    """Delete the older images of a repository, with the layers that no other image has."""
-    listed = shell.output(command("images", "--quiet", "--no-trunc", repository)).split()
-    for image in list(dict.fromkeys(listed))[count:]:
-        shell.succeeds(command("rmi", "--force", image))
+def forget_old(repository: str, *, current: str, count: int) -> None:
+    """Forget the images of a repository but for the `count` newest and the current one."""
+    names = ("--filter", f"reference={repository}", "--format", "{{.Name}}:{{.Tag}}")  # the newest come first
+    for image in shell.output(command("images", *names)).split()[count:]:
+        if image != current:
+            shell.succeeds(command("rmi", image))
+
+
+def remove_unused() -> None:
+    """Delete layers that no image with a name is made from."""
+    shell.succeeds(command("rmi", "--prune"))
 
 
 def remove_abandoned() -> None:

@@ -26,7 +26,7 @@ def ensure_demo_model() -> Path:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (
-            progress.step(f"Make the demo's model, {_NAME} (about a minute, once)"),
+            progress.step(f"Make the demo's model, {_NAME} (a minute, once)"),
             tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent) as building,
         ):
             # A process of its own: torch is heavy, and this command goes on.

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from dev.images import buildah
 from dev.images.build import ImageRefs
-from dev.progress import console
+from dev.progress import note
 
 
 def show(refs: ImageRefs) -> None:
-    """Print a line for each image."""
-    table = Table("image", "uncompressed", "reference", box=None, header_style="bold")
+    """Print a line for each image: its uncompressed size and its reference."""
     for reference in (refs.operator, refs.trainer, refs.serving_cpu):
-        name = reference.partition("/")[2]
-        local = f"localhost/{name}"
-        size = buildah.size(local) if buildah.exists(local) else "in the registry only"
-        table.add_row(name.partition(":")[0], size, reference)
-    console.print(table)
+        local = f"localhost/{reference.partition('/')[2]}"
+        size = buildah.size(local) if buildah.exists(local) else "-"  # another machine built and pushed it
+        note(f"{size:>8}  {reference}")
