@@ -83,7 +83,7 @@ def test_bad_rows_are_named_by_line_before_training_pods_exist(
     cluster.kubectl.apply(config, _job(namespace, "bad-data", tiny_uri, train="configMap://bad/train.jsonl"))
     stalled = condition(cluster.wait(namespace, "bad-data", "Stalled"), "Stalled")
     assert stalled["reason"] == "DataInvalid"
-    for fact in ("line 5", "line 10", "delete and apply again"):
+    for fact in ("Line 5", "Line 10", "apply it again"):
         assert fact in stalled["message"]
     assert not cluster.kubectl.get(
         "jobs", "-n", namespace, "-l", "kubetune.dev/stage=train,kubetune.dev/finetunejob=bad-data"

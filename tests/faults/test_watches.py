@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from dev.cluster.control_plane import ControlPlane
+from kubetune.index import RELISTED
 from kubetune.kube.connection import KUBECONFIG, load_configuration
 from kubetune.main import Parts, running
 from kubetune.settings import Settings
@@ -88,11 +89,8 @@ async def _configuration(control_plane: ControlPlane) -> Configuration:
 async def bench(control_plane: ControlPlane, prefix: str) -> AsyncIterator[Bench]:
     configuration = await _configuration(control_plane)
     async with Api(configuration) as api, FaultProxy(configuration) as proxy:
-        try:
+        with suppress(ApiError):  # it is there
             await api.install_crd()
-        except ApiError as error:
-            if error.status != 409:
-                raise
         async with running(SETTINGS, proxy.configuration) as parts:
             found = Bench(api=api, proxy=proxy, parts=parts, prefix=prefix)
             for number in range(3):
@@ -103,6 +101,25 @@ async def bench(control_plane: ControlPlane, prefix: str) -> AsyncIterator[Bench
             yield found
         for job in await api.items("/apis/kubetune.dev/v1alpha1/finetunejobs"):
             await api.delete_job(job["metadata"]["name"])
+
+
+async def test_a_namespaced_operator_sends_only_namespaced_requests(control_plane: ControlPlane) -> None:
+    configuration = await _configuration(control_plane)
+    settings = SETTINGS.model_copy(update={"watch_namespaces": ("default", "kube-public")})
+    async with Api(configuration) as api, FaultProxy(configuration) as proxy:
+        with suppress(ApiError):
+            await api.install_crd()
+        async with running(settings, proxy.configuration) as parts:
+            await api.create_job("ns")
+            await until(lambda: len(parts.index.children(Key("default", "ns"))) >= 4)
+            for kind in RELISTED:
+                await parts.kube.list_metadata(kind)
+        await api.delete_job("ns")
+        # What is left is discovery, which everybody may read: /api, /apis and their versions.
+        resources = {path for path in proxy.paths if path.count("/") > 3 or "?" in path}
+        assert resources
+        others = [path for path in resources if "/namespaces/default/" not in path]
+        assert [path for path in others if "/namespaces/kube-public/" not in path] == []
 
 
 async def test_an_error_in_the_stream_ends_neither_process_nor_knowledge(control_plane: ControlPlane) -> None:

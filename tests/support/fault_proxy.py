@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -39,7 +38,8 @@ class FaultProxy:
     """Status that every request gets, as during an outage."""
     writes: list[str] = field(default_factory=list)
     """Method and path of every request that changes something and was passed on."""
-    requests: Counter[str] = field(default_factory=Counter)
+    paths: set[str] = field(default_factory=set)
+    """Paths of all requests."""
     url: str = ""
     _streams: set[_Stream] = field(default_factory=set)
     _session: aiohttp.ClientSession | None = None
@@ -106,7 +106,7 @@ class FaultProxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if self.refuse is not None:
             return web.json_response({"kind": "Status", "message": "outage"}, status=self.refuse)
-        self.requests[request.method] += 1
+        self.paths.add(request.path)
         if request.method in WRITES:
             self.writes.append(f"{request.method} {request.path}")
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_HEADERS}

@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 SHOWN = 20
 """Bad rows in the termination message."""
 
+_NAMED = 3
+"""Findings in the sentence that becomes the condition's message."""
+
 _LOGGED = 1000
 """Bad rows in the pod's log."""
 
@@ -50,13 +53,19 @@ class BadRows:
         self._file.close()
 
     def error(self, read: int) -> DataInvalid:
-        """The error that names the first of them; ``read`` is the number of all rows."""
-        first = self._first[0]
-        where = f"{first.file}, line {first.line}" if first.file else f"Line {first.line}"
+        """The error that names the first of them; ``read`` is the number of all rows.
+
+        What to do about it is the operator's sentence.
+        """
+        named = " ".join(f"{_place(row)}: {row.message}" for row in self._first[:_NAMED])
+        rest = "All of them are in prepared/errors.jsonl." if self._findings > _NAMED else ""
         return DataInvalid(
-            f"{self.count:,} of {read:,} rows cannot be used. {where}: {first.message} "
-            "Fix the data, delete the job and apply it again. All bad rows are in prepared/errors.jsonl.",
+            f"{self.count:,} of {read:,} rows cannot be used. {named} {rest}".rstrip(),
             rows=self._first,
             classes=dict(self._classes.most_common()),
             errors=self.count,
         )
+
+
+def _place(row: BadRow) -> str:
+    return f"{row.file}, line {row.line}" if row.file else f"Line {row.line}"
