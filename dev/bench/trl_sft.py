@@ -22,18 +22,20 @@ def main() -> None:
 
     job = json.loads(Path(sys.argv[1]).read_text())
     seconds: list[float] = []
+    cpu_seconds: list[float] = []
     losses: list[float] = []
     tokens: list[int] = []
     first_step: list[float] = []
 
     class Measure(TrainerCallback):  # type: ignore[misc]
-        started = 0.0
+        started = cpu_started = 0.0
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.started = time.perf_counter()
+            self.started, self.cpu_started = time.perf_counter(), time.process_time()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             seconds.append(time.perf_counter() - self.started)
+            cpu_seconds.append(time.process_time() - self.cpu_started)
             if not first_step:
                 first_step.append(time.time() - _process_start())
 
@@ -78,6 +80,7 @@ def main() -> None:
                 {
                     "tokens": steps,
                     "seconds": seconds,
+                    "cpu_seconds": cpu_seconds,
                     "losses": losses,
                     "validation_loss": validation_loss,
                     "first_step_seconds": first_step[0],

@@ -135,6 +135,10 @@ def _save_adapter(
     hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
     settings.base_model_name_or_path = hub or config.model.uri
     settings.revision = base.revision if hub else None
+    # PEFT keeps sets, whose order changes from process to process: the same run must have the same digest.
+    settings.target_modules = sorted(settings.target_modules)
+    if settings.target_parameters:
+        settings.target_parameters = sorted(settings.target_parameters)
     # Embeddings are not trained; PEFT would look for the base model on the hub to find that out.
     model.save_pretrained(directory, state_dict=weights, save_embedding_layers=False)
     (directory / "README.md").unlink(missing_ok=True)  # PEFT's empty card
