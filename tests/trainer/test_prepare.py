@@ -195,7 +195,8 @@ def test_every_bad_row_is_reported_and_the_first_twenty_are_in_the_message(
     assert result.message.reason == "DataInvalid"
     assert result.message.message == (
         "41 of 72 rows cannot be used. Line 31: The line is not JSON: Expecting value at column 1. "
-        "Line 32: messages is empty. Line 33: No message has the role assistant, so there is nothing to learn. "
+        "Line 32: messages is empty. "
+        "Line 33: No message has the role assistant, so there is nothing to learn. "
         "All of them are in prepared/errors.jsonl."
     )
     summary = result.message.summary
