@@ -212,6 +212,16 @@ def test_a_finished_run_is_adopted(tmp_path: Path, model: Path, undisturbed: dic
     assert made.records() == undisturbed[2].records()
 
 
+def test_sigterm_before_training_ends_the_attempt_at_once(tmp_path: Path, model: Path) -> None:
+    made = volume(tmp_path, model)
+    with pods(made, tmp_path) as (pod,):
+        wait_until(lambda: get(pod, "/progress") is not None, pod)
+        pod.process.terminate()
+        assert pod.wait() == 44, pod.log
+    assert pod.message.reason == Reason.PREEMPTED
+    assert not made.run.metrics_file.exists()
+
+
 def test_a_loss_that_is_not_a_number_ends_the_attempt(tmp_path: Path, model: Path) -> None:
     from safetensors.torch import load_file, save_file
 
