@@ -10,9 +10,10 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import aiohttp
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
@@ -49,6 +50,8 @@ class Parts:
     queue: WorkQueue
     watches: Watches
     metrics: Metrics
+    sessions: list[aiohttp.ClientSession] = field(default_factory=list)
+    """kopf's, which it does not always close when it ends."""
 
 
 def build_registry(parts: Parts) -> kopf.OperatorRegistry:
@@ -59,6 +62,7 @@ def build_registry(parts: Parts) -> kopf.OperatorRegistry:
     async def login(**_: Any) -> kopf.AiohttpSession:
         # A session of its own: kopf closes it when the API server says 401, and asks for another.
         session = new_session(parts.configuration)
+        parts.sessions[:] = [*(known for known in parts.sessions if not known.closed), session]
         return kopf.AiohttpSession(server=parts.configuration.host, aiohttp_session=session)
 
     for kind in WATCHED:
@@ -180,8 +184,12 @@ async def running(
 async def _operate(settings: Settings, parts: Parts, on_watching: Callable[[], None]) -> None:
     """Run kopf's watches."""
     await _wait_for_definition(parts.kube)
-    with guarded_watches(parts.watches):
-        await watch_all(build_registry(parts), settings.watch_namespaces, started=on_watching)
+    try:
+        with guarded_watches(parts.watches):
+            await watch_all(build_registry(parts), settings.watch_namespaces, started=on_watching)
+    finally:
+        for session in parts.sessions:
+            await session.close()
 
 
 async def _wait_for_definition(kube: Kube) -> None:

@@ -122,7 +122,8 @@ class WorkQueue:
             logger.info("Trying again later", extra=_extra(key, reason=str(error), delay=round(delay, 1)))
         except KubeTuneError as error:
             result, delay = "error", self._backoff(key)
-            logger.warning("A request was refused", extra=_extra(key, reason=str(error), delay=round(delay, 1)))
+            said = _extra(key, reason=str(error), delay=round(delay, 1))
+            logger.warning("A request was refused", extra=said)
         except Exception:
             result, delay = "error", self._backoff(key)
             logger.exception("Reconciling failed", extra=_extra(key, delay=round(delay, 1)))

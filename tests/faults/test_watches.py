@@ -85,6 +85,12 @@ async def _configuration(control_plane: ControlPlane) -> Configuration:
     return await load_configuration({KUBECONFIG: str(control_plane.kubeconfig)})
 
 
+@pytest.fixture(autouse=True)
+async def _closed_connections() -> AsyncIterator[None]:
+    yield
+    await asyncio.sleep(0.25)  # aiohttp closes its transports a few turns of the loop later
+
+
 @asynccontextmanager
 async def bench(control_plane: ControlPlane, prefix: str) -> AsyncIterator[Bench]:
     configuration = await _configuration(control_plane)
@@ -96,7 +102,8 @@ async def bench(control_plane: ControlPlane, prefix: str) -> AsyncIterator[Bench
             for number in range(3):
                 await api.create_job(found.key(number).name)
             for number in range(3):
-                await until(lambda n=number: len(parts.index.children(found.key(n))) >= 4)
+                key = found.key(number)
+                await until(lambda key=key: len(parts.index.children(key)) >= 4)  # type: ignore[misc]
             await until(lambda: parts.queue.idle)
             yield found
         for job in await api.items("/apis/kubetune.dev/v1alpha1/finetunejobs"):

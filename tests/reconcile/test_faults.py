@@ -271,10 +271,13 @@ def test_a_child_that_keeps_vanishing_is_made_again_ever_more_slowly() -> None:
         await operator.start()
         kube.add(finetunejob())
 
+        def remove_jobs() -> None:
+            for job in list(kube.of_kind("Job")):
+                kube.remove(job)
+
         def vandal(request: Request) -> None:
             if request.verb == "create" and request.kind == "Job":
-                loop = asyncio.get_running_loop()
-                loop.call_later(0.05, lambda: [kube.remove(job) for job in list(kube.of_kind("Job"))])
+                asyncio.get_running_loop().call_later(0.05, remove_jobs)
 
         kube.after = vandal
         await asyncio.sleep(600)

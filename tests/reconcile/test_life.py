@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from kubetune_trainer.messages import Reason
 from tests.support import messages, virtual_time
 from tests.support.harness import (
     Controllers,
@@ -112,7 +113,7 @@ def test_a_failed_attempt_is_followed_by_another() -> None:
 def test_bad_data_stalls_the_job_for_good() -> None:
     def script(pod: Object) -> tuple[int, str]:
         del pod
-        return 42, messages.failed(messages.Reason.DATA_INVALID, "Line 3 is not JSON.")
+        return 42, messages.failed(Reason.DATA_INVALID, "Line 3 is not JSON.")
 
     async def main() -> None:
         kube = MemoryKube()
