@@ -15,7 +15,7 @@ _METRICS = paths.REPOSITORY / "docs" / "reference" / "metrics.md"
 _METRICS_HEAD = """<!-- DO NOT EDIT; run make generate -->
 # Metrics of the operator
 
-Served on `/metrics` of the operator's pod. The trainer's and vLLM's are in [monitor.md](../how-to/monitor.md).
+Served on `/metrics` of the operator's pod. [monitor.md](../how-to/monitor.md) has the trainer's and vLLM's.
 
 """
 

@@ -66,7 +66,7 @@ class Reason(StrEnum):
 
 
 LOOK_AFTER: Final = timedelta(seconds=10)
-"""A child that is not where it should be for this long has its pods and Events looked at, and again after it."""
+"""A child that is not where it should be this long has its pods and Events looked at, again and again."""
 
 PROGRESS_PERIOD: Final = timedelta(seconds=30)
 """Progress is written to the status at most this often; curves go to Prometheus."""

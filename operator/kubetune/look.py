@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 Waiting = JobView | DeploymentView
 
 LOOKS_PER_SECOND: Final = 2.0
-LOOK_LIMIT: Final = 120.0
+LOOK_LIMIT: Final = 30.0
 
 _MOST_PODS: Final = 3
 """Pods of a gang wait for the same reason: the Events of a few say it."""

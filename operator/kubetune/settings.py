@@ -54,7 +54,7 @@ class JobSettings(_Settings):
     collective_timeout_seconds: int = 1800
     """A collective that takes longer ends its rank as PeerLost."""
     retry_backoff_seconds: int = Field(default=10, ge=0, le=600)
-    """Pause before the second attempt of a failed training; doubled for each further one, at most 10 minutes."""
+    """Pause before a second attempt; doubled for each further one, at most 10 minutes."""
 
 
 class Settings(JobSettings):

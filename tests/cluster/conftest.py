@@ -41,7 +41,7 @@ class Cluster:
             if (found.get("reason") == reason) if reason else (found.get("status") == "True"):
                 return dict(job)
             stalled = condition(job, "Stalled")
-            if stalled.get("status") == "True" and reason is None and type_ != "Stalled":
+            if stalled.get("status") == "True":
                 pytest.fail(f"{namespace}/{name} stalled: {stalled}")
             return None
 
@@ -124,7 +124,7 @@ def tiny_job(namespace: str, name: str, uri: str, **training: Any) -> dict[str, 
             "model": {"uri": uri, "credentials": credentials},
             "dataset": {
                 "train": {"uri": "s3://datasets/triage/train.jsonl", "credentials": credentials},
-                "maxLength": 128,
+                "maxLength": 512,  # one byte is one token to the tiny model
             },
             "training": {
                 "gpusPerNode": 0,

@@ -22,7 +22,7 @@ def rows(cluster: Cluster, namespace: str) -> str:
 
 def test_a_config_map_gives_the_rows(cluster: Cluster, namespace: str, tiny_uri: str, rows: str) -> None:
     job = tiny_job(namespace, "from-config-map", tiny_uri, maxSteps=3)
-    job["spec"]["dataset"] = {"train": {"uri": rows}, "validationFraction": "0.1", "maxLength": 128}
+    job["spec"]["dataset"] = {"train": {"uri": rows}, "validationFraction": "0.1", "maxLength": 512}
     cluster.kubectl.apply(job)
     dataset = cluster.wait(namespace, "from-config-map", "Trained")["status"]["dataset"]
     assert (dataset["trainRows"], dataset["validationRows"]) == (360, 40)
@@ -39,7 +39,7 @@ def test_a_claim_gives_model_and_rows_and_is_not_written_to(
 
     second: dict[str, Any] = tiny_job(namespace, "from-claim", artifact["uri"], maxSteps=3)
     second["spec"]["model"] = {"uri": artifact["uri"]}
-    second["spec"]["dataset"] = {"train": {"uri": rows}, "maxLength": 128}
+    second["spec"]["dataset"] = {"train": {"uri": rows}, "maxLength": 512}
     cluster.kubectl.apply(second)
     status = cluster.wait(namespace, "from-claim", "Trained")["status"]
     assert status["model"]["uri"] == artifact["uri"]

@@ -27,7 +27,7 @@ from ..names import Names
 from ..observed import Observed
 from ..settings import JobSettings
 from ..verdict import retry_at, stall_of
-from ..views import JobView, Kind, parse_deployment
+from ..views import Kind, parse_deployment
 from .claim import build_claim
 from .config_map import build_config_map
 from .deployment import build_deployment
@@ -76,7 +76,7 @@ def _prepare(
     """What every pod needs, and the first or next run of prepare."""
     base = _foundation(job, observed, config, settings)
     if observed.prepare is not None and observed.prepare_ending is None:
-        return Plan(create_once=base, requeue_after=_look_again(observed.prepare))
+        return Plan(create_once=base)  # its end is heard, and why it waits is found by looks
     number = observed.prepare.attempt + 1 if observed.prepare else 1
     ready = observed.prepare_ending is None or observed.prepare_ending.settled
     manifest = build_prepare(job, config, settings, number=number)
@@ -90,7 +90,7 @@ def _train(
     base = _foundation(job, observed, config, settings)
     last = observed.attempt
     if last is not None and last.ending is None:
-        return Plan(create_once=base, requeue_after=_look_again(last.job) or PROGRESS_PERIOD)
+        return Plan(create_once=base, requeue_after=PROGRESS_PERIOD)
     number = last.number + 1 if last else 1
     ready = last is None or last.ending is None or last.ending.settled
     manifest = build_training(job, config, settings, number=number)
@@ -145,10 +145,3 @@ def _in_time(base: tuple[Manifest, ...], manifest: Manifest, *, at: datetime | N
     if at is not None and at > now:
         return Plan(create_once=base, requeue_after=at - now)
     return Plan(create_once=(*base, manifest), requeue_after=LOOK_AFTER)
-
-
-def _look_again(view: JobView | None) -> timedelta | None:
-    """Pods that do not come up are looked at; those that run report by themselves."""
-    if view is None or view.ready + view.succeeded >= view.completions:
-        return None
-    return LOOK_AFTER

@@ -142,7 +142,8 @@ def _environment(*, on_cpu: bool) -> list[Item]:
     return env(
         HOME=SCRATCH,
         TMPDIR=SCRATCH,
-        VLLM_CACHE_ROOT=f"{SCRATCH}/vllm",
+        # the CPU image has a cache of its own, filled when it was built
+        VLLM_CACHE_ROOT=None if on_cpu else f"{SCRATCH}/vllm",
         TRITON_CACHE_DIR=f"{SCRATCH}/triton",
         HF_HUB_OFFLINE="1",
         VLLM_NO_USAGE_STATS="1",
