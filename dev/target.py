@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from dev.cluster.binaries import ensure_binaries
+from dev.errors import DevError
 from dev.kubectl import Kubectl
 
 
@@ -24,7 +25,7 @@ class Foreign:
     registry: str
 
 
-class TargetError(RuntimeError):
+class TargetError(DevError):
     """The environment names a cluster incompletely, or it was declined."""
 
 

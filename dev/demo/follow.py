@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dev.errors import DevError
 from dev.kubectl import Kubectl, condition
 from dev.progress import console, note
 
 _POLL = 1.0  # seconds
 
 
-class StalledError(RuntimeError):
+class StalledError(DevError):
     """The job will not go on by itself; the message is the one in its status."""
 
 

@@ -79,16 +79,16 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def hub_server() -> Iterator[HubServer]:
-    """Run a server on a free port of the loopback interface."""
+def hub_server(host: str = "127.0.0.1") -> Iterator[HubServer]:
+    """Run a server on a free port of one interface."""
     state = HubServer()
 
     class Handler(_Handler):
         hub = state
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
-    state.endpoint = f"http://127.0.0.1:{server.server_port}"
+    state.endpoint = f"http://{host}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
