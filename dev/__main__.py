@@ -151,7 +151,7 @@ def bench(
     ] = None,
     jobs: Annotated[int, typer.Option(help="Jobs at once (burst, cpu).")] = 100,
     repeats: Annotated[int, typer.Option(help="Runs of each kind, in turn (burst).")] = 3,
-    gate: Annotated[float, typer.Option(help="Seconds for all prepare pods to run (burst, cpu).")] = 60,
+    gate: Annotated[float, typer.Option(help="Seconds for all prepare pods to run (burst, cpu).")] = 30,
     finished: Annotated[int, typer.Option(help="Finished jobs (idle).")] = 1000,
     idle_seconds: Annotated[float, typer.Option(help="How long nothing happens (idle).")] = 120,
     profile: Annotated[Path | None, typer.Option(help="Profile the operator into this file.")] = None,
@@ -170,7 +170,6 @@ def bench(
         profile=profile.resolve() if profile else None,
     )
     found = run(only or (), options)
-    figures.show(found)
     if print_json:
         typer.echo(figures.to_json(found))
 

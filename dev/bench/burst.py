@@ -240,6 +240,9 @@ def _figures(bare: Sequence[Run], ours: Sequence[Run]) -> Iterable[Figure]:
     yield figure(
         "KubeTune: end of prepare to all training pods, p95", ours, pods(0.95), "s", TO_PODS * base.value
     )
+    late = [run.late for run in ours]
+    if any(late):
+        note(f"   Prepare pods that did not run yet when all should end: {late}. Raise --gate.")
     yield figure("bare: last pod to Complete, p95", bare, status, "s")
     yield figure("KubeTune: last training pod to Trained, p95", ours, status, "s", TO_STATUS)
     yield figure("bare: API server and etcd for a job", bare, lambda run: run.api_cpu, "ms")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from dev.bench import burst, delivery, demo, idle, machine, processor, writes
-from dev.bench.figures import Figure
+from dev.bench.figures import Figure, show
 from dev.cluster.kubeconfig import admin_kubeconfig
 from dev.errors import DevError
 from dev.progress import note
+from dev.shell import CommandError
 from dev.target import kubectl_of
 
 
@@ -22,7 +23,7 @@ class Options:
 
     jobs: int = 100
     repeats: int = 3
-    gate: float = 60.0
+    gate: float = 30.0
     """Seconds in which all prepare pods have to run."""
     finished: int = 1000
     idle_seconds: float = 120.0
@@ -41,20 +42,28 @@ PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
 
 
 def run(only: Collection[str], options: Options) -> list[Figure]:
-    """Measure the chosen parts, or all; whatever was started is gone afterwards."""
+    """Measure the chosen parts, or all, and show each; whatever was started is gone afterwards."""
     if unknown := set(only) - PARTS.keys():
         raise DevError(f"No part is called {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
     # As Ctrl-C does: else what was started would outlive this.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     note(machine.describe())
-    return [
-        figure for part, measure in PARTS.items() if not only or part in only for figure in measure(options)
-    ]
+    found: list[Figure] = []
+    for part, measure in PARTS.items():
+        if not only or part in only:
+            figures = measure(options)
+            show(figures)  # at once: a later part may fail
+            found += figures
+    return found
 
 
 def _demo() -> list[Figure]:
     kubeconfig = admin_kubeconfig()
-    figures = demo.measure(kubectl_of(kubeconfig)) if kubeconfig.exists() else []
+    try:
+        figures = demo.measure(kubectl_of(kubeconfig)) if kubeconfig.exists() else []
+    except CommandError as error:
+        note(f"   {error}")
+        figures = []
     if not figures:
         note(f"   no trained job {demo.NAME}: `make demo` runs it")
     return figures
