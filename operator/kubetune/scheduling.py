@@ -16,7 +16,8 @@ from .wording import sentences, shortened
 
 _OUTPUT_VOLUME: Final = "kubetune-output"
 _NOT_SHARED: Final = re.compile(
-    r"ReadWriteOnce|MULTI_NODE_MULTI_WRITER|multi[- ]?writer|access ?modes?\b.*(not supported|only)",
+    r"ReadWriteOnce|MULTI_NODE_MULTI_WRITER|multi[- ]?writer|access ?modes?\b.*(not supported|only)"
+    r"|not support.*access ?modes?\b",
     re.IGNORECASE,
 )
 """Provisioners refuse ReadWriteMany in their own words: local-path, EBS, GCE PD, Azure disk."""

@@ -108,6 +108,15 @@ def test_a_missing_claim_is_named_and_the_job_goes_on_when_it_appears(
     cluster.wait(namespace, "no-claim", "Trained")
 
 
+def test_a_claim_that_two_nodes_cannot_share_is_told(cluster: Cluster, namespace: str, tiny_uri: str) -> None:
+    job = _job(namespace, "not-shared", tiny_uri, nodes=2)
+    job["spec"]["storage"] = {"storageClassName": "local-rwo"}
+    cluster.kubectl.apply(job)
+    stalled = condition(cluster.wait(namespace, "not-shared", "Stalled"), "Stalled")
+    assert stalled["reason"] == "StorageNotShared"
+    assert "ReadWriteMany" in stalled["message"]
+
+
 def test_a_missing_secret_is_named_and_the_job_goes_on_when_it_appears(
     cluster: Cluster, namespace: str, tiny_uri: str
 ) -> None:

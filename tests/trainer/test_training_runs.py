@@ -87,6 +87,19 @@ def test_two_processes_learn_what_one_does(
     assert made.curve("tokens") == one_process.curve("tokens")
 
 
+def test_in_bfloat16_two_processes_stay_close_to_one(tmp_path: Path, model: Path) -> None:
+    curves = []
+    for ranks in (1, 2):
+        made = volume(tmp_path / str(ranks), model, **PARITY | {"epochs": 7, "max_steps": 20})
+        made.environment = {"KUBETUNE_DTYPE": "bfloat16"}
+        succeed(made, tmp_path / f"scratch-{ranks}", ranks=ranks)
+        curves.append(made.curve())
+    one, two = curves
+    assert len(one) == 20
+    assert two == pytest.approx(one, rel=0.05)
+    assert sum(two) == pytest.approx(sum(one), rel=0.01)
+
+
 RESUME = {"epochs": 3, "checkpoint_every_steps": 4, "adapter": DROPOUT}
 
 

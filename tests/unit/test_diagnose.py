@@ -362,6 +362,8 @@ CASES = [
             "ReadWriteOnce and ReadWriteOncePod (1.22+) access modes",
             "EBS": 'failed to provision volume with StorageClass "standard": rpc error: code = InvalidArgument desc = '
             "Volume capabilities MULTI_NODE_MULTI_WRITER not supported. Only AccessModes[ReadWriteOnce] supported.",
+            "the local cluster": 'storage class "local-rwo" does not support access modes [ReadWriteMany]: '
+            "its volumes are for one node",
             "GCE PD": 'failed to provision volume with StorageClass "standard": rpc error: code = InvalidArgument '
             "desc = VolumeCapabilities is invalid: specified multi writer with mount access type",
         }.items()

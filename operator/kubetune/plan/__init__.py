@@ -133,11 +133,14 @@ def _foundation(
     """Configuration, output claim and headless Service, as far as they are missing."""
     names = Names(job.metadata.name)
     own_claim = job.spec.storage is None or job.spec.storage.claim_name is None
-    wanted = [((Kind.CONFIG_MAP, names.config), build_config_map(job, config))]
-    if own_claim:
-        wanted.append(((Kind.CLAIM, names.output), build_claim(job, settings)))
-    wanted.append(((Kind.SERVICE, names.rendezvous), build_rendezvous(job)))
-    return tuple(manifest for key, manifest in wanted if key not in observed.present)
+    missing: list[Manifest] = []  # built only when it is missing: this is asked at every look
+    if (Kind.CONFIG_MAP, names.config) not in observed.present:
+        missing.append(build_config_map(job, config))
+    if own_claim and (Kind.CLAIM, names.output) not in observed.present:
+        missing.append(build_claim(job, settings))
+    if (Kind.SERVICE, names.rendezvous) not in observed.present:
+        missing.append(build_rendezvous(job))
+    return tuple(missing)
 
 
 def _in_time(base: tuple[Manifest, ...], manifest: Manifest, *, at: datetime | None, now: datetime) -> Plan:
