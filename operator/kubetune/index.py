@@ -61,7 +61,7 @@ class Index:
         known = self._jobs.get(key)
         if known is not None and not _newer(meta, known["metadata"]):
             return None
-        kept = _interned(slim(raw, Kind.FINE_TUNE_JOB))
+        kept = _interned(slim(raw))
         self._jobs[key] = kept
         return None if known is not None and _content(known) == _content(kept) else key
 

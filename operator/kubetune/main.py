@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -30,7 +31,7 @@ from .pace import Pace
 from .probe import HttpWeb, Probes
 from .reconcile import Dependencies, Reconciler
 from .settings import Settings
-from .views import Key, Kind, parse_child
+from .views import Key, Kind, Raw, parse_child
 from .watch import WATCHED, Watches, expected_streams, guarded_watches, watch_all
 from .workqueue import WorkQueue
 
@@ -66,27 +67,33 @@ def build_registry(parts: Parts) -> kopf.OperatorRegistry:
         return kopf.AiohttpSession(server=parts.configuration.host, aiohttp_session=session)
 
     for kind in WATCHED:
-        _watch(registry, parts, kind)
+        _watch(registry, kind)
     return registry
 
 
-def _watch(registry: kopf.OperatorRegistry, parts: Parts, kind: Kind) -> None:
+def _watch(registry: kopf.OperatorRegistry, kind: Kind) -> None:
+    """Ask kopf for a watch: it opens one for each resource that has a handler. Events come by ``deliver``."""
     resource = RESOURCES[kind]
 
     @kopf.on.event(
         resource.group, resource.version, resource.plural, registry=registry, id=f"on-{resource.plural}"
     )
-    async def on_event(event: Mapping[str, Any], **_: Any) -> None:
-        try:
-            key = take(parts.index, kind, event["type"], event["object"])
-            if key is not None:
-                parts.queue.add(key)
-        finally:
-            if event["type"] is None:
-                parts.watches.handled()
+    async def on_event(**_: Any) -> None:
+        raise AssertionError("the guard delivers events, and kopf gets none")
 
 
-def take(index: Index, kind: Kind, type_: str | None, raw: Mapping[str, Any]) -> Key | None:
+def deliver(parts: Parts, kind: Kind, type_: str | None, raw: Raw) -> None:
+    """Bring an event into the index; one that we cannot read must not end a watch."""
+    try:
+        key = take(parts.index, kind, type_, raw)
+    except Exception:
+        logger.exception("An event could not be read", extra={"kind": kind.value, "type": type_})
+        return
+    if key is not None:
+        parts.queue.add(key)
+
+
+def take(index: Index, kind: Kind, type_: str | None, raw: Raw) -> Key | None:
     """Bring one event into the index; return the key that has to be looked at."""
     meta = raw["metadata"]
     if kind is Kind.FINE_TUNE_JOB:
@@ -185,7 +192,7 @@ async def _operate(settings: Settings, parts: Parts, on_watching: Callable[[], N
     """Run kopf's watches."""
     await _wait_for_definition(parts.kube)
     try:
-        with guarded_watches(parts.watches):
+        with guarded_watches(parts.watches, partial(deliver, parts)):
             await watch_all(build_registry(parts), settings.watch_namespaces, started=on_watching)
     finally:
         for session in parts.sessions:

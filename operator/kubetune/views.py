@@ -265,18 +265,12 @@ def parse_child(raw: Raw, kind: Kind) -> View:
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def slim(raw: Raw, kind: Kind) -> dict[str, Any]:
-    """Leave out what no projection reads: most of a large object."""
+def slim(raw: Raw) -> dict[str, Any]:
+    """Leave out what nothing reads: often most of an object that people apply."""
     meta = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
     if _LAST_APPLIED in (meta.get("annotations") or {}):
         meta["annotations"] = {k: v for k, v in meta["annotations"].items() if k != _LAST_APPLIED}
-    kept = {**raw, "metadata": meta}
-    spec = raw.get("spec") or {}
-    if kind is Kind.POD:
-        kept["spec"] = {"nodeName": spec.get("nodeName")}
-    elif kind is Kind.JOB:
-        kept["spec"] = {"completions": spec.get("completions")}
-    return kept
+    return {**raw, "metadata": meta}
 
 
 def parse_time(text: str | None) -> datetime | None:

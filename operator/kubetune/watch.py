@@ -1,7 +1,9 @@
 """Watches: kopf's settings, the guard that keeps its streams alive, and what is known about their health.
 
 The guard replaces a private function of kopf (pinned to the minor, with a canary test): an error in a stream
-would end the process, and what is deleted while a stream is broken would never be reported.
+would end the process, and what is deleted while a stream is broken would never be reported. It also delivers
+events itself: kopf's queue and worker for each object cost a third of the operator's processor time, and all
+that would come of them is a call of our one handler.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from typing_extensions import override
 
 from . import names
 from .kube.resources import RESOURCES
-from .views import Kind, slim
+from .views import Kind, Raw
 
 logger = logging.getLogger(__name__)
 
 WATCHED: Final = (Kind.FINE_TUNE_JOB, Kind.JOB, Kind.DEPLOYMENT, Kind.POD)
+Deliver = Callable[[Kind, str | None, Raw], None]
+"""Takes one event: kind, type (None: listed) and object."""
+
 _KINDS: Final = {RESOURCES[kind].plural: kind for kind in WATCHED}
 SILENCE_LIMIT: Final = 150.0
 """Two bookmark periods and a reconnection: a watch without any event for this long is dead."""
@@ -72,7 +77,6 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 70  # bookmarks come every 60 s: a silent stream is a dead one
     settings.watching.reconnect_backoff = 0.1
     settings.watching.chunk_size = 200  # whole lists would set the peak of memory, which Python keeps
-    settings.queueing.idle_timeout = 0.5  # an idle worker holds its last object
     settings.posting.enabled = False  # Events are ours, one for each transition
     settings.peering.standalone = True  # no KopfPeering CRD; one replica, and overlap is harmless
     settings.scanning.disabled = True  # would need cluster-wide rights on CRDs and namespaces
@@ -102,9 +106,6 @@ class Watches:
     """Kinds times namespaces."""
     on_restart: Callable[[str], None]
     _streams: dict[tuple[str, str], _Stream] = field(default_factory=dict)
-    _listed: int = 0
-    """Listed objects that were handed to kopf until all streams were listed."""
-    _handled: int = 0
     _relisted: float | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -113,20 +114,12 @@ class Watches:
         now = asyncio.get_running_loop().time()
         self._streams.setdefault((plural, namespace), _Stream(now)).last = now
 
-    def listing(self) -> None:
-        """An object of a list was handed to kopf."""
-        self._listed += 1
-
     def listed(self, plural: str, namespace: str) -> None:
         """A stream has listed everything."""
         self.heard(plural, namespace)
         self._streams[plural, namespace].listed = True
-        self._check()
-
-    def handled(self) -> None:
-        """Our handler has taken an object of a list."""
-        self._handled += 1
-        self._check()
+        if sum(stream.listed for stream in self._streams.values()) >= self.expected:
+            self._ready.set()
 
     def relisted(self) -> None:
         """The relist of all kinds succeeded: it makes up for silent watches."""
@@ -146,15 +139,10 @@ class Watches:
                 return f"no event on {plural}{where} for {now - stream.last:.0f} s, and no relist succeeded"
         return None
 
-    def _check(self) -> None:
-        listed = sum(stream.listed for stream in self._streams.values())
-        if listed >= self.expected and self._handled >= self._listed:
-            self._ready.set()
-
 
 @contextmanager
-def guarded_watches(watches: Watches) -> Iterator[None]:
-    """Put the guard around every stream that kopf opens while the block runs."""
+def guarded_watches(watches: Watches, deliver: Deliver) -> Iterator[None]:
+    """Put the guard around every stream that kopf opens; ``deliver`` gets the events of all of them."""
     original = watching.infinite_watch
 
     async def guarded(
@@ -166,7 +154,7 @@ def guarded_watches(watches: Watches) -> Iterator[None]:
         _iterations: int | None = None,
     ) -> AsyncIterator[Any]:
         where = (resource.plural, namespace or "")
-        kind = _KINDS.get(resource.plural)
+        kind = _KINDS[resource.plural]
         known: dict[str, tuple[str, str]] = {}
         backoffs = iter(_Backoffs())
         while True:
@@ -184,15 +172,14 @@ def guarded_watches(watches: Watches) -> Iterator[None]:
                         if event is watching.Bookmark.LISTED:
                             # What was deleted while the stream was broken is in no event.
                             for uid in known.keys() - seen:
-                                yield _deletion(resource, uid, *known.pop(uid))
+                                namespace_, name = known.pop(uid)
+                                deliver(kind, "DELETED", _tombstone(uid, namespace_, name))
                             seen, backoffs = set(), iter(_Backoffs())
                             watches.listed(*where)
                         elif not isinstance(event, watching.Bookmark) and event["type"] != "BOOKMARK":
                             _remember(event, known, seen)
-                            if kind is not None:
-                                event["object"] = slim(event["object"], kind)
-                            if event["type"] is None:
-                                watches.listing()
+                            deliver(kind, event["type"], event["object"])
+                            continue
                         yield event
             except Exception as error:
                 delay = next(backoffs)
@@ -221,10 +208,8 @@ def _remember(event: Any, known: dict[str, tuple[str, str]], seen: set[str]) -> 
     known[uid] = (meta.get("namespace", ""), meta["name"])
 
 
-def _deletion(resource: Any, uid: str, namespace: str, name: str) -> dict[str, Any]:
-    meta = {"uid": uid, "namespace": namespace, "name": name}
-    version = f"{resource.group}/{resource.version}" if resource.group else resource.version
-    return {"type": "DELETED", "object": {"apiVersion": version, "kind": resource.kind, "metadata": meta}}
+def _tombstone(uid: str, namespace: str, name: str) -> Raw:
+    return {"metadata": {"uid": uid, "namespace": namespace, "name": name}}
 
 
 async def watch_all(

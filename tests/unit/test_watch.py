@@ -22,16 +22,14 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def test_workers_start_when_every_stream_is_listed_and_every_listed_object_taken() -> None:
+def test_workers_start_when_every_stream_is_listed() -> None:
     async def scenario() -> None:
         watches, _ = _watches()
         waiting = asyncio.create_task(watches.wait_until_listed())
-        watches.listing()
         watches.listed("jobs", "")
-        watches.listed("pods", "")
         await asyncio.sleep(1)
         assert not waiting.done()
-        watches.handled()
+        watches.listed("pods", "")
         await waiting
 
     virtual_time.run(scenario())
@@ -71,7 +69,7 @@ def test_kopf_has_the_private_function_that_the_guard_replaces() -> None:
     assert list(parameters) == ["settings", "resource", "namespace", "operator_paused", "_iterations"]
     assert {mark.name for mark in watching.Bookmark} == {"LISTED"}
     original = watching.infinite_watch
-    with guarded_watches(_watches()[0]):
+    with guarded_watches(_watches()[0], lambda *_: None):
         assert watching.infinite_watch is not original
     assert watching.infinite_watch is original
 
