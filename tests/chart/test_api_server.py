@@ -21,7 +21,7 @@ from dev.chart import CHART
 from dev.cluster.binaries import ensure_binaries
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.waiting import wait_for
-from dev.kubectl import Kubectl
+from dev.kubectl import Kubectl, condition
 from dev.monitor_crd import ensure_pod_monitor_crd
 from tests.support import chart
 
@@ -49,6 +49,11 @@ def plane() -> Iterator[ControlPlane]:
         yield started
 
 
+def _is_established(run: Kubectl) -> bool:
+    definition = run.get("crd", "podmonitors.monitoring.coreos.com")
+    return bool(condition(definition, "Established").get("status") == "True")
+
+
 @pytest.fixture(scope="module")
 def kubectl(plane: ControlPlane) -> Kubectl:
     programs = ensure_binaries()
@@ -56,7 +61,8 @@ def kubectl(plane: ControlPlane) -> Kubectl:
         program=programs.program("kubectl"), helm=programs.program("helm"), kubeconfig=plane.kubeconfig
     )
     run("create", "-f", ensure_pod_monitor_crd())
-    run("wait", "--for=condition=Established", "crd/podmonitors.monitoring.coreos.com", "--timeout=60s")
+    # Not kubectl wait: it fails on a definition that has no conditions yet.
+    wait_for("the PodMonitor CRD", lambda: _is_established(run), seconds=60)
     for namespace in [*EXISTING, chart.NAMESPACE]:
         run("create", "namespace", namespace)
     run("label", "namespace", chart.NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
