@@ -81,11 +81,11 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
     """Count what an adapter trains, and name what it leaves out."""
     if adapter.type == "Full":
         return Trainable(parameters=architecture.parameters)
-    from .modeling import ALL_LINEAR, add_lora, trainable_parameters
+    from .modeling import ALL_LINEAR, add_lora, trainable_parameters, untrained_expert_sizes
 
     model = add_lora(_on_meta(architecture.config, uri), adapter)
     count = trainable_parameters(model)
-    experts = _experts_left_out(model) if adapter.target_modules == ALL_LINEAR else {}
+    experts = untrained_expert_sizes(model) if adapter.target_modules == ALL_LINEAR else {}
     if not experts:
         return Trainable(parameters=count)
     share = 100 * sum(experts.values()) / architecture.parameters
@@ -95,22 +95,6 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
         "untrained: they are fused tensors, which all-linear leaves out in this architecture."
     )
     return Trainable(parameters=count, warnings=(warning,))
-
-
-def _experts_left_out(model: Any) -> dict[str, int]:
-    """Expert weights that got no LoRA matrices, with their sizes.
-
-    transformers fuses the experts of a layer into tensors of three dimensions. PEFT adapts these where it
-    knows how the architecture was fused, and silently leaves them out elsewhere.
-    """
-    from peft.tuners.lora.layer import ParamWrapper
-
-    adapted = {id(module.get_param()) for module in model.modules() if isinstance(module, ParamWrapper)}
-    return {
-        name.removeprefix("base_model.model."): parameter.numel()
-        for name, parameter in model.named_parameters()
-        if parameter.ndim >= 3 and "expert" in name and id(parameter) not in adapted
-    }
 
 
 def _on_meta(config: Any, uri: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,12 @@ def lora_modules(model: Any) -> dict[str, Any]:
 
 
 def untrained_experts(model: Any) -> list[str]:
-    """Expert weights that stay as they are, by their name in the base model.
+    """Expert weights that stay as they are, by their name in the base model."""
+    return list(untrained_expert_sizes(model))
+
+
+def untrained_expert_sizes(model: Any) -> dict[str, int]:
+    """Expert weights that stay as they are, with their sizes; works on the meta device too.
 
     transformers fuses the experts of a layer into tensors of three dimensions. PEFT adapts these where it
     knows how the architecture was fused, and silently leaves them out elsewhere.
@@ -96,14 +102,14 @@ def untrained_experts(model: Any) -> list[str]:
     from peft.tuners.lora.layer import ParamWrapper
 
     adapted = {id(module.get_param()) for module in model.modules() if isinstance(module, ParamWrapper)}
-    return [
-        name.removeprefix("base_model.model.").replace(".base_layer", "")
+    return {
+        name.removeprefix("base_model.model.").replace(".base_layer", ""): math.prod(full_shape(parameter))
         for name, parameter in model.named_parameters()
         if len(full_shape(parameter)) >= 3
         and "expert" in name
         and not parameter.requires_grad
         and id(parameter) not in adapted
-    ]
+    }
 
 
 def full_shape(parameter: Any) -> tuple[int, ...]:
