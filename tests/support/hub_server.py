@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.support.http_server import serving
 
 TOKEN = "hf_good_token_for_tests"
 
@@ -86,17 +87,8 @@ def hub_server(host: str = "127.0.0.1") -> Iterator[HubServer]:
     class Handler(_Handler):
         hub = state
 
-    server = ThreadingHTTPServer((host, 0), Handler)
-    server.daemon_threads = True
-    state.endpoint = f"http://{host}:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with serving(Handler, host) as state.endpoint:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
