@@ -159,16 +159,16 @@ def test_steps_are_ordered_as_numbers(store: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "sentence"),
     [
-        ({"world_size": 4}, "written with world size 2, this attempt has 4: set spec.training.nodes"),
+        ({"world_size": 4}, "written with world size 2, this job has 4: set spec.training.nodes"),
         (
             {"global_batch": 16},
-            "written with global batch 8, this attempt has 16: set spec.training.batchSize",
+            "written with global batch 8, this job has 16: set spec.training.batchSize",
         ),
         (
             {"zero_stage": 3},
-            "written with zero stage 2, this attempt has 3: set spec.training.deepspeed.zeroStage",
+            "written with zero stage 2, this job has 3: set spec.training.deepspeed.zeroStage",
         ),
-        ({"sampler": "other/1"}, "written with sampler length-buckets/1, this attempt has other/1: use the"),
+        ({"sampler": "other/1"}, "written with sampler length-buckets/1, this job has other/1: use the"),
     ],
 )
 def test_one_of_another_layout_is_refused_with_a_sentence(
@@ -176,6 +176,13 @@ def test_one_of_another_layout_is_refused_with_a_sentence(
 ) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         newest_step(store, **layout)
+    with pytest.raises(InvalidInput, match=sentence):
+        checkpoints(store, **layout).require_fitting()
+
+
+def test_one_that_fits_is_enough(store: Path) -> None:
+    write(checkpoints(store, world_size=4), 30)
+    checkpoints(store).require_fitting()
 
 
 def test_an_older_one_that_fits_is_continued(store: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from kubetune_trainer import __main__ as entry
 from kubetune_trainer import termination
+from kubetune_trainer.checkpoints import Checkpoints, Layout, own_files
 from kubetune_trainer.layout import OUTPUT_VARIABLE, RunDirectory
 from kubetune_trainer.manifest import sync_file, write_manifest
 from kubetune_trainer.messages import (
@@ -27,6 +28,7 @@ from kubetune_trainer.messages import (
     PrepareSummary,
     TerminationMessage,
 )
+from kubetune_trainer.sampler import SAMPLER_NAME
 from tests.support.chat_templates import stored_template
 from tests.support.tiny_model import chat_row, make_tiny_model, write_chat_rows
 from tests.support.trainer_configs import trainer_config
@@ -376,6 +378,28 @@ def test_same_rows_and_model_keep_what_the_run_has(prepare: Prepare, tiny: Path,
     assert second.summary == first.summary
     assert second.run.dataset_file.stat().st_mtime_ns == before
     assert (first.run.checkpoints / "step-000100").exists()
+
+
+def test_a_run_begun_on_other_nodes_is_refused_before_training(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    first = prepare(model=tiny, train=train)
+    layout = Layout(world_size=1, global_batch=4, zero_stage=2, sampler=SAMPLER_NAME)
+    store = Checkpoints(first.run.checkpoints, layout, keep=2)
+    written = store.begin(100, expected_bytes=1)
+    assert written is not None
+    (written / "state.pt").write_bytes(b"state")
+    store.commit(written, own_files(written, 0), step=100, tokens=1, dtype="float32")
+
+    assert prepare(model=tiny, train=train, training={"checkpoint_every_steps": 7}).code == 0
+    refused = prepare(model=tiny, train=train, training={"nodes": 2})
+    assert (refused.code, refused.message.reason) == (ExitCode.INVALID_INPUT, "InvalidInput")
+    assert refused.message.message == (
+        "Checkpoint step-000100 was written with world size 1, this job has 2: set spec.training.nodes and "
+        "gpusPerNode back to go on from it, or change spec.training.seed to start anew."
+    )
+    assert prepare(model=tiny, train=train, training={"nodes": 2, "seed": 43}).code == 0
 
 
 def test_prepared_data_that_lost_files_is_made_again_in_place(

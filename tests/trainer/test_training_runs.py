@@ -129,7 +129,7 @@ def test_a_run_that_lost_ranks_ends_like_an_undisturbed_one(
     # Another world size is refused before the model is loaded.
     (refused,) = train(made, tmp_path / "refused", ranks=1)
     assert (refused.process.returncode, refused.message.reason) == (42, Reason.INVALID_INPUT)
-    assert "written with world size 2, this attempt has 1" in refused.message.message
+    assert "written with world size 2, this job has 1" in refused.message.message
 
     # SIGTERM to one rank stops both after the same step.
     made.environment = fault(rank=1, function="step", call=3, signal="SIGTERM")

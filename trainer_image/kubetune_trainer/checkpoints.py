@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .config import TrainingConfig
 from .errors import InvalidInput
 from .manifest import (
     FileEntry,
@@ -26,6 +27,7 @@ from .manifest import (
     verify_manifest,
     write_manifest,
 )
+from .sampler import SAMPLER_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,16 @@ class Layout:
     global_batch: int
     zero_stage: int
     sampler: str
+
+    @classmethod
+    def of(cls, training: TrainingConfig, *, world_size: int) -> Layout:
+        """Layout of what so many ranks write."""
+        return cls(
+            world_size=world_size,
+            global_batch=training.batch_size,
+            zero_stage=training.zero_stage,
+            sampler=SAMPLER_NAME,
+        )
 
 
 _REMEDIES = {
@@ -80,10 +92,21 @@ class Checkpoints:
         Raises:
             InvalidInput: there are intact checkpoints, but of another world size, batch or order.
         """
+        return self._newest(verify_manifest)
+
+    def require_fitting(self) -> None:
+        """Refuse what ``newest`` would, from the manifests alone: no file is read and hashed.
+
+        Raises:
+            InvalidInput: there are checkpoints, but of another world size, batch or order.
+        """
+        self._newest(read_manifest)
+
+    def _newest(self, read: Callable[[Path], Manifest]) -> Found | None:
         misfit: str | None = None
         for step, path in self._finished():
             try:
-                manifest = verify_manifest(path)
+                manifest = read(path)
             except ManifestError as error:
                 logger.warning("Checkpoint passed over: %s", error)
                 continue
@@ -141,7 +164,8 @@ class Checkpoints:
             if found != wanted:
                 return (
                     f"Checkpoint {path.name} was written with {field.replace('_', ' ')} {found}, this "
-                    f"attempt has {wanted}: {_REMEDIES[field]}, or delete {path.parent} to start anew."
+                    f"job has {wanted}: {_REMEDIES[field]} to go on from it, or change spec.training.seed "
+                    "to start anew."
                 )
         return None
 

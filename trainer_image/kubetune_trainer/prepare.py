@@ -17,6 +17,7 @@ from typing import Any
 
 from . import adoption, estimate, termination
 from .bad_rows import BadRows
+from .checkpoints import Checkpoints, Layout
 from .config import FileSource, TrainerConfig, digest_of
 from .errors import DataInvalid, InvalidInput, ModelUnavailable, first_line
 from .layout import RunDirectory
@@ -98,7 +99,10 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
     _write_json(staged / run.dataset_file.name, {**rows.model_dump(mode="json"), "details": details})
     (staged / run.errors_file.name).touch()
     adoption.install(run, staged, fingerprint=rows.fingerprint, revision=pinned.revision)
-    return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=adoption.finished_artifact(run))
+    artifact = adoption.finished_artifact(run)
+    if artifact is None:
+        _require_fitting_checkpoints(config, run)
+    return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact)
 
 
 def sentence(config: TrainerConfig, summary: PrepareSummary) -> str:
@@ -121,6 +125,13 @@ def _require_consistent(config: TrainerConfig) -> None:
         raise InvalidInput(
             f"dataset.validationFraction {data.validation_fraction} must be between 0 and 1, such as 0.1."
         )
+
+
+def _require_fitting_checkpoints(config: TrainerConfig, run: RunDirectory) -> None:
+    """An earlier job of this name may have begun the run on other nodes: say so before GPUs are held."""
+    training = config.training
+    layout = Layout.of(training, world_size=training.world_size)
+    Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep).require_fitting()
 
 
 def _tokenise(config: TrainerConfig, model: Path, scratch: Path) -> tuple[Any, Any, str]:

@@ -21,7 +21,7 @@ from .messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummar
 from .peers import Peers, join
 from .progress import Reports, serve
 from .records import Records
-from .sampler import SAMPLER_NAME, Batching, planned_steps, steps_per_epoch
+from .sampler import Batching, planned_steps, steps_per_epoch
 from .stop import StopFlag
 
 logger = logging.getLogger(__name__)
@@ -44,12 +44,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         serve(reports)
     peers = join(training)
     batching = Batching.of(training.batch_size, peers.world_size)
-    layout = Layout(
-        world_size=peers.world_size,
-        global_batch=training.batch_size,
-        zero_stage=training.zero_stage,
-        sampler=SAMPLER_NAME,
-    )
+    layout = Layout.of(training, world_size=peers.world_size)
     checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep)
     artifact, found = _look(run, checkpoints, peers)
     if artifact is not None:
