@@ -57,7 +57,6 @@ class Reason(StrEnum):
     RETRIES_EXHAUSTED = "RetriesExhausted"
     ADAPTER_INVALID = "AdapterInvalid"
     STORAGE_NOT_SHARED = "StorageNotShared"
-    UNSUPPORTED_BY_CLUSTER = "UnsupportedByCluster"
 
     # Reasons of one attempt.
     PREEMPTED = "Preempted"

@@ -61,7 +61,7 @@ class Diagnosis:
     stage: str
     """prepare, train or serve."""
     stalled: bool = False
-    """Nothing but a change by a person helps (StorageNotShared, UnsupportedByCluster)."""
+    """Nothing but a change by a person helps (StorageNotShared)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
