@@ -229,8 +229,7 @@ async def _work(settings: Settings, parts: Parts, ready: asyncio.Event) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RELIST_PERIOD.total_seconds()):
                     await asyncio.shield(workers)
-            if await relist(parts, RELISTED):
-                parts.watches.relisted()
+            await relist(parts, RELISTED)
     finally:
         workers.cancel()
         with suppress(asyncio.CancelledError):

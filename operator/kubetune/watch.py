@@ -34,7 +34,8 @@ Deliver = Callable[[Kind, str | None, Raw], None]
 
 _KINDS: Final = {RESOURCES[kind].plural: kind for kind in WATCHED}
 SILENCE_LIMIT: Final = 150.0
-"""Two bookmark periods and a reconnection: a watch without any event for this long is dead."""
+"""Two bookmark periods and a reconnection: a watch without any event for this long is dead, and only a new
+process helps. The relist is no excuse: it tells of what is gone, never of what is new."""
 
 ENDED_PODS: Final = "status.phase!=Pending,status.phase!=Running"
 OURS: Final = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
@@ -106,7 +107,6 @@ class Watches:
     """Kinds times namespaces."""
     on_restart: Callable[[str], None]
     _streams: dict[tuple[str, str], _Stream] = field(default_factory=dict)
-    _relisted: float | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     def heard(self, plural: str, namespace: str) -> None:
@@ -121,22 +121,16 @@ class Watches:
         if sum(stream.listed for stream in self._streams.values()) >= self.expected:
             self._ready.set()
 
-    def relisted(self) -> None:
-        """The relist of all kinds succeeded: it makes up for silent watches."""
-        self._relisted = asyncio.get_running_loop().time()
-
     async def wait_until_listed(self) -> None:
         """Return when every kind was listed and every listed object is in the index."""
         await self._ready.wait()
 
     def silent(self, now: float) -> str | None:
-        """Say which watch has been silent for too long, unless the relist does its work."""
-        if self._relisted is not None and now - self._relisted <= SILENCE_LIMIT:
-            return None
+        """Say which watch has been silent for too long."""
         for (plural, namespace), stream in self._streams.items():
             if now - stream.last > SILENCE_LIMIT:
                 where = f" in {namespace}" if namespace else ""
-                return f"no event on {plural}{where} for {now - stream.last:.0f} s, and no relist succeeded"
+                return f"nothing has come on the watch of {plural}{where} for {now - stream.last:.0f} s"
         return None
 
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
@@ -24,6 +19,7 @@ from dev.cluster.waiting import wait_for
 from dev.kubectl import Kubectl, condition
 from dev.monitor_crd import ensure_pod_monitor_crd
 from tests.support import chart
+from tests.support.operator_process import OperatorProcess, operator_process
 
 pytestmark = pytest.mark.apiserver
 
@@ -113,8 +109,7 @@ def test_the_operator_works_with_the_rights_and_settings_of_the_chart(
 ) -> None:
     helm(kubectl, case, tmp_path, "upgrade", "--install")
     before = len(plane.audit_log.read_text().splitlines())
-    with running_operator(kubectl, case, tmp_path) as ready:
-        wait_for("the operator to be ready", ready, seconds=60)
+    with running_operator(kubectl, case, tmp_path):
         kubectl.apply(JOB)
         for what in ("job", "configmap", "service", "persistentvolumeclaim"):
             wait_for(f"the job's {what}", lambda what=what: has_child(kubectl, what), seconds=60)
@@ -130,39 +125,17 @@ def test_the_operator_works_with_the_rights_and_settings_of_the_chart(
 
 
 @contextmanager
-def running_operator(kubectl: Kubectl, case: str, tmp_path: Path) -> Iterator[Callable[[], bool]]:
-    """Run the operator of this checkout as the chart's account; yields the question whether it is ready."""
+def running_operator(kubectl: Kubectl, case: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """Run the operator of this checkout as the chart's account, with the chart's settings."""
     token = kubectl("create", "token", "kubetune", "-n", chart.NAMESPACE).strip()
     config = yaml.safe_load(kubectl.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": token}
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(json.dumps(config))
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        ports = {"metricsPort": one.getsockname()[1], "healthPort": two.getsockname()[1]}
-    values = {"settings": {**chart.CASES[case].get("settings", {}), **ports}}
-    log = tmp_path / "operator.log"
-    with log.open("wb") as sink:
-        operator = subprocess.Popen(
-            [sys.executable, "-m", "kubetune", "operator"],
-            env={**os.environ, **chart.variables(values), "KUBETUNE_KUBECONFIG": str(kubeconfig)},
-            stdout=sink,
-            stderr=sink,
-        )
-
-        def ready() -> bool:
-            assert operator.poll() is None, "the operator has ended"
-            return answers(f"http://127.0.0.1:{ports['healthPort']}/readyz")
-
-        try:
-            yield ready
-        except BaseException:
-            print(log.read_text())
-            raise
-        finally:
-            operator.terminate()
-            operator.wait(timeout=30)
+    variables = chart.variables(chart.CASES[case])
+    with operator_process(kubeconfig, variables, log=tmp_path / "operator.log") as operator:
+        wait_for("the operator to be ready", operator.ready, seconds=60)
+        yield operator
 
 
 def has_child(kubectl: Kubectl, what: str) -> bool:
@@ -173,13 +146,6 @@ def has_event(kubectl: Kubectl) -> bool:
     return bool(
         kubectl.get("events", "-n", "team-a", "--field-selector=involvedObject.kind=FineTuneJob")["items"]
     )
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def assert_rights(kubectl: Kubectl, namespace: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from kubernetes.aio.client.configuration import Configuration
@@ -19,11 +19,12 @@ from kubetune.settings import Settings
 from kubetune.views import Key
 from tests.support.apiserver import Api, ApiError
 from tests.support.fault_proxy import FaultProxy
+from tests.support.operator_process import free_ports, health
 
 pytestmark = pytest.mark.apiserver
 
-OUTAGE = float(os.environ.get("KUBETUNE_TEST_OUTAGE_SECONDS", "12"))
-"""75 s is what ends plain kopf; the default keeps the run short."""
+OUTAGE = 75.0
+"""Seconds; ends plain kopf."""
 
 SETTINGS = Settings(
     trainer_image="trainer:1", serving_image="serving:1", metrics_port=0, health_port=0, log_format="plain"
@@ -92,12 +93,12 @@ async def _closed_connections() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def bench(control_plane: ControlPlane, prefix: str) -> AsyncIterator[Bench]:
+async def bench(control_plane: ControlPlane, prefix: str, **settings: Any) -> AsyncIterator[Bench]:
     configuration = await _configuration(control_plane)
     async with Api(configuration) as api, FaultProxy(configuration) as proxy:
         with suppress(ApiError):  # it is there
             await api.install_crd()
-        async with running(SETTINGS, proxy.configuration) as parts:
+        async with running(SETTINGS.model_copy(update=settings), proxy.configuration) as parts:
             found = Bench(api=api, proxy=proxy, parts=parts, prefix=prefix)
             for number in range(3):
                 await api.create_job(found.key(number).name)
@@ -191,3 +192,28 @@ async def test_a_silent_hole_is_corrected_by_the_relist(control_plane: ControlPl
         assert b.made_for(0, since=since) == []
         await until(lambda: b.proxy.watches("finetunejobs") == 1, seconds=80)
         await b.assert_alive()
+
+
+async def test_a_watch_that_stays_silent_fails_liveness_and_quiet_ones_do_not(
+    control_plane: ControlPlane,
+) -> None:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}/healthz"
+    async with bench(control_plane, "sil", health_port=port) as b:
+        assert await asyncio.to_thread(health, url) == (200, "ok")
+        b.proxy.deafen("finetunejobs")
+        status, said = await until_unlike(200, url)
+        assert status == 503
+        assert said.startswith("nothing has come on the watch of finetunejobs for ")
+        # The other watches have had nothing but bookmarks for as long.
+        b.proxy.restore("finetunejobs")
+        assert await until_unlike(503, url) == (200, "ok")
+        await b.assert_alive()
+
+
+async def until_unlike(status: int, url: str) -> tuple[int, str]:
+    """Wait until a probe says something else."""
+    async with asyncio.timeout(300):
+        while (answer := await asyncio.to_thread(health, url))[0] == status:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+    return answer

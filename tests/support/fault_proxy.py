@@ -40,6 +40,8 @@ class FaultProxy:
     """Method and path of every request that changes something and was passed on."""
     paths: set[str] = field(default_factory=set)
     """Paths of all requests."""
+    deaf: set[str] = field(default_factory=set)
+    """Plurals whose new watches say nothing."""
     url: str = ""
     _streams: set[_Stream] = field(default_factory=set)
     _session: aiohttp.ClientSession | None = None
@@ -87,6 +89,19 @@ class FaultProxy:
         for stream in self._streams:
             stream.muted = True
 
+    def deafen(self, plural: str) -> None:
+        """Let all watches of a kind say nothing, those that are opened later too."""
+        self.deaf.add(plural)
+        for stream in self._streams:
+            stream.muted |= stream.plural == plural
+
+    def restore(self, plural: str) -> None:
+        """Let watches of a kind be heard again; the silent ones end."""
+        self.deaf.discard(plural)
+        for stream in list(self._streams):
+            if stream.plural == plural and stream.task:
+                stream.task.cancel()
+
     async def send_error(self, plural: str) -> int:
         """Send an error into open watches, then end them; return how many there were."""
         status = {
@@ -131,7 +146,8 @@ class FaultProxy:
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
-        stream = _Stream(request.path.rpartition("/")[2], response, asyncio.current_task())
+        plural = request.path.rpartition("/")[2]
+        stream = _Stream(plural, response, asyncio.current_task(), muted=plural in self.deaf)
         self._streams.add(stream)
         try:
             async for chunk in answer.content.iter_any():
