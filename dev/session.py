@@ -37,17 +37,17 @@ def _local_cluster() -> ImageRefs:
     """The local cluster, with the demo's model and rows in its S3 endpoint."""
     require()
     ensure_packages()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # The compiler works while images wait for the network and the disk.
-        programs = pool.submit(_build_programs)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        # They work while images wait for the network and the disk.
+        programs, model = pool.submit(_build_programs), pool.submit(ensure_demo_model)
         images = ensure_images()
-        model = ensure_demo_model()
-        if not programs.done():
-            with step("Build Kubernetes (it began beside the images)"):
+        if not (programs.done() and model.done()):
+            with step("Build Kubernetes and make the model (they began beside the images)"):
+                model.result()
                 programs.result()
     programs.result()
     up()
-    _upload(model)
+    _upload(model.result())
     return images
 
 
