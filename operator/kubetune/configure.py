@@ -12,9 +12,10 @@ from .index import Index
 from .jobstate import JobState
 from .kube import Kube
 from .names import CONFIG_KEY, Names
+from .parse import parse_bare
 from .resolve import resolve
 from .settings import JobSettings
-from .views import Key, Kind, Raw, parse_bare
+from .views import Key, Kind, Raw
 
 
 class Configurer:

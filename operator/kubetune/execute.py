@@ -14,8 +14,9 @@ from .errors import Conflict, KubeError, NotFound, Rejected, TransientError
 from .index import UNWATCHED, Index
 from .jobstate import JobState
 from .kube import Kube, Manifest
+from .parse import parse_child
 from .plan.model import Doomed, Plan
-from .views import Key, Kind, Raw, View, parse_child
+from .views import Key, Kind, Raw, View
 
 logger = logging.getLogger(__name__)
 

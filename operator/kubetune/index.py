@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from .views import Key, Kind, Listing, PodView, Raw, View, slim
+from .parse import slim
+from .views import Key, Kind, Listing, PodView, Raw, View
 
 TERMINAL_PHASES: Final = ("Succeeded", "Failed")
 _TOMBSTONES: Final = 8192

@@ -22,7 +22,8 @@ from .kube import Kube
 from .names import Names
 from .observe import Diagnosis
 from .pace import Pace
-from .views import DeploymentView, JobView, Key, Kind, PodView, Raw, View, parse_pod
+from .parse import parse_pod
+from .views import DeploymentView, JobView, Key, Kind, PodView, Raw, View
 
 logger = logging.getLogger(__name__)
 

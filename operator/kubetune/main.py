@@ -28,10 +28,11 @@ from .kube.connection import load_configuration, new_session
 from .kube.resources import RESOURCES
 from .metrics import Metrics
 from .pace import Pace
+from .parse import parse_child
 from .probe import HttpWeb, Probes
 from .reconcile import Dependencies, Reconciler
 from .settings import Settings
-from .views import Key, Kind, Raw, parse_child
+from .views import Key, Kind, Raw
 from .watch import WATCHED, Watches, expected_streams, guarded_watches, watch_all
 from .workqueue import WorkQueue
 

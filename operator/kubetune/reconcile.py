@@ -24,6 +24,7 @@ from .look import Looker
 from .names import Names
 from .observe import Diagnosis, Observed, observe
 from .pace import Pace
+from .parse import parse_child
 from .plan import plan
 from .plan.model import Plan
 from .probe import Probes
@@ -31,7 +32,7 @@ from .publish import Publisher, condition
 from .resolve import frozen_settings
 from .settings import Settings
 from .status import compute_status
-from .views import DeploymentView, Key, Kind, Raw, View, parse_child
+from .views import DeploymentView, Key, Kind, Raw, View
 
 logger = logging.getLogger(__name__)
 

@@ -29,13 +29,14 @@ import yaml
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
 from kubetune.diagnose import diagnose
 from kubetune.observe import Observed, observe
+from kubetune.parse import parse_bare, parse_deployment, parse_job, parse_pod
 from kubetune.plan import plan
 from kubetune.plan.deployment import build_deployment
 from kubetune.plan.model import Plan
 from kubetune.resolve import resolve
 from kubetune.settings import JobSettings
 from kubetune.status import compute_status
-from kubetune.views import Kind, Raw, View, parse_bare, parse_deployment, parse_job, parse_pod
+from kubetune.views import Kind, Raw, View
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.messages import Progress
 

@@ -16,7 +16,8 @@ from typing_extensions import override
 from kubetune.errors import Conflict, KubeError, NotFound
 from kubetune.kube import Manifest
 from kubetune.kube.resources import RESOURCES
-from kubetune.views import Kind, Listing, Raw, parse_bare
+from kubetune.parse import parse_bare
+from kubetune.views import Kind, Listing, Raw
 from tests.support import virtual_time
 
 Object = dict[str, Any]

@@ -12,7 +12,8 @@ import pytest
 from kubetune.constants import Reason
 from kubetune.endings import end_of
 from kubetune.observed import Ending, Outcome
-from kubetune.views import JobView, PodView, parse_job, parse_pod
+from kubetune.parse import parse_job, parse_pod
+from kubetune.views import JobView, PodView
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BACKOFF = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubetune.index import Index
-from kubetune.views import BareView, Key, Kind, Listing, parse_bare, parse_job, parse_pod
+from kubetune.parse import parse_bare, parse_job, parse_pod
+from kubetune.views import BareView, Key, Kind, Listing
 
 KEY = Key("team", "job")
 

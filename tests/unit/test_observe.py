@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kubetune.observe import Observed, Outcome, observe
-from kubetune.views import Kind, parse_pod
+from kubetune.parse import parse_pod
+from kubetune.views import Kind
 from tests.support.golden import Case, load, parse_child
 
 UID = "7d4b0f1e-2c3a-4b5d-8e6f-90a1b2c3d4e5"

@@ -17,7 +17,8 @@ from kubernetes.aio.client.configuration import Configuration
 
 from .. import names
 from ..errors import Conflict, KubeTuneError, NotFound
-from ..views import Kind, Listing, Raw, parse_bare
+from ..parse import parse_bare
+from ..views import Kind, Listing, Raw
 from . import Manifest
 from .connection import new_session
 from .errors import Target, from_failure, from_response

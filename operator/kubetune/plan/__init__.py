@@ -25,9 +25,10 @@ from ..api.v1alpha1 import FineTuneJob
 from ..constants import LOOK_AFTER, PROGRESS_PERIOD
 from ..names import Names
 from ..observed import Observed
+from ..parse import parse_deployment
 from ..settings import JobSettings
 from ..verdict import retry_at, stall_of
-from ..views import Kind, parse_deployment
+from ..views import Kind
 from .claim import build_claim
 from .config_map import build_config_map
 from .deployment import build_deployment
