@@ -3,16 +3,23 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv lock generate fmt lint check test demo cluster images kubeconfig clean-cluster bench
+.PHONY: help preflight venv lock generate fmt lint check test demo cluster images kubeconfig clean-cluster bench
+# One after the other: the preflight speaks before anything is installed.
+.NOTPARALLEL:
 
 PY := .venv/bin/python
+# What the machine must be fit for; nothing: the cluster, or that of KUBETUNE_KUBECONFIG.
+PURPOSE :=
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
+preflight: ## Say what this machine lacks, before anything is installed
+	@python=$$(bash dev/python.sh) && "$$python" -m dev.cluster.preflight $(PURPOSE)
+
 venv: .venv/.stamp ## Make .venv with the locked dependencies
 
-.venv/.stamp: requirements/dev.txt pyproject.toml dev/venv.sh
+.venv/.stamp: requirements/dev.txt pyproject.toml dev/venv.sh dev/python.sh
 	@bash dev/venv.sh
 	@touch $@
 
@@ -34,16 +41,17 @@ lint: venv
 check: lint ## Lint, types, import contracts, generated files, fast tests (under two minutes)
 	@.venv/bin/pytest -q -m "not trainer and not apiserver and not cluster and not gpu"
 
-test: lint cluster ## Every tier, the real cluster included; what CI runs
+test: preflight lint cluster ## Every tier, the real cluster included; what CI runs
 	@.venv/bin/pytest -m "not gpu"
 
-demo: venv ## From nothing to an answer: cluster, images, chart, a FineTuneJob, a table of answers
+demo: preflight venv ## From nothing to an answer: cluster, images, chart, a FineTuneJob, a table of answers
 	@$(PY) -m dev demo
 
-cluster: venv ## Start the local cluster with the chart installed and no job
+cluster: preflight venv ## Start the local cluster with the chart installed and no job
 	@$(PY) -m dev cluster
 
-images: venv ## Build the images and push them to KUBETUNE_REGISTRY, else to the local registry
+images: PURPOSE := images
+images: preflight venv ## Build the images and push them to KUBETUNE_REGISTRY, else to the local registry
 	@$(PY) -m dev images
 
 kubeconfig: venv ## Print the path of the cluster's kubeconfig

@@ -26,11 +26,11 @@ ControlPlaneOnly = Annotated[
 
 @app.command()
 def preflight() -> None:
-    """Say what this machine lacks to run the local cluster."""
-    from dev.cluster.preflight import require
+    """Say what this machine lacks for `make demo`."""
+    from dev.cluster.preflight import purpose, require
 
-    require()
-    typer.echo("This machine can run the cluster.")
+    require(purpose())
+    typer.echo("This machine lacks nothing.")
 
 
 @app.command()

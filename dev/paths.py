@@ -32,6 +32,11 @@ def image_store() -> Path:
     return cache() / "containerd"
 
 
+def build_store() -> Path:
+    """Return the layers of built images: kept by `down`, so that a build does only what is new."""
+    return cache() / "buildah"
+
+
 def registry_data() -> Path:
     """Return the pushed images' layers: kept by `down`."""
     return cache() / "registry"

@@ -1,24 +1,47 @@
 #!/usr/bin/env bash
-# Makes .venv with exactly the locked dependencies. Needs Python 3.11 or later; uv does the rest.
+# Makes .venv with exactly the locked dependencies. Needs Python 3.11; uv does the rest. Says what it does on stderr,
+# since stdout belongs to results such as the kubeconfig's path.
 set -euo pipefail
+exec >&2
 cd "$(dirname "$0")/.."
 
-python=$(command -v python3.11 || command -v python3) || { echo "Python 3.11 is missing: apt-get install python3 python3-venv" >&2; exit 1; }
-"$python" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "$python is older than 3.11" >&2; exit 1; }
+# Runs a command; where no terminal shows its own progress, a line every 20 seconds says that it still goes on.
+patiently() {
+  local title=$1 begun=$SECONDS beats=0
+  shift
+  echo "$title"
+  if [ -t 2 ]; then
+    "$@"
+    return
+  fi
+  "$@" &
+  trap "kill $! 2>/dev/null || true" EXIT # a background command does not hear Ctrl-C
+  while kill -0 $! 2>/dev/null; do
+    sleep 1
+    ((++beats % 20)) || echo ".. $title: $((SECONDS - begun)) s so far"
+  done
+  wait $!
+  trap - EXIT
+}
+
+python=$(bash dev/python.sh)
 
 if [ ! -x .venv/bin/python ]; then
   if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     # Debian ships venv and pip apart from Python.
-    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
-    echo "Installing python3-venv"
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+    patiently "Installing python3-venv" bash -c \
+      'apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null'
   fi
   echo "Making .venv"
   "$python" -m venv .venv
 fi
 if [ ! -x .venv/bin/uv ]; then
-  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+  patiently "Installing uv" \
+    .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 fi
-echo "Installing the locked dependencies (about 5 GB the first time, from the cache afterwards)"
-.venv/bin/uv pip sync --quiet --require-hashes requirements/dev.txt
+quiet=--quiet
+[ -t 2 ] && quiet=--color=auto # uv's own bars
+patiently "Installing the locked dependencies (about 5 GB the first time, from the cache afterwards)" \
+  .venv/bin/uv pip sync "$quiet" --require-hashes requirements/dev.txt
 .venv/bin/uv pip install --quiet --no-deps --editable .

@@ -6,7 +6,6 @@ Owns the rule what makes a version: the Go sources, the module's locked requirem
 import hashlib
 import os
 import platform
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev import paths, shell
+from dev.cluster import go
 from dev.cluster.lock import locked
 
 KUBERNETES_VERSION = "v1.34.3"
-GO_VERSION = (1, 26)
 _SOURCES = Path(__file__).parent / "bin"
 _PAUSE = Path(__file__).parent / "pause" / "main.go"
 _PROGRAMS = (
@@ -54,23 +53,9 @@ def build_log() -> Path:
     return paths.binaries() / "build.log"
 
 
-def go_release() -> str | None:
-    """Return the release of Go, such as `go1.26.1 linux/amd64`; None if there is none."""
-    if shutil.which("go") is None:
-        return None
-    # A fixed folder, since go.mod files of the working directory can select another toolchain.
-    return shell.output(["go", "version"], cwd=Path("/")).removeprefix("go version ").strip()
-
-
-def is_recent_enough(release: str | None) -> bool:
-    """Tell whether a release of Go can build the programs."""
-    found = re.match(r"go(\d+)\.(\d+)", release or "")
-    return found is not None and (int(found[1]), int(found[2])) >= GO_VERSION
-
-
 def locate() -> Binaries:
     """Return where this version's programs are or will be."""
-    how = [go_release() or platform.machine(), KUBERNETES_VERSION, *_PROGRAMS]
+    how = [go.release() or platform.machine(), KUBERNETES_VERSION, *_PROGRAMS]
     digest = hashlib.sha256(" ".join(how).encode())
     for source in [*sorted(path for path in _SOURCES.iterdir() if path.is_file()), _PAUSE]:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")

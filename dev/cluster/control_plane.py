@@ -14,8 +14,9 @@ from typing import Self
 from dev.cluster import control_plane_programs as programs
 from dev.cluster import processes, temporary
 from dev.cluster.binaries import ensure_binaries
-from dev.cluster.control_plane_programs import Instance, NodeNetwork, Ports
+from dev.cluster.control_plane_programs import Instance, NodeNetwork
 from dev.cluster.pki import Authority, Identity
+from dev.cluster.ports import Ports
 from dev.cluster.probes import answers
 from dev.cluster.waiting import wait_for
 

@@ -3,41 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from dev.cluster import ports
 from dev.cluster.binaries import Binaries
 from dev.cluster.files import ensure_file
 from dev.cluster.kubeconfig import write_kubeconfig
 from dev.cluster.network import SERVICE_CIDR
 from dev.cluster.pki import Authority, Identity
+from dev.cluster.ports import Ports
 from dev.cluster.processes import Daemon
 
 _KUBERNETES_SERVICE = "10.96.0.1"  # the first address of the range, by Kubernetes' own rule
 _AUDIT_POLICY = Path(__file__).parent / "manifests" / "audit-policy.yaml"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ports:
-    """Where the programs of one instance listen."""
-
-    apiserver: int = 6443
-    etcd: int = 2379
-    etcd_peers: int = 2380
-    controller_manager: int = 10257
-    scheduler: int = 10259
-
-    @classmethod
-    def free(cls) -> Self:
-        """Return ports that nothing uses now."""
-        apiserver, etcd, etcd_peers, controller_manager, scheduler = ports.free_ports(5)
-        return cls(
-            apiserver=apiserver,
-            etcd=etcd,
-            etcd_peers=etcd_peers,
-            controller_manager=controller_manager,
-            scheduler=scheduler,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

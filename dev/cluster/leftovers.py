@@ -8,7 +8,6 @@ from pathlib import Path
 from dev import paths
 from dev.cluster import network, ports, processes, temporary
 from dev.cluster.containerd import NETWORK
-from dev.cluster.node import KUBELET_PORT
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _CONTAINER_LOGS = Path("/var/log/containers")
@@ -34,7 +33,7 @@ def instance_roots() -> list[Path]:
 
 def another_kubelet_runs() -> bool:
     """Tell whether the machine is another cluster's node: what all kubelets name alike is then not ours."""
-    return not ports.listeners(KUBELET_PORT) <= set(processes.marked(paths.cluster_state()))
+    return not ports.listeners(ports.KUBELET) <= set(processes.marked(paths.cluster_state()))
 
 
 def mounts(root: Path) -> list[Path]:

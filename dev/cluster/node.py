@@ -4,6 +4,7 @@ import ipaddress
 import json
 from pathlib import Path
 
+from dev.cluster import ports
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.files import ensure_file
 from dev.cluster.network import NODE_ADDRESS, POD_CIDR
@@ -12,10 +13,6 @@ from dev.cluster.processes import Daemon
 
 NODE_NAME = "node0"
 DNS_ADDRESS = "10.96.0.10"
-KUBELET_PORT = 10250
-KUBELET_HEALTH_PORT = 10248
-PROXY_HEALTH_PORT = 10256
-PROXY_METRICS_PORT = 10249
 _MAX_PODS = 110
 # The second is what systemd-resolved asks; the first then names only systemd-resolved, on loopback.
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
@@ -59,8 +56,8 @@ def _kubelet(control_plane: ControlPlane, *, socket: Path) -> Daemon:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": NODE_ADDRESS,
-        "port": KUBELET_PORT,
-        "healthzPort": KUBELET_HEALTH_PORT,
+        "port": ports.KUBELET,
+        "healthzPort": ports.KUBELET_HEALTH,
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
@@ -110,8 +107,8 @@ def _kube_proxy(control_plane: ControlPlane) -> Daemon:
         f"--cluster-cidr={POD_CIDR}",
         "--proxy-mode=iptables",
         "--iptables-localhost-nodeports=false",  # it would change a kernel setting for all interfaces
-        f"--healthz-bind-address=127.0.0.1:{PROXY_HEALTH_PORT}",
-        f"--metrics-bind-address=127.0.0.1:{PROXY_METRICS_PORT}",
+        f"--healthz-bind-address=127.0.0.1:{ports.PROXY_HEALTH}",
+        f"--metrics-bind-address=127.0.0.1:{ports.PROXY_METRICS}",
         # The machine's connection tracking is not ours to tune, and in a container it cannot be.
         "--conntrack-max-per-core=0",
         "--conntrack-tcp-timeout-established=0",

@@ -1,11 +1,55 @@
-"""Knows which ports are free, and who listens on the others."""
+"""Owns the ports that the cluster listens on, and knows which others are free and who listens there.
+
+Standard library only: the preflight reads it before anything is installed.
+"""
 
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+KUBELET = 10250
+KUBELET_HEALTH = 10248
+PROXY_HEALTH = 10256
+PROXY_METRICS = 10249
+REGISTRY = 5000
+S3 = 7070
 
 _LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """Where the programs of one control plane listen."""
+
+    apiserver: int = 6443
+    etcd: int = 2379
+    etcd_peers: int = 2380
+    controller_manager: int = 10257
+    scheduler: int = 10259
+
+    @classmethod
+    def free(cls) -> Self:
+        """Return ports that nothing uses now."""
+        apiserver, etcd, etcd_peers, controller_manager, scheduler = free_ports(5)
+        return cls(
+            apiserver=apiserver,
+            etcd=etcd,
+            etcd_peers=etcd_peers,
+            controller_manager=controller_manager,
+            scheduler=scheduler,
+        )
+
+
+def of_cluster() -> list[int]:
+    """Return all fixed ports of the local cluster."""
+    control_plane = Ports()
+    return [
+        *(getattr(control_plane, name) for name in Ports.__slots__),
+        *(KUBELET, KUBELET_HEALTH, PROXY_HEALTH, PROXY_METRICS, REGISTRY, S3),
+    ]
 
 
 def free_ports(count: int) -> list[int]:

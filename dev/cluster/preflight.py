@@ -1,29 +1,44 @@
-"""Says within seconds what this machine lacks to run the cluster, and what to do about it.
+"""Says within seconds what this machine lacks, and what to do about it.
 
-What is looked at and what is judged are kept apart: `look` reads the machine, `problems` is pure.
+What is looked at and what is judged are kept apart: `look` reads the machine, `problems` is pure. Standard
+library only, since this runs as `python3 -m dev.cluster.preflight` before anything is installed.
 """
 
-import importlib.util
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from dev import paths, shell
-from dev.cluster import binaries, node, ports, processes, registry, s3
-from dev.cluster.control_plane_programs import Ports
+from dev.cluster import go, ports, processes
 from dev.errors import DevError
 
 _CONTROLLERS = frozenset({"cpu", "cpuset", "memory", "pids"})
 _MODULES = {"overlay": Path("/sys/module/overlay"), "br_netfilter": Path("/proc/sys/net/bridge")}
+_ARCHITECTURE = "x86_64"  # of the locked wheels and of the images
 _GIB = 1 << 30
 _DISK_FIRST = 40 * _GIB  # both images three times (builder, registry, node), and what builds them
+_DISK_IMAGES = 24 * _GIB  # without node, registry and Kubernetes
 _DISK_LATER = 10 * _GIB
-_MEMORY = 8 * _GIB
+_DISK_CHECKOUT = 6 * _GIB  # .venv, on a disk that the caches are not on
+_MEMORY = 12 * _GIB
 _KERNEL_SHARE = _GIB // 2  # of a machine's memory, which the kernel keeps for itself and does not report
 _LONGEST_STATE_PATH = 70  # a socket's path has at most 107 letters, and kubelet's begin with this path
+
+
+class Purpose(StrEnum):
+    """What the machine is to do."""
+
+    CLUSTER = "cluster"
+    """Build the images and be the cluster."""
+    FOREIGN = "foreign"
+    """Build the images and install them into the cluster of KUBETUNE_KUBECONFIG."""
+    IMAGES = "images"
+    """Build the images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +46,20 @@ class Machine:
     """What matters about a machine."""
 
     system: str
+    architecture: str
     user_id: int
     controllers: frozenset[str]
     missing_modules: frozenset[str]
     has_apt: bool
+    has_clients: bool
+    """Whether kubectl and helm are there."""
     go_release: str | None
-    has_venv: bool
     memory: int
     free_disk: int
     has_cache: bool
+    checkout: Path
+    free_checkout: int | None
+    """Room for .venv where that is on another disk than the caches; None where not, or where it is there."""
     cache: Path
     state: Path
     foreign_listeners: Mapping[int, str]
@@ -50,22 +70,64 @@ class PreflightError(DevError):
     """The machine lacks something. The message has one line for each."""
 
 
-def require() -> None:
-    """Raise `PreflightError` unless this machine can run the cluster."""
-    found = list(problems(look()))
+def purpose() -> Purpose:
+    """Return what the environment asks for: KUBETUNE_KUBECONFIG names a cluster elsewhere."""
+    return Purpose.FOREIGN if os.environ.get("KUBETUNE_KUBECONFIG") else Purpose.CLUSTER
+
+
+def require(what: Purpose = Purpose.CLUSTER) -> None:
+    """Raise `PreflightError` unless this machine can do that."""
+    found = list(problems(look(), what))
     if found:
-        raise PreflightError(
-            "\n".join(["This machine cannot run the cluster:", *(f"- {each}" for each in found)])
-        )
+        raise PreflightError("\n".join([_REFUSALS[what], *(f"- {each}" for each in found)]))
 
 
-def problems(machine: Machine) -> Iterator[str]:
-    """Say what a machine lacks, and what to do about each."""
+_REFUSALS = {
+    Purpose.CLUSTER: "This machine cannot run the cluster:",
+    Purpose.FOREIGN: "This machine cannot build and install KubeTune:",
+    Purpose.IMAGES: "This machine cannot build the images:",
+}
+
+
+def problems(machine: Machine, what: Purpose = Purpose.CLUSTER) -> Iterator[str]:
+    """Say what a machine lacks for a purpose, and what to do about each."""
     if machine.system != "Linux":
         yield f"It runs {machine.system}: use Linux, in a virtual machine if need be."
         return
+    if machine.architecture != _ARCHITECTURE:
+        yield (
+            f"Its processor is {machine.architecture}: use one of x86-64, which the locked packages are for."
+        )
     if machine.user_id != 0:
-        yield "You are not root, whom mounts and networks need: run it with sudo."
+        yield "You are not root, whom mounts, networks and image builds need: run it with sudo."
+    if not machine.has_apt:
+        yield "There is no apt-get: use Debian 12, or a system made from it."
+    yield from _of_disks(machine, what)
+    match what:
+        case Purpose.CLUSTER:
+            yield from _of_cluster(machine)
+        case Purpose.FOREIGN if not machine.has_clients and (lack := _of_go(machine)):
+            yield f"kubectl and helm are not both on PATH: put them there, or let them be built. {lack}"
+        case _:
+            pass
+
+
+def _of_disks(machine: Machine, what: Purpose) -> Iterator[str]:
+    first = _DISK_FIRST if what is Purpose.CLUSTER else _DISK_IMAGES
+    wanted = _DISK_LATER if machine.has_cache else first
+    if machine.free_disk < wanted:
+        yield (
+            f"{machine.free_disk // _GIB} GiB are free on the disk of {machine.cache}, but"
+            f" {wanted // _GIB} GiB are needed: make room, or set XDG_CACHE_HOME to a folder elsewhere."
+        )
+    if machine.free_checkout is not None and machine.free_checkout < _DISK_CHECKOUT:
+        yield (
+            f"{machine.free_checkout // _GIB} GiB are free on the disk of {machine.checkout}, but its .venv"
+            f" needs {_DISK_CHECKOUT // _GIB} GiB: make room, or clone to a disk that has it."
+        )
+
+
+def _of_cluster(machine: Machine) -> Iterator[str]:
     if missing := _CONTROLLERS - machine.controllers:
         yield (
             f"The control group controllers {_list(missing)} are missing: enable them with the kernel's"
@@ -73,43 +135,43 @@ def problems(machine: Machine) -> Iterator[str]:
         )
     if machine.missing_modules:
         yield f"The kernel has no {_list(machine.missing_modules)}: install the kernel's modules package."
-    if not machine.has_apt:
-        yield "There is no apt-get: use Debian 12 or later, or a system made from it."
-    if not binaries.is_recent_enough(machine.go_release):
-        wanted = ".".join(map(str, binaries.GO_VERSION))
-        found = machine.go_release or "none"
-        yield f"Go {wanted} or later is needed to build Kubernetes, found {found}: install it."
-    if not machine.has_venv:
-        yield "Python cannot make virtual environments: apt-get install python3-venv."
+    if lack := _of_go(machine):
+        yield lack
     if machine.memory < _MEMORY - _KERNEL_SHARE:
         yield f"It has {machine.memory / _GIB:.1f} GiB of memory: {_MEMORY // _GIB} GiB are needed."
-    wanted_disk = _DISK_LATER if machine.has_cache else _DISK_FIRST
-    if machine.free_disk < wanted_disk:
-        yield (
-            f"{machine.free_disk // _GIB} GiB are free on the disk of {machine.cache}, but"
-            f" {wanted_disk // _GIB} GiB are needed: make room, or set XDG_CACHE_HOME to a folder elsewhere."
-        )
     if len(str(machine.state)) > _LONGEST_STATE_PATH:
         yield f"{machine.state} is too long a path for sockets: set XDG_CACHE_HOME to a shorter one."
     for port, program in sorted(machine.foreign_listeners.items()):
         yield f"Port {port} is used by {program}, which is not part of this cluster: stop it."
 
 
+def _of_go(machine: Machine) -> str | None:
+    if go.is_recent_enough(machine.go_release):
+        return None
+    wanted, found = ".".join(map(str, go.VERSION)), machine.go_release or "none"
+    return (
+        f"Go {wanted} or later is needed to build Kubernetes, found {found}: install it from"
+        " https://go.dev/dl and put it on PATH."
+    )
+
+
 def look() -> Machine:
     """Read what matters about this machine."""
     cache = paths.cache()
-    existing = next(path for path in (cache, *cache.parents) if path.exists())
     return Machine(
         system=platform.system(),
+        architecture=platform.machine(),
         user_id=os.getuid(),
         controllers=_controllers(),
         missing_modules=frozenset(name for name, path in _MODULES.items() if not _has_module(name, path)),
-        has_apt=shutil.which("apt-get") is not None,
-        go_release=binaries.go_release(),
-        has_venv=importlib.util.find_spec("ensurepip") is not None,
+        has_apt=shell.which("apt-get") is not None,
+        has_clients=shell.which("kubectl") is not None and shell.which("helm") is not None,
+        go_release=go.release(),
         memory=_memory(),
-        free_disk=shutil.disk_usage(existing).free,
-        has_cache=paths.registry_data().exists(),
+        free_disk=shutil.disk_usage(_existing(cache)).free,
+        has_cache=paths.registry_data().exists() or paths.build_store().exists(),
+        checkout=paths.REPOSITORY,
+        free_checkout=_free_checkout(cache),
         cache=cache,
         state=paths.cluster_state(),
         foreign_listeners=_foreign_listeners(),
@@ -136,23 +198,41 @@ def _controllers() -> frozenset[str]:
 def _has_module(name: str, path: Path) -> bool:
     if path.exists() or name in Path("/proc/filesystems").read_text().split():
         return True
-    return shutil.which("modprobe") is not None and shell.succeeds(["modprobe", "--dry-run", name])
+    return shell.which("modprobe") is not None and shell.succeeds(["modprobe", "--dry-run", name])
 
 
 def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def _free_checkout(cache: Path) -> int | None:
+    checkout = paths.REPOSITORY
+    if (checkout / ".venv").exists() or checkout.stat().st_dev == _existing(cache).stat().st_dev:
+        return None
+    return shutil.disk_usage(checkout).free
+
+
+def _existing(path: Path) -> Path:
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
 def _foreign_listeners() -> dict[int, str]:
-    control_plane = Ports()
-    wanted = [
-        *(getattr(control_plane, name) for name in Ports.__slots__),
-        *(node.KUBELET_PORT, node.KUBELET_HEALTH_PORT, node.PROXY_HEALTH_PORT, node.PROXY_METRICS_PORT),
-        *(registry.PORT, s3.PORT),
-    ]
     ours = set(processes.marked(paths.cluster_state()))
-    return {port: ports.program(pid) for port in wanted for pid in ports.listeners(port) if pid not in ours}
+    return {
+        port: ports.program(pid)
+        for port in ports.of_cluster()
+        for pid in ports.listeners(port)
+        if pid not in ours
+    }
 
 
 def _list(names: frozenset[str]) -> str:
     return ", ".join(sorted(names))
+
+
+if __name__ == "__main__":
+    try:
+        require(Purpose(sys.argv[1]) if len(sys.argv) > 1 else purpose())
+    except PreflightError as error:
+        sys.exit(str(error))
+    print("This machine lacks nothing.", file=sys.stderr)

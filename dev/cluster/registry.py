@@ -1,6 +1,7 @@
 """Runs the image registry that builds push to and the node pulls from. It needs no cluster."""
 
 from dev import paths
+from dev.cluster import ports
 from dev.cluster.files import ensure_file
 from dev.cluster.lock import locked
 from dev.cluster.packages import ensure_packages
@@ -8,8 +9,7 @@ from dev.cluster.probes import answers
 from dev.cluster.processes import Daemon
 from dev.cluster.waiting import wait_for
 
-PORT = 5000
-ADDRESS = f"127.0.0.1:{PORT}"
+ADDRESS = f"127.0.0.1:{ports.REGISTRY}"
 
 _CONFIG = """\
 version: 0.1

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev import paths
-from dev.cluster import binaries
+from dev.cluster import binaries, ports
 from dev.cluster.network import NODE_ADDRESS
 from dev.cluster.probes import answers
 from dev.cluster.processes import Daemon
 from dev.cluster.waiting import wait_for
 
-PORT = 7070
 BUCKETS = ("models", "datasets")
 _PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
 _VERSION = "v1.8.0"
@@ -20,7 +19,7 @@ _VERSION = "v1.8.0"
 class S3Endpoint:
     """How to use the endpoint, from this machine and from pods alike."""
 
-    url: str = f"http://{NODE_ADDRESS}:{PORT}"
+    url: str = f"http://{NODE_ADDRESS}:{ports.S3}"
     access_key: str = "kubetune"
     secret_key: str = "kubetune-secret"
     region: str = "us-east-1"
@@ -46,7 +45,7 @@ def ensure_s3(root: Path) -> S3Endpoint:
         root=root,
         argv=[
             build_gateway(),
-            f"--port={NODE_ADDRESS}:{PORT}",
+            f"--port={NODE_ADDRESS}:{ports.S3}",
             f"--region={served.region}",
             "--health=/health",
             "posix",

@@ -8,12 +8,13 @@ from dev import paths, progress
 from dev.cluster import addons, binaries, network, preflight, s3
 from dev.cluster.containerd import Containerd
 from dev.cluster.control_plane import ControlPlane
-from dev.cluster.control_plane_programs import NodeNetwork, Ports
+from dev.cluster.control_plane_programs import NodeNetwork
 from dev.cluster.files import ensure_file
 from dev.cluster.kwok import ensure_kwok
 from dev.cluster.lock import locked
 from dev.cluster.node import ensure_node
 from dev.cluster.packages import ensure_packages
+from dev.cluster.ports import Ports
 from dev.cluster.prometheus import ensure_prometheus
 from dev.cluster.readiness import wait_ready
 from dev.cluster.registry import ensure_registry

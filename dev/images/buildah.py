@@ -26,7 +26,7 @@ def log() -> Path:
 
 def command(*arguments: str | Path) -> list[str | Path]:
     """Return the command line of a buildah command."""
-    store = paths.cache() / "buildah"
+    store = paths.build_store()
     run_root = _RUN_ROOTS / hashlib.sha256(str(store).encode()).hexdigest()[:12]
     # overlay: the alternative, vfs, copies all files for every layer, hundreds of gigabytes in the end.
     return ["buildah", "--root", store, "--runroot", run_root, "--storage-driver", "overlay", *arguments]
