@@ -10,6 +10,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from .alive import Vanished, require_alive
 from .errors import Conflict, KubeError, NotFound, Rejected, TransientError
 from .index import UNWATCHED, Index
 from .jobstate import JobState
@@ -22,10 +23,6 @@ logger = logging.getLogger(__name__)
 
 _NO_RIGHTS: Final = "User "
 _TERMINATING: Final = "because it is being terminated"
-
-
-class Vanished(Exception):  # noqa: N818 - a state, not a failure
-    """The FineTuneJob is gone, or another one has its name: nothing may be made for it."""
 
 
 class Refused(Exception):  # noqa: N818
@@ -53,7 +50,8 @@ class Executor:
         delays: list[float] = []
         again = [m for m in (*plan.create_once, *plan.apply) if self._existed(key, state, m)]
         if again:
-            await self._check_alive(key, state)
+            # It may be gone because its owner is.
+            await require_alive(self._kube, self._index, key, uid=state.uid)
         for manifest, write in (
             *((m, self._create) for m in plan.create_once),
             *((m, self._apply) for m in plan.apply),
@@ -71,20 +69,13 @@ class Executor:
         return min(delays, default=None)
 
     def _existed(self, key: Key, state: JobState, manifest: Manifest) -> bool:
+        """Whether the child, or for a next try of a Job an earlier one, was there and is gone."""
         kind, name = _child(manifest)
-        return (kind, name) in state.births and self._index.child(key, kind, name) is None
-
-    async def _check_alive(self, key: Key, state: JobState) -> None:
-        """Read the FineTuneJob live: a child that is gone may be gone because its owner is."""
-        try:
-            raw = await self._kube.get(Kind.FINE_TUNE_JOB, key.namespace, key.name)
-        except NotFound:
-            self._index.remove_job(key, state.uid)
-            raise Vanished from None
-        self._index.put_job(raw)
-        meta = raw["metadata"]
-        if meta["uid"] != state.uid or meta.get("deletionTimestamp"):
-            raise Vanished
+        return any(
+            self._index.child(key, kind, known) is None
+            for of, known in state.births
+            if of is kind and (known == name or kind is Kind.JOB)
+        )
 
     async def _create(self, key: Key, state: JobState, manifest: Manifest) -> None:
         kind, name = _child(manifest)

@@ -27,7 +27,7 @@ from .kube.client import ApiKube
 from .kube.connection import load_configuration, new_session
 from .kube.resources import RESOURCES
 from .metrics import Metrics
-from .pace import Pace
+from .pace import StatusPace
 from .parse import parse_child
 from .probe import HttpWeb, Probes
 from .reconcile import Dependencies, Reconciler
@@ -140,7 +140,7 @@ async def running(
         probes = Probes(web=web, wake=lambda key: queue.add(key))
         stack.push_async_callback(probes.close)
         reconciler = Reconciler(
-            Dependencies(kube=kube, index=index, settings=settings, probes=probes, pace=Pace())
+            Dependencies(kube=kube, index=index, settings=settings, probes=probes, pace=StatusPace())
         )
         stack.push_async_callback(reconciler.drain)
         queue = WorkQueue(reconciler.reconcile, on_done=metrics.on_reconcile)

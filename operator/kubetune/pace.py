@@ -1,6 +1,6 @@
-"""The pace of status writes that are not final: the dearest request there is, so a few per second at most.
+"""The pace of requests that must not become a storm: looks at pods, and status writes that are not final.
 
-A key that has to wait gets one turn, however often it asks; what it writes then is the state of that moment.
+A key that has to wait gets one turn, however often it asks; what it does then is right for that moment.
 """
 
 from __future__ import annotations
@@ -38,3 +38,23 @@ class Pace:
     def forget(self, key: Key) -> None:
         """Give up the key's turn: it wrote at once, or it is gone."""
         self._turns.pop(key, None)
+
+
+class StatusPace:
+    """The pace of status writes, the dearest request there is: news soon, progress when there is time.
+
+    Each in a bucket of its own, or the progress of thirty running jobs would hold up what people wait for.
+    """
+
+    def __init__(self) -> None:
+        self._news = Pace(per_second=10.0)
+        self._rest = Pace()
+
+    def delay(self, key: Key, now: float, *, news: bool) -> float:
+        """Seconds until the key may write; 0 takes the turn."""
+        return (self._news if news else self._rest).delay(key, now)
+
+    def forget(self, key: Key) -> None:
+        """Give up the key's turns: it wrote, or it is gone."""
+        self._news.forget(key)
+        self._rest.forget(key)

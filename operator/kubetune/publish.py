@@ -1,4 +1,4 @@
-"""Writes a FineTuneJob's status when it changed, final ones at once, others at a pace, then its Events."""
+"""Writes a FineTuneJob's status when it changed, at a pace that depends on its news, then its Events."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from . import names
+from .alive import require_alive
 from .constants import ConditionType
-from .errors import Conflict, KubeTuneError, NotFound
+from .errors import Conflict, KubeTuneError, NotFound, TransientError
 from .events import transitions
-from .execute import Vanished
 from .index import Index
 from .jobstate import JobState
 from .kube import Kube, Manifest
-from .pace import Pace
+from .pace import StatusPace
 from .views import Key, Raw
 
 logger = logging.getLogger(__name__)
 
 _NOTE_LIMIT: Final = 1024
-"""Characters of an Event's note, by the API's own rule."""
+"""Bytes of an Event's note, by the API's own rule."""
+
+_INSTANCE: Final = socket.gethostname()[:128] or "kubetune"
 
 
 class Publisher:
     """Writes statuses and Events."""
 
-    def __init__(self, kube: Kube, index: Index, pace: Pace, now: Callable[[], datetime]) -> None:
+    def __init__(self, kube: Kube, index: Index, pace: StatusPace, now: Callable[[], datetime]) -> None:
         self._kube = kube
         self._index = index
         self._pace = pace
@@ -42,7 +44,8 @@ class Publisher:
         if old == status or state.written == (raw["metadata"].get("resourceVersion"), status):
             return None
         if not _is_final(old, status):
-            wait = self._pace.delay(key, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            wait = self._pace.delay(key, now, news=_is_news(old, status))
             if wait > 0:
                 return wait
         self._pace.forget(key)
@@ -50,9 +53,10 @@ class Publisher:
             answer = await self._kube.patch_status(
                 key.namespace, key.name, uid=state.uid, status=merge_patch(old, status)
             )
-        except (NotFound, Conflict):
-            self._index.remove_job(key, state.uid)
-            raise Vanished from None
+        except (NotFound, Conflict) as error:
+            # Another object, or the API server lost five races against other writers of this one.
+            await require_alive(self._kube, self._index, key, uid=state.uid)
+            raise TransientError(str(error)) from error
         self._index.put_job(answer)
         state.written = (answer["metadata"].get("resourceVersion"), status)
         if (answer.get("status") or {}) != status:
@@ -91,11 +95,11 @@ class Publisher:
             "metadata": {"generateName": f"{key.name}-", "namespace": key.namespace},
             "eventTime": self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "reportingController": f"{names.GROUP}/kubetune",
-            "reportingInstance": socket.gethostname()[:128] or "kubetune",
+            "reportingInstance": _INSTANCE,
             "action": "Reconcile",
             "type": type_,
             "reason": reason,
-            "note": message if len(message) <= _NOTE_LIMIT else message[: _NOTE_LIMIT - 3] + "...",
+            "note": _clipped(message),
             "regarding": {
                 "apiVersion": names.API_VERSION,
                 "kind": names.KIND,
@@ -122,6 +126,23 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 def condition(status: Mapping[str, Any], type_: ConditionType) -> Mapping[str, Any]:
     """A condition of a status as JSON; empty when there is none."""
     return next((c for c in status.get("conditions") or () if c.get("type") == type_), {})
+
+
+def _clipped(note: str) -> str:
+    """As much of the note as fits, whole characters."""
+    text = note.encode()
+    if len(text) <= _NOTE_LIMIT:
+        return note
+    return text[: _NOTE_LIMIT - 3].decode(errors="ignore") + "..."
+
+
+def _is_news(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether people wait for this write: the first one, or a condition that is not what it was."""
+    return _kinds_of_condition(old) != _kinds_of_condition(new)
+
+
+def _kinds_of_condition(status: Mapping[str, Any]) -> set[tuple[Any, ...]]:
+    return {(c.get("type"), c.get("status"), c.get("reason")) for c in status.get("conditions") or ()}
 
 
 def _is_final(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from kubetune_trainer.config import METRICS_PORT, TrainerConfig
 
+from .alive import Vanished
 from .api.v1alpha1 import FineTuneJob, validate_spec
 from .configure import Configurer
 from .constants import LOOK_AFTER, ConditionType, Reason
 from .errors import KubeError, NotFound, SpecError
-from .execute import Executor, Refused, Vanished
+from .execute import Executor, Refused
 from .index import UNWATCHED, Index
 from .invalid import invalid_status
 from .jobstate import JobState
@@ -23,7 +24,7 @@ from .kube import Kube
 from .look import Looker
 from .names import Names
 from .observe import Diagnosis, Observed, observe
-from .pace import Pace
+from .pace import StatusPace
 from .parse import parse_child
 from .plan import plan
 from .plan.model import Plan
@@ -64,7 +65,7 @@ class Dependencies:
     index: Index
     settings: Settings
     probes: Probes
-    pace: Pace
+    pace: StatusPace
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -123,12 +124,12 @@ class Reconciler:
         observed = self._observe(job, config, state, strangers)
         todo = plan(job, observed, config, frozen_settings(config), now=self._now())
         if todo.create_once or todo.apply or todo.delete:
-            delays.append(await self._execute(key, state, todo))
+            put_off = await self._execute(key, state, todo)
             config = state.config or await self._configurer.config(key, job, state)
             observed = self._observe(job, config, state, strangers)
             todo = plan(job, observed, config, frozen_settings(config), now=self._now())
             if todo.create_once or todo.apply or todo.delete:
-                delays.append(REFUSED_POLL if state.refusal else 1.0)  # whatever is left needs a fresh look
+                delays.append(put_off or 1.0)  # whatever else is left needs a fresh look
         delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
         if observed.earlier or observed.conflicts or strangers:
             delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())

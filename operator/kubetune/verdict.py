@@ -83,22 +83,25 @@ def retry_at(observed: Observed, settings: JobSettings) -> datetime | None:
     """When the next try of the stage at hand may start; None: at once.
 
     Failures double the pause. The first preemption in a row costs none; further ones do, since the cluster
-    may refuse every pod. A success whose message is unknown gets the time that the message needs to arrive.
+    may refuse every pod, or somebody deletes every Job. A success whose message is unknown gets the time that the message needs to arrive.
     """
     ending, failures = last_ending(observed)
     if stage_of(observed) == "prepare" and (ending is None or ending.outcome is Outcome.SUCCEEDED):
         attempt = observed.attempt
         ends = [e.finished for e in (ending, attempt.ending if attempt else None) if e and e.finished]
         return max(ends) + LOOK_AFTER if ends else None
-    if ending is None or ending.finished is None:
+    if ending is None:
+        return None
+    since = ending.finished or (observed.attempt.started if observed.attempt else None)
+    if since is None:
         return None
     doublings = failures - 1
     if ending.outcome is Outcome.PREEMPTED:
         doublings = _preempted_in_a_row(observed) - 2
     if doublings < 0:
-        return ending.finished
+        return since
     pause = timedelta(seconds=settings.retry_backoff_seconds) * (1 << min(doublings, 10))
-    return ending.finished + min(pause, _LONGEST_PAUSE)
+    return since + min(pause, _LONGEST_PAUSE)
 
 
 def _preempted_in_a_row(observed: Observed) -> int:

@@ -288,6 +288,39 @@ def test_a_child_that_keeps_vanishing_is_made_again_ever_more_slowly() -> None:
     virtual_time.run(main())
 
 
+def test_training_that_somebody_keeps_deleting_is_tried_ever_more_slowly_and_never_for_a_ghost() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob())
+
+        def remove_training() -> None:
+            for job in list(kube.of_kind("Job")):
+                if "-train-" in job["metadata"]["name"]:
+                    kube.remove(job)
+
+        def vandal(request: Request) -> None:
+            if request.verb == "create" and request.kind == "Job" and "-train-" in request.name:
+                asyncio.get_running_loop().call_later(0.05, remove_training)
+
+        kube.after = vandal
+        await asyncio.sleep(600)
+        made = [write for write in kube.writes if write.startswith("create Job job-train-")]
+        assert 3 <= len(made) <= 15
+        assert len(kube.requests) < 300
+
+        operator.deaf = True  # it does not hear that the job is deleted
+        kube.remove(_job(kube))
+        before = len(kube.writes)
+        await asyncio.sleep(1200)
+        assert kube.writes[before:] == []
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
 @pytest.mark.parametrize("verb", ["create", "patch", "get", "list"])
 def test_an_api_server_that_is_away_for_a_while_delays_only(verb: str) -> None:
     async def main() -> None:

@@ -12,7 +12,7 @@ from kubetune.constants import RELIST_PERIOD
 from kubetune.errors import KubeTuneError
 from kubetune.index import RELISTED, Index
 from kubetune.main import take
-from kubetune.pace import Pace
+from kubetune.pace import StatusPace
 from kubetune.probe import Probes
 from kubetune.reconcile import Dependencies, Reconciler
 from kubetune.settings import Settings
@@ -232,7 +232,7 @@ class Operator:
                 index=self.index,
                 settings=self.settings,
                 probes=self.probes,
-                pace=Pace(),
+                pace=StatusPace(),
                 now=virtual_time.now,
             )
         )
