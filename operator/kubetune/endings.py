@@ -85,9 +85,9 @@ def end_of(job: JobView, pods: Sequence[PodView]) -> Ending | None:
     lost = [pod for pod in failed if pod.exit_code == ExitCode.PEER_LOST]
     own = [pod for pod in failed if pod not in lost and not _cleaned_up(pod, target)]
     if own:
-        verdict = _by_pod(own[0])
+        verdict = _by_pod(job, own[0])
     elif lost and (target is None or target.reason != "PodFailurePolicy"):
-        verdict = _by_pod(lost[0])
+        verdict = _by_pod(job, lost[0])
     elif target is None:
         return None
     else:
@@ -111,14 +111,14 @@ def _cleaned_up(pod: PodView, target: ConditionView | None) -> bool:
     return target.since is None or pod.finished is None or pod.finished >= target.since
 
 
-def _by_pod(pod: PodView) -> tuple[Outcome, Reason, str]:
+def _by_pod(job: JobView, pod: PodView) -> tuple[Outcome, Reason, str]:
     told = parse_termination(pod.termination)
     where = f"Pod {pod.name}" + (f" on node {pod.node}" if pod.node else "")
     said = told.message.strip() if told else ""
     code = pod.exit_code
     if code == ExitCode.OUT_OF_MEMORY or pod.container_reason == "OOMKilled":
         killed = f"{where} was killed because it used more memory than its limit (OOMKilled)"
-        return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(said or killed, _more_memory(pod.stage))
+        return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(said or killed, _more_memory(job.stage))
     if code in (ExitCode.INVALID_INPUT, ExitCode.NUMERICAL_FAILURE):
         reason = _INVALID.get(told.reason, Reason.INVALID_SPEC) if told else Reason.INVALID_SPEC
         reason = Reason.NUMERICAL_FAILURE if code == ExitCode.NUMERICAL_FAILURE else reason

@@ -97,7 +97,9 @@ class Looker:
         strangers = tuple(
             view
             for view in views
-            if view.phase not in TERMINAL_PHASES and view.owner_uid not in jobs and view.stage != "serve"
+            if view.phase not in TERMINAL_PHASES
+            and view.owner_uid not in jobs
+            and view.stage in ("prepare", "train")
         )
         if not strangers:
             state.pods_cleared |= doubts

@@ -6,6 +6,7 @@ characters of a DNS label, the Job's pod suffix ``-<index>`` and the collector's
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,17 @@ CONTAINER_SERVER: Final = "server"
 PORT_METRICS: Final = "metrics"
 PORT_HTTP: Final = "http"
 CONFIG_KEY: Final = "config.json"
+
+
+_RUN: Final = re.compile(r".+-(?:(prepare)(?:-([2-9]|[1-9]\d{1,5}))?|(train)-([1-9]\d{0,5}))")
+
+
+def run_of(name: str) -> tuple[str, int] | None:
+    """Stage and number of a trainer Job by its name, which nobody can edit, unlike its labels."""
+    found = _RUN.fullmatch(name)
+    if found is None:
+        return None
+    return found[1] or found[3], int(found[2] or found[4] or 1)
 
 
 @dataclass(frozen=True, slots=True)

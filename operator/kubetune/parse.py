@@ -30,11 +30,12 @@ def parse_meta(raw: Raw, kind: Kind) -> dict[str, Any]:
 
 def parse_job(raw: Raw) -> JobView:
     """Project a batch/v1 Job."""
-    status, labels = raw.get("status") or {}, (raw.get("metadata") or {}).get("labels") or {}
+    status, meta = raw.get("status") or {}, parse_meta(raw, Kind.JOB)
+    stage, attempt = names.run_of(meta["name"]) or (None, 0)
     return JobView(
-        **parse_meta(raw, Kind.JOB),
-        stage=labels.get(names.LABEL_STAGE),
-        attempt=_int(labels.get(names.LABEL_ATTEMPT)),
+        **meta,
+        stage=stage,
+        attempt=attempt,
         created=parse_time((raw.get("metadata") or {}).get("creationTimestamp")),
         started=parse_time(status.get("startTime")),
         completed=parse_time(status.get("completionTime")),
@@ -51,7 +52,6 @@ def parse_job(raw: Raw) -> JobView:
 def parse_pod(raw: Raw) -> PodView:
     """Project a trainer pod."""
     meta, status = raw.get("metadata") or {}, raw.get("status") or {}
-    labels = meta.get("labels") or {}
     container: Raw = next(
         (c for c in status.get("containerStatuses") or () if c.get("name") == names.CONTAINER_TRAINER), {}
     )
@@ -62,8 +62,7 @@ def parse_pod(raw: Raw) -> PodView:
     )
     return PodView(
         **parse_meta(raw, Kind.POD),
-        stage=labels.get(names.LABEL_STAGE),
-        attempt=_int(labels.get(names.LABEL_ATTEMPT)),
+        stage=_stage(raw.get("spec") or {}),
         index=None if index is None else _int(index),
         phase=status.get("phase", ""),
         reason=status.get("reason", ""),
@@ -76,6 +75,14 @@ def parse_pod(raw: Raw) -> PodView:
         finished=parse_time(ended.get("finishedAt")),
         disruption=None if disruption is None else disruption.message or disruption.reason,
     )
+
+
+def _stage(spec: Raw) -> str | None:
+    """What a pod does, by its containers: unlike labels they cannot be edited."""
+    containers = {c.get("name"): c for c in spec.get("containers") or ()}
+    if names.CONTAINER_TRAINER in containers:
+        return next(iter(containers[names.CONTAINER_TRAINER].get("args") or ()), None)
+    return "serve" if names.CONTAINER_SERVER in containers else None
 
 
 def parse_deployment(raw: Raw) -> DeploymentView:

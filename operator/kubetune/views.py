@@ -74,6 +74,7 @@ class JobView(Meta):
     """A batch/v1 Job: prepare, or one attempt of training."""
 
     stage: str | None
+    """By the Job's name, as is ``attempt``: labels can be edited."""
     attempt: int
     created: datetime | None
     started: datetime | None
@@ -93,10 +94,10 @@ class JobView(Meta):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView(Meta):
-    """A trainer pod that has ended (only terminal pods are watched)."""
+    """A pod that has ended (only terminal pods are watched)."""
 
     stage: str | None
-    attempt: int
+    """By its containers."""
     index: int | None
     """Completion index, which is the node rank."""
     phase: str

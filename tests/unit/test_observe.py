@@ -78,7 +78,7 @@ def test_a_foreign_claim_does_not_matter_when_the_spec_names_another() -> None:
 @pytest.mark.parametrize(("phase", "waits"), [("Running", True), ("Pending", True), ("Failed", False)])
 def test_pods_of_no_job_of_ours_keep_new_ones_from_starting(phase: str, waits: bool) -> None:
     raw = child("Pod", "intents-1-train-1-0-abcde", owner="a-job-that-is-gone") | {"status": {"phase": phase}}
-    raw["metadata"]["labels"]["kubetune.dev/stage"] = "train"
+    raw["spec"] = {"containers": [{"name": "trainer", "args": ["train"]}]}
     observed = watch(load("minimal-first-visit"), raw)
     assert observed.earlier is waits
 
