@@ -17,6 +17,7 @@ from dev.progress import console, note, step
 
 TRIAGE = paths.REPOSITORY / "examples" / "triage"
 NAMESPACE = "demo"
+NAMESPACE_ELSEWHERE = "kubetune-demo"  # in a cluster that has its own things, perhaps under that name
 QUEUES = ("access", "billing", "gpu", "images", "monitoring", "network", "rollout", "storage")
 _DEADLINE = 1800.0  # seconds; generous: a cold pull of 5 GB images is in it
 
@@ -54,7 +55,7 @@ def local_surroundings(namespace: str = NAMESPACE) -> list[dict[str, Any]]:
     return [restricted_namespace(namespace), secret]
 
 
-def hub_surroundings(namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+def hub_surroundings(namespace: str = NAMESPACE_ELSEWHERE) -> list[dict[str, Any]]:
     """What the job for any cluster needs: a namespace, and the rows as a ConfigMap."""
     rows = {path.name: path.read_text() for path in sorted(TRIAGE.glob("*.jsonl"))}
     metadata = {"name": "triage", "namespace": namespace}

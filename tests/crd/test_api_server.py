@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,8 @@ from tests.crd.statuses import FULL_STATUS
 
 pytestmark = pytest.mark.apiserver
 
-EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
+EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.yaml"))
+NAMESPACES = ("demo", "kubetune-demo")  # of the examples that name one
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -100,11 +103,30 @@ def test_columns(api_server: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_examples(api_server: ApiServer, path: Any) -> None:
-    documents = api_server.kubectl(
+@pytest.mark.usefixtures("namespaces")
+def test_examples(api_server: ApiServer, path: Path) -> None:
+    assert "finetunejob.kubetune.dev/" in strictly(api_server, path)
+
+
+def test_the_example_of_the_readme(api_server: ApiServer, tmp_path: Path) -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    assert len(example.splitlines()) <= 20
+    path = tmp_path / "job.yaml"
+    path.write_text(example)
+    assert strictly(api_server, path) == "finetunejob.kubetune.dev/banking-intents-1\n"
+
+
+@pytest.fixture(scope="module")
+def namespaces(api_server: ApiServer) -> None:
+    for name in NAMESPACES:
+        api_server.kubectl("create", "namespace", name)
+
+
+def strictly(api_server: ApiServer, path: Path) -> str:
+    """Validate a file's objects as a server does that is asked to be strict; returns their names."""
+    return api_server.kubectl(
         "apply", "--dry-run=server", "--validate=strict", "--server-side", "-o", "name", "-f", str(path)
     )
-    assert "finetunejob.kubetune.dev/" in documents
 
 
 def test_every_field_is_explained(api_server: ApiServer) -> None:

@@ -1,0 +1,71 @@
+"""The rows of the examples are rows that the trainer takes, and enough of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.demo.run import TRIAGE, hub_surroundings
+from dev.paths import REPOSITORY
+from kubetune_trainer.config import DatasetConfig, FileSource
+from kubetune_trainer.dataset import MIN_ROWS
+from kubetune_trainer.errors import BadRow
+from kubetune_trainer.formats import RowReader
+from kubetune_trainer.rows import read_rows
+
+MANIFESTS = sorted((REPOSITORY / "examples").rglob("*.yaml"))
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+def config_maps(path: Path) -> dict[str, dict[str, str]]:
+    """What is in a file, or what the demo makes beside its job."""
+    objects = documents(path) + (hub_surroundings() if path.parent == TRIAGE else [])
+    return {item["metadata"]["name"]: item["data"] for item in objects if item["kind"] == "ConfigMap"}
+
+
+def splits() -> Iterator[Any]:
+    """Each split whose rows are in a ConfigMap."""
+    for path in MANIFESTS:
+        for job in documents(path):
+            for split in ("train", "validation"):
+                uri = job.get("spec", {}).get("dataset", {}).get(split, {}).get("uri", "")
+                if uri.startswith("configMap://"):
+                    yield pytest.param(path, job, split, id=f"{path.stem}-{split}")
+
+
+@pytest.mark.parametrize(("path", "job", "split"), [*splits()])
+def test_rows_in_a_config_map_are_good_and_enough(
+    path: Path, job: dict[str, Any], split: str, tmp_path: Path
+) -> None:
+    dataset = job["spec"]["dataset"]
+    name, _, key = dataset[split]["uri"].removeprefix("configMap://").partition("/")
+    file = tmp_path / key
+    file.write_text(config_maps(path)[name][key])
+    config = DatasetConfig(
+        train=FileSource(uri=dataset["train"]["uri"]),
+        columns=dataset.get("columns", {}),
+        system_prompt=dataset.get("systemPrompt"),
+    )
+    reader = RowReader(config, name=key, has_template=True)
+    rows = list(read_rows(file, name=key))
+    assert [row for row in rows if isinstance(row, BadRow)] == []
+    for row in rows:
+        assert not isinstance(row, BadRow)
+        reader.read(row)
+    assert len(rows) >= (MIN_ROWS if split == "train" else 1)
+
+
+def test_an_example_has_its_rows_in_a_config_map_and_so_has_the_demo_elsewhere() -> None:
+    assert [parameter.id for parameter in splits()] == [
+        "config-map-train",
+        "config-map-validation",
+        "job-any-cluster-train",
+        "job-any-cluster-validation",
+    ]
