@@ -442,6 +442,16 @@ def test_finished_artifact_of_the_same_rows_and_model_is_adopted(
     assert prepare(model=tiny, train=train).summary.artifact is None
 
 
+def test_what_a_stopped_prepare_left_is_removed_by_the_next(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    left = tmp_path / "output" / "job" / ".prepare-stopped"
+    left.mkdir(parents=True)
+    assert prepare(model=tiny, train=train).summary.dataset.train_rows == 20
+    assert not left.exists()
+
+
 def test_prepare_that_is_told_to_stop_ends_as_preempted(tiny: Path, tmp_path: Path) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     config = trainer_config(
@@ -464,7 +474,6 @@ def test_prepare_that_is_told_to_stop_ends_as_preempted(tiny: Path, tmp_path: Pa
             process.terminate()
             assert process.wait(60) == ExitCode.PREEMPTED
     assert json.loads((tmp_path / "log").read_text())["reason"] == "Preempted"
-    assert list((tmp_path / "output" / "job").iterdir()) == []
 
 
 @pytest.mark.parametrize("changed", ["data", "model"])

@@ -207,3 +207,26 @@ def test_what_fails_early_needs_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stderr.strip() == ""
+
+
+STOPPED_WHILE_LOADING = """
+import os, signal, time
+from kubetune_trainer import __main__ as entry
+from kubetune_trainer.errors import ModelUnavailable
+
+def prepare(config):
+    entry.end_on_sigterm()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    except Exception:  # as around the loading of tokenizers and configurations, here and in libraries
+        raise ModelUnavailable("The tokenizer cannot be loaded")
+
+raise SystemExit(entry.run(prepare))
+"""
+
+
+def test_stop_while_a_library_loads_a_tokenizer_is_no_wrong_model(log: Path, config_file: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", STOPPED_WHILE_LOADING], check=False, timeout=60)
+    assert ended.returncode == ExitCode.PREEMPTED
+    assert json.loads(log.read_text())["reason"] == Reason.PREEMPTED

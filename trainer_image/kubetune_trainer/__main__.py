@@ -77,14 +77,28 @@ def read_config() -> TrainerConfig:
 
 
 def _prepare(config: TrainerConfig) -> int:
-    signal.signal(signal.SIGTERM, _stop)  # as process 1 it would be ignored
+    end_on_sigterm()
     from .prepare import main as prepare
 
     return prepare(config)
 
 
+def end_on_sigterm() -> None:
+    """From now on SIGTERM ends the process at once as preempted; as process 1 it would be ignored.
+
+    The handler does not raise: libraries catch any exception, and would make a wrong model of it. The next
+    prepare removes what is left on the volume.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+
+
 def _stop(*_: object) -> None:
-    raise Preempted("Prepare was stopped (SIGTERM) before it was done; it can be started again.")
+    error = Preempted("Prepare was stopped (SIGTERM) before it was done; it can be started again.")
+    try:
+        termination.write(termination.failed(error))
+        os.write(sys.stderr.fileno(), f"{error.reason}: {error.message}\n".encode())
+    finally:
+        os._exit(error.code)
 
 
 def _train(config: TrainerConfig) -> int:
