@@ -442,6 +442,41 @@ def test_finished_artifact_of_the_same_rows_and_model_is_adopted(
     assert prepare(model=tiny, train=train).summary.artifact is None
 
 
+PLAIN_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+"""Takes the right of tests that run as root to read and write anything."""
+
+UNUSABLE = {
+    "output": ("InvalidInput", "The output volume is not writable by the pod (user {uid}, group {gid}: "),
+    "model": ("ModelUnavailable", "pvc://inputs/model is not readable by the pod (user {uid}, group {gid}: "),
+    "train": (
+        "DataInvalid",
+        "pvc://inputs/train.jsonl is not readable by the pod (user {uid}, group {gid}: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("volume", UNUSABLE)
+def test_volume_that_the_pod_may_not_use_is_named(tiny: Path, tmp_path: Path, volume: str) -> None:
+    model = Path(shutil.copytree(tiny, tmp_path / "model"))
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    (tmp_path / "config.json").write_text(trainer_config(model=model, train=train).model_dump_json())
+    (tmp_path / "output").mkdir()
+    denied = {"output": tmp_path / "output", "model": model / "model.safetensors", "train": train}[volume]
+    denied.chmod(0o500 if volume == "output" else 0)
+    environment = {
+        **os.environ,
+        OUTPUT_VARIABLE: str(tmp_path / "output"),
+        termination.LOG_VARIABLE: str(tmp_path / "log"),
+        entry.CONFIG_VARIABLE: str(tmp_path / "config.json"),
+    }
+    command = [*PLAIN_ROOT, sys.executable, "-m", "kubetune_trainer", "prepare"]
+    assert subprocess.run(command, env=environment, check=False).returncode == ExitCode.INVALID_INPUT
+    message = TerminationMessage.model_validate_json((tmp_path / "log").read_text())
+    reason, sentence = UNUSABLE[volume]
+    assert message.reason == reason
+    assert message.message.startswith(sentence.format(uid=os.geteuid(), gid=os.getegid()) + str(denied))
+
+
 def test_what_a_stopped_prepare_left_is_removed_by_the_next(
     prepare: Prepare, tiny: Path, tmp_path: Path
 ) -> None:

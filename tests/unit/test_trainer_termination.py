@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import subprocess
@@ -230,3 +231,40 @@ def test_stop_while_a_library_loads_a_tokenizer_is_no_wrong_model(log: Path, con
     ended = subprocess.run([sys.executable, "-c", STOPPED_WHILE_LOADING], check=False, timeout=60)
     assert ended.returncode == ExitCode.PREEMPTED
     assert json.loads(log.read_text())["reason"] == Reason.PREEMPTED
+
+
+VOLUMES: dict[str, tuple[OSError, str | None]] = {
+    "a full output volume, where a write names no file": (
+        OSError(errno.ENOSPC, "No space left on device"),
+        "The output volume is full: raise storage.size, or remove what is no longer needed.",
+    ),
+    "a used up quota": (
+        OSError(errno.EDQUOT, "Disk quota exceeded", "/output/models/abc/model.safetensors"),
+        "The output volume has reached its quota: raise storage.size, or remove what is no longer needed.",
+    ),
+    "an output volume that is read-only": (
+        OSError(errno.EROFS, "Read-only file system", "/output/job"),
+        "The output volume is mounted read-only: use a claim that may be written.",
+    ),
+    "a full disk of the node": (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), None),
+    "a server that forbids": (PermissionError(errno.EACCES, "Access Denied"), None),
+    "a file that is missing": (FileNotFoundError(errno.ENOENT, "No such file", "/output/x"), None),
+}
+
+
+@pytest.mark.parametrize("case", VOLUMES)
+def test_volume_that_cannot_be_used_is_no_reason_to_try_again(
+    log: Path, config_file: Path, case: str
+) -> None:
+    cause, sentence = VOLUMES[case]
+
+    def download(config: TrainerConfig) -> int:
+        try:
+            raise cause
+        except OSError as error:  # as the clients of hubs and stores do with any error
+            raise errors.Transient("The model cannot be read now") from error
+
+    assert entry.run(download) == (ExitCode.INVALID_INPUT if sentence else 1)
+    message = json.loads(log.read_text())
+    assert message["reason"] == (Reason.INVALID_INPUT if sentence else Reason.UNKNOWN)
+    assert message["message"] == (sentence or "The model cannot be read now")

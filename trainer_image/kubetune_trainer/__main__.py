@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from . import termination
+from . import termination, volumes
 from .config import CONFIG_PATH, CONFIG_VERSION, TrainerConfig
 from .errors import InvalidInput, Preempted, TrainerError
 from .messages import Reason, TerminationMessage
@@ -46,13 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(subcommand: Callable[[TrainerConfig], int]) -> int:
     """Run a subcommand on the configuration; every error becomes a termination message and its code."""
+    config: TrainerConfig | None = None
     try:
-        return subcommand(read_config())
-    except TrainerError as error:
-        logger.error("%s: %s", error.reason, termination.redact(error.message))
-        termination.write(termination.failed(error))
-        return int(error.code)
+        config = read_config()
+        return subcommand(config)
     except Exception as error:
+        known: TrainerError | None = error if isinstance(error, TrainerError) else None
+        if config is not None:
+            known = volumes.explained(error, config) or known
+        if known is not None:
+            logger.error("%s: %s", known.reason, termination.redact(known.message))
+            termination.write(termination.failed(known))
+            return int(known.code)
         lines = traceback.format_exception(error)
         logger.error("%s", termination.redact("".join(lines)))
         message = termination.redact("".join(lines[-_LAST_LINES:]).strip())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ def read_rows(path: Path, *, name: str) -> Iterator[Row | BadRow]:
     if suffix not in SUFFIXES:
         raise DataInvalid(f"{name} is of an unknown kind: the name must end in .jsonl, .csv or .parquet.")
     try:
-        size = path.stat().st_size
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise DataInvalid(f"{name} cannot be read: {error.strerror}.") from None
     if size == 0:
