@@ -118,6 +118,46 @@ def test_the_one_before_a_damaged_one_is_continued(store: Path, damage: Callable
     assert newest_step(store) == 10
 
 
+@pytest.mark.parametrize("damage", [cut_the_manifest, remove_a_file, cut_a_file])
+def test_a_run_is_not_begun_anew_when_none_verifies(store: Path, damage: Callable[[Path], None]) -> None:
+    for path in store.iterdir():
+        damage(path)
+    with pytest.raises(InvalidInput, match=r"step-000020.* and step-000010.*Delete .* or change .*seed"):
+        newest_step(store)
+
+
+def cannot_be_read(path: Path) -> None:
+    """A file whose every read fails with EIO, as on a volume with a fault."""
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+
+
+def test_a_read_error_is_no_damage(store: Path) -> None:
+    cannot_be_read(store / "step-000020" / MANIFEST_NAME)
+    with pytest.raises(OSError, match="Input/output error"):
+        newest_step(store)
+    with pytest.raises(OSError, match="Input/output error"):
+        checkpoints(store).require_fitting()
+
+
+def test_old_ones_stay_while_the_newest_cannot_be_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cannot_be_read(store / "step-000020" / MANIFEST_NAME)
+    usage = shutil.disk_usage(store)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    assert checkpoints(store).begin(30, expected_bytes=100) is None
+    assert (store / "step-000010").exists()
+
+
+def test_other_files_beside_the_checkpoints_stay_and_do_no_harm(store: Path) -> None:
+    (store / ".DS_Store").write_text("")
+    (store / ".snapshot").mkdir()
+    (store / "step-000030").write_text("")
+    write(checkpoints(store), 40)
+    assert newest_step(store) == 40
+    assert (store / ".DS_Store").exists()
+    assert (store / ".snapshot").exists()
+
+
 def test_a_damaged_one_is_replaced_when_its_step_comes_again(store: Path) -> None:
     flip_a_byte(store / "step-000020")
     write(checkpoints(store), 20)

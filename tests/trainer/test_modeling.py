@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,15 @@ def test_a_target_that_fits_nothing_is_refused(path: Path, targets: tuple[str, .
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="cannot be loaded"):
         load(tmp_path)
+
+
+def test_a_model_that_the_volume_does_not_give_is_tried_again(path: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "model"
+    shutil.copytree(path, broken)
+    (broken / "config.json").unlink()
+    (broken / "config.json").symlink_to("/proc/self/mem")  # every read fails with EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        load(broken)
 
 
 @pytest.mark.filterwarnings("ignore:The following .*_pattern keys:RuntimeWarning")  # PEFT's own patterns

@@ -26,6 +26,7 @@ def check_weights(directory: Path, expected: Mapping[str, tuple[int, ...]], *, l
         AdapterInvalid: tensors are missing, left over, empty, of the wrong shape, not finite, of several
         types, or
             LoRA's B is still zero in every module; the message names them.
+        OSError: the volume did not let a file be read.
     """
     pickles = sorted(path.name for path in directory.rglob("*") if path.suffix in _PICKLES)
     _refuse(pickles, "are not safetensors files")
@@ -66,7 +67,7 @@ class _Tensors:
                 with safe_open(path, framework="pt") as file:
                     for name in file.keys():  # noqa: SIM118 - it is no dict
                         self._add(name, file.get_tensor(name))
-            except (OSError, SafetensorError) as error:
+            except SafetensorError as error:
                 raise AdapterInvalid(f"{path.name} cannot be read: {error}") from error
 
     def _add(self, name: str, tensor: torch.Tensor) -> None:

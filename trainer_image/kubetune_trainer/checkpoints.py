@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .config import TrainingConfig
-from .errors import InvalidInput
+from .errors import InvalidInput, name_list
 from .manifest import (
     FileEntry,
     Manifest,
@@ -32,6 +32,9 @@ from .sampler import SAMPLER_NAME
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{6,})")
+_HIDDEN = re.compile(r"\.(old-|broken-)?step-\d{6,}")
+"""What this module leaves behind when it is cut off; other names with a dot are the volume's or a user's."""
+
 _RANK_IN_NAME = re.compile(r"(?:rng_state_|zero_pp_rank_)(\d+)")
 """DeepSpeed's and HF's names for files that one rank writes; every other file is rank 0's."""
 
@@ -87,10 +90,12 @@ class Checkpoints:
         self._keep = max(1, keep)
 
     def newest(self) -> Found | None:
-        """The newest checkpoint that verifies and fits; None when the run has none.
+        """The newest checkpoint that verifies and fits; None when the run has none at all.
 
         Raises:
-            InvalidInput: there are intact checkpoints, but of another world size, batch or order.
+            InvalidInput: there are checkpoints, but none is intact, or all are of another world size, batch
+                or order: to begin anew would throw GPU hours away without a word.
+            OSError: the volume did not let one be read.
         """
         return self._newest(verify_manifest)
 
@@ -98,17 +103,20 @@ class Checkpoints:
         """Refuse what ``newest`` would, from the manifests alone: no file is read and hashed.
 
         Raises:
-            InvalidInput: there are checkpoints, but of another world size, batch or order.
+            InvalidInput: as ``newest``.
+            OSError: the volume did not let one be read.
         """
         self._newest(read_manifest)
 
     def _newest(self, read: Callable[[Path], Manifest]) -> Found | None:
         misfit: str | None = None
+        damaged: list[str] = []
         for step, path in self._finished():
             try:
                 manifest = read(path)
             except ManifestError as error:
                 logger.warning("Checkpoint passed over: %s", error)
+                damaged.append(str(error))
                 continue
             reason = self._misfit(manifest, path)
             if reason is None:
@@ -117,6 +125,11 @@ class Checkpoints:
             misfit = misfit or reason
         if misfit is not None:
             raise InvalidInput(misfit)
+        if damaged:
+            raise InvalidInput(
+                f"No checkpoint of this run is as it was written ({name_list(damaged, 3)}). Delete "
+                f"{self._directory} to train from the beginning, or change spec.training.seed."
+            )
         return None
 
     def begin(self, step: int, *, expected_bytes: int) -> Path | None:
@@ -156,7 +169,9 @@ class Checkpoints:
         if not self._directory.is_dir():
             return []
         named = ((_NAME.fullmatch(path.name), path) for path in self._directory.iterdir())
-        return sorted(((int(match[1]), path) for match, path in named if match), reverse=True)
+        return sorted(
+            ((int(match[1]), path) for match, path in named if match and path.is_dir()), reverse=True
+        )
 
     def _misfit(self, manifest: Manifest, path: Path) -> str | None:
         for field, wanted in asdict(self._layout).items():
@@ -173,7 +188,7 @@ class Checkpoints:
         for _, path in self._finished():
             try:
                 return read_manifest(path).size_bytes
-            except ManifestError:
+            except (ManifestError, OSError):
                 continue
         return None
 
@@ -184,17 +199,23 @@ class Checkpoints:
             return
         try:
             verify_manifest(finished[0][1])
-        except ManifestError as error:
+        except (ManifestError, OSError) as error:
             logger.warning("Older checkpoints are kept: %s", error)
             return
         for _, path in finished[keep:]:
             hidden = path.with_name(f".old-{path.name}")
             path.rename(hidden)  # a half-deleted checkpoint never carries the name of a whole one
-            shutil.rmtree(hidden)
+            _remove(hidden)
 
     def _clear_hidden(self) -> None:
-        for path in self._directory.glob(".*"):
-            shutil.rmtree(path)
+        for path in self._directory.iterdir():
+            if _HIDDEN.fullmatch(path.name):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Delete as much as goes: a file that NFS holds for a reader must not end a training."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def own_files(directory: Path, rank: int) -> list[FileEntry]:

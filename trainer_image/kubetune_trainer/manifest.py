@@ -17,6 +17,10 @@ from typing import Any
 MANIFEST_NAME = "MANIFEST.json"
 
 
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""What says that something is not there. Any other OSError is the volume's: the content may be whole."""
+
+
 class ManifestError(Exception):
     """The directory is not what its manifest says; the text names the file."""
 
@@ -88,6 +92,7 @@ def read_manifest(directory: Path) -> Manifest:
 
     Raises:
         ManifestError: it is missing, cut short or not ours.
+        OSError: the volume did not let it be read, which says nothing about its content.
     """
     try:
         content = (directory / MANIFEST_NAME).read_bytes()
@@ -96,7 +101,7 @@ def read_manifest(directory: Path) -> Manifest:
             FileEntry(name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"]))
             for file in document.pop("files")
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*_ABSENT, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{directory.name}: {MANIFEST_NAME} cannot be read: {error}") from error
     return Manifest(files=files, details=document, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
 
@@ -106,6 +111,7 @@ def verify_manifest(directory: Path) -> Manifest:
 
     Raises:
         ManifestError: a file is missing, left over, of another size or of other content.
+        OSError: the volume did not let a file be read, which says nothing about its content.
     """
     manifest = read_manifest(directory)
     expected, found = {file.name for file in manifest.files}, set(list_files(directory))
@@ -114,15 +120,25 @@ def verify_manifest(directory: Path) -> Manifest:
     if unknown := sorted(found - expected):
         raise ManifestError(f"{directory.name}: {unknown[0]} is not in {MANIFEST_NAME}")
     for file in manifest.files:
-        path = directory / file.name
-        try:
-            size = path.stat().st_size
-            same = size == file.size and _sha256(path) == file.sha256
-        except OSError as error:
-            raise ManifestError(f"{directory.name}: {file.name} cannot be read: {error}") from error
-        if not same:
-            raise ManifestError(f"{directory.name}: {file.name} is not what was written ({size} bytes)")
+        verify_file(directory, file)
     return manifest
+
+
+def verify_file(directory: Path, file: FileEntry) -> None:
+    """Compare one file with what was written.
+
+    Raises:
+        ManifestError: it is missing, of another size or of other content.
+        OSError: the volume did not let it be read.
+    """
+    path = directory / file.name
+    try:
+        size = path.stat().st_size
+        same = size == file.size and _sha256(path) == file.sha256
+    except _ABSENT as error:
+        raise ManifestError(f"{directory.name}: {file.name} is missing") from error
+    if not same:
+        raise ManifestError(f"{directory.name}: {file.name} is not what was written ({size} bytes)")
 
 
 def _sha256(path: Path) -> str:

@@ -36,6 +36,7 @@ def load_base(path: Path, dtype: torch.dtype) -> Any:
 
     Raises:
         ModelUnavailable: the directory is not one that transformers can load without remote code.
+        OSError: the volume did not let it be read.
     """
     from transformers import AutoModelForCausalLM
 
@@ -44,7 +45,19 @@ def load_base(path: Path, dtype: torch.dtype) -> Any:
             path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
+        _require_readable(path)  # transformers takes a file that the volume does not give for a missing one
         raise ModelUnavailable(f"The base model in {path} cannot be loaded: {error}") from error
+
+
+def _require_readable(directory: Path) -> None:
+    """Let the volume's own errors through, so that they are tried again."""
+    try:
+        for path in directory.iterdir():
+            if path.is_file():
+                with path.open("rb") as file:
+                    file.read(1)
+    except FileNotFoundError:
+        pass
 
 
 def add_lora(base: Any, adapter: AdapterConfig) -> Any:

@@ -46,7 +46,11 @@ class Losses:
 
 
 def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
-    """The run's artifact, when there is one and every file is as it was published."""
+    """The run's artifact, when there is one and every file is as it was published.
+
+    Raises:
+        OSError: the volume did not let it be read.
+    """
     run = RunDirectory(run_directory)
     for directory in (run.adapter, run.model):
         try:
@@ -120,8 +124,10 @@ def _write(
     manifest = write_manifest(
         directory, [sync_file(directory, name) for name in list_files(directory)], details
     )
-    if final.exists():  # it did not verify, or this attempt would have taken it
-        shutil.rmtree(final)
+    if final.exists():  # it did not verify, or this attempt would have taken it; a user may have changed it
+        aside = final.with_name(f".broken-{final.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        final.rename(aside)
     directory.rename(final)
     sync_directory(run.root)
     return _summary(run, final, manifest)

@@ -14,7 +14,7 @@ from typing import Any
 
 from .checkpoints import Checkpoints, Found, Layout
 from .config import TrainerConfig, TrainingConfig
-from .errors import InvalidInput, TrainerError
+from .errors import InvalidInput, TrainerError, Transient
 from .journal import Journal
 from .layout import RunDirectory
 from .messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
@@ -107,7 +107,7 @@ def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
     try:
         dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
         return dataset, ModelSummary.model_validate_json(run.model_file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise InvalidInput(
             f"{run.prepared} is not what prepare makes: {error}. Delete it, and retry."
         ) from error
@@ -126,6 +126,8 @@ def _look(
             answer = artifact, None if artifact else checkpoints.newest()
         except TrainerError as error:
             answer = error
+        except OSError as error:
+            answer = Transient(f"The output volume did not let {error.filename} be read: {error.strerror}.")
     answer = peers.broadcast(answer)
     if isinstance(answer, TrainerError):
         raise answer
