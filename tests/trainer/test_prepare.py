@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -239,6 +240,44 @@ def test_rows_that_only_the_chat_template_refuses_are_reported_with_their_lines(
     ]
 
 
+def deep(levels: int) -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": deep(levels - 1)}} if levels else {}
+
+
+def test_row_that_breaks_the_code_is_reported_beside_the_others(prepare: Prepare, tmp_path: Path) -> None:
+    qwen = make_tiny_model(tmp_path / "qwen", chat_template=stored_template("qwen2_5"))
+    user = {"role": "user", "content": "q"}
+    half = {"name": "f", "arguments": '{"city": "\\ud83d"}'}
+    tool = {"type": "function", "function": {"name": "f", "parameters": deep(450)}}
+    rows = [
+        {"messages": [user, {"role": "assistant", "content": None, "refusal": 5}]},
+        {"messages": [user, {"role": "assistant", "tool_calls": [{"function": half}]}]},
+        {"messages": [user, {"role": "assistant", "content": "a"}], "tools": [tool]},
+        {"messages": []},
+    ]
+    train = write(tmp_path / "train.jsonl", *pairs(20), *[json.dumps(row) + "\n" for row in rows])
+    result = prepare(model=qwen, train=train)
+    assert (result.message.reason, result.message.summary["errors"]) == ("DataInvalid", 4)
+    assert sorted((row["line"], row["class"]) for row in result.message.summary["rows"]) == [
+        (21, "data_type"),
+        (22, "encoding"),
+        (23, "nested_too_deep"),
+        (24, "missing_messages_list"),
+    ]
+
+
+def test_half_of_a_character_in_a_csv_cell_is_reported_with_its_line(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    good = [json.loads(line)["messages"] for line in pairs(20)]
+    half = [{"role": "user", "content": "\ud83d"}, {"role": "assistant", "content": "a"}]
+    with (tmp_path / "train.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["messages"], *[[json.dumps(messages)] for messages in [*good, half]]])
+    result = prepare(model=tiny, train=tmp_path / "train.csv")
+    assert [(row["line"], row["class"]) for row in result.message.summary["rows"]] == [(22, "encoding")]
+
+
 def test_failed_prepare_is_followed_by_a_good_one(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl", *pairs(20), "bad\n")
     assert prepare(model=tiny, train=train).code == ExitCode.INVALID_INPUT
@@ -369,10 +408,19 @@ def test_data_source_that_cannot_be_used_is_named(
     assert message.format(directory=directory.name) in result.message.message
 
 
+def write_checkpoint(run: RunDirectory) -> None:
+    layout = Layout(world_size=1, global_batch=4, zero_stage=2, sampler=SAMPLER_NAME)
+    store = Checkpoints(run.checkpoints, layout, keep=2)
+    written = store.begin(100, expected_bytes=1)
+    assert written is not None
+    (written / "state.pt").write_bytes(b"state")
+    store.commit(written, own_files(written, 0), step=100, tokens=1, dtype="float32")
+
+
 def test_same_rows_and_model_keep_what_the_run_has(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl", *pairs(20))
     first = prepare(model=tiny, train=train)
-    (first.run.checkpoints / "step-000100").mkdir(parents=True)
+    write_checkpoint(first.run)
     before = first.run.dataset_file.stat().st_mtime_ns
     second = prepare(model=tiny, train=train)
     assert second.summary == first.summary
@@ -385,13 +433,7 @@ def test_a_run_begun_on_other_nodes_is_refused_before_training(
 ) -> None:
     train = write(tmp_path / "train.jsonl", *pairs(20))
     first = prepare(model=tiny, train=train)
-    layout = Layout(world_size=1, global_batch=4, zero_stage=2, sampler=SAMPLER_NAME)
-    store = Checkpoints(first.run.checkpoints, layout, keep=2)
-    written = store.begin(100, expected_bytes=1)
-    assert written is not None
-    (written / "state.pt").write_bytes(b"state")
-    store.commit(written, own_files(written, 0), step=100, tokens=1, dtype="float32")
-
+    write_checkpoint(first.run)
     assert prepare(model=tiny, train=train, training={"checkpoint_every_steps": 7}).code == 0
     refused = prepare(model=tiny, train=train, training={"nodes": 2})
     assert (refused.code, refused.message.reason) == (ExitCode.INVALID_INPUT, "InvalidInput")

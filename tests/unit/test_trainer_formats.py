@@ -156,6 +156,16 @@ BAD_CHAT: dict[str, tuple[Any, str, str]] = {
         "invalid_tools",
         "Tool 1 has no function with a name.",
     ),
+    "a refusal is a number": (
+        chat(USER, {"role": "assistant", "content": None, "refusal": 5}),
+        "data_type",
+        "refusal of message 2 is a number, not a string.",
+    ),
+    "a refusal is a list": (
+        chat(USER, {**ANSWER, "refusal": ["I cannot."]}),
+        "data_type",
+        "refusal of message 2 is a list, not a string.",
+    ),
     "reasoning is a list": (
         chat(USER, {**ANSWER, "reasoning_content": ["x"]}),
         "data_type",

@@ -148,6 +148,21 @@ def test_parquet_rows_are_numbered_and_lose_the_nulls_of_other_rows(tmp_path: Pa
     ]
 
 
+def test_parquet_row_with_a_string_that_is_not_utf_8_is_reported_with_its_number(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    strings = pa.array([b"a", b"caf\xe9", b"c"], pa.binary()).view(pa.string())  # what a careless writer does
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": strings}), path)
+    message = "A string of the row is not UTF-8. Save the file with UTF-8 strings."
+    assert list(read_rows(path, name="rows.parquet")) == [
+        Row(1, {"text": "a"}),
+        BadRow(line=2, kind="encoding", message=message, file="rows.parquet"),
+        Row(3, {"text": "c"}),
+    ]
+
+
 def test_large_file_is_read_without_holding_it(tmp_path: Path) -> None:
     import tracemalloc
 

@@ -110,12 +110,12 @@ def _problems(message: Any, where: str) -> Iterator[Finding]:
     if "content" not in message and not calls and not message.get("refusal"):
         yield Finding("message_missing_key", f"{where} has no content.")
     else:
-        yield from _content_problems(
-            message, where, may_be_empty=bool(calls) or message.get("role") in _RESULTS
-        )
+        wrong = not isinstance(message.get("refusal"), str | None)  # which is said below
+        may_be_empty = bool(calls) or message.get("role") in _RESULTS or wrong
+        yield from _content_problems(message, where, may_be_empty=may_be_empty)
     yield from _weight_problems(message, where)
     yield from _call_problems(message, where)
-    for key in ("name", "tool_call_id", *REASONING_KEYS):
+    for key in ("name", "tool_call_id", "refusal", *REASONING_KEYS):
         if not isinstance(message.get(key), str | None):
             yield Finding("data_type", f"{key} of {_lower(where)} is {kind_of(message[key])}, not a string.")
 
@@ -190,7 +190,8 @@ def _text(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, list):
         return "".join(part[part["type"]] for part in content)
-    return content or message.get("refusal") or ""
+    refusal = message.get("refusal")
+    return content or (refusal if isinstance(refusal, str) else "")
 
 
 def _normal(message: Message) -> Message:

@@ -18,7 +18,7 @@ from datasets.arrow_writer import ArrowWriter
 from .bad_rows import BadRows
 from .config import DatasetConfig
 from .errors import BadRow, DataInvalid
-from .findings import Findings
+from .findings import findings_of
 from .formats import Example, RowReader
 from .messages import TokensPerRow
 from .rows import read_rows
@@ -125,8 +125,8 @@ def _examples(
             continue
         try:
             yield row.line, reader.read(row)
-        except Findings as findings:
-            for found in findings.findings:
+        except Exception as error:
+            for found in findings_of(error):
                 bad.add(BadRow(line=row.line, kind=found.kind, message=found.message, file=name))
 
 

@@ -184,7 +184,7 @@ def _header(record: list[str], name: str) -> list[str]:
     return header
 
 
-def _parquet(path: Path, name: str) -> Iterator[Row]:
+def _parquet(path: Path, name: str) -> Iterator[Row | BadRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -192,13 +192,29 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1000):
-                for columns in batch.to_pylist():
+                for columns in _parquet_rows(batch):
                     number += 1
-                    yield Row(number, {key: _without_nulls(value) for key, value in columns.items()})
+                    if columns is None:
+                        message = "A string of the row is not UTF-8. Save the file with UTF-8 strings."
+                        yield BadRow(line=number, kind="encoding", message=message, file=name)
+                    else:
+                        yield Row(number, {key: _without_nulls(value) for key, value in columns.items()})
     except (pa.ArrowException, OSError) as error:
         raise DataInvalid(
             f"{name} is not a Parquet file that can be read: {str(error).splitlines()[0]}"
         ) from None
+
+
+def _parquet_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Columns of each row; None for one with a string that cannot be decoded."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:  # before anything was yielded
+        if batch.num_rows == 1:
+            yield None
+            return
+        for row in range(batch.num_rows):
+            yield from _parquet_rows(batch.slice(row, 1))
 
 
 def _without_nulls(value: Any) -> Any:

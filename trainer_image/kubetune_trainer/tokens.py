@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from .chat import Conversation
 from .errors import BadRow, ModelUnavailable
-from .findings import Finding, Findings
+from .findings import Finding, Findings, findings_of
 from .formats import Example
 from .labels import ChatTemplate, Span
 
@@ -76,17 +76,10 @@ class Tokeniser:
         for line, example in examples:
             try:
                 texts.append(self._text(line, example))
-            except Findings as findings:
-                results[line] = list(findings.findings)
+            except Exception as error:
+                results[line] = list(findings_of(error))
         for template in (True, False):
-            chosen = [text for text in texts if text.template is template]
-            for text, (input_ids, labels) in zip(
-                chosen, self._encode(chosen, template=template), strict=True
-            ):
-                try:
-                    results[text.line] = self._fit(text.line, input_ids, labels)
-                except Findings as findings:
-                    results[text.line] = list(findings.findings)
+            results |= self._fitted([text for text in texts if text.template is template], template=template)
         rows: list[TokenRow | Dropped | BadRow] = []
         for line, _ in examples:
             result = results[line]
@@ -98,10 +91,32 @@ class Tokeniser:
                 rows.append(result)
         return rows
 
+    def _fitted(
+        self, texts: Sequence[_Text], *, template: bool
+    ) -> dict[int, TokenRow | Dropped | list[Finding]]:
+        """Encode texts together; where one of them fails, one by one, so that the others do not fail too."""
+        try:
+            encoded = self._encode(texts, template=template)
+        except Exception as error:
+            if len(texts) == 1:
+                return {texts[0].line: list(findings_of(error))}
+            single: dict[int, TokenRow | Dropped | list[Finding]] = {}
+            for text in texts:
+                single |= self._fitted([text], template=template)
+            return single
+        results: dict[int, TokenRow | Dropped | list[Finding]] = {}
+        for text, (input_ids, labels) in zip(texts, encoded, strict=True):
+            try:
+                results[text.line] = self._fit(text.line, input_ids, labels)
+            except Exception as error:
+                results[text.line] = list(findings_of(error))
+        return results
+
     def _text(self, line: int, example: Example) -> _Text:
         if isinstance(example, Conversation):
             assert self._template is not None  # RowReader refuses chat rows without a template
             text, spans = self._template.assistant_spans(example)
+            text.encode()  # half of a character, written as an escape in a CSV cell or in a call's arguments
             return _Text(line=line, text=text, spans=spans, template=True)
         if self.has_template and example.prompt:
             raise AssertionError("prompts of models with a chat template are conversations")
