@@ -54,9 +54,10 @@ _AGAIN: Final = {
 
 _MORE_MEMORY: Final = {
     "prepare": f"Raise the memory limit in training.resources, {_APPLY_AGAIN}.",
-    "train": "Raise the memory in training.resources, lower dataset.maxLength or training.adapter.rank, or "
-    f"use a larger training.deepspeed.zeroStage or more GPUs; {_APPLY_AGAIN}: with the same maxLength and "
-    "rank it goes on from the last checkpoint.",
+    "train": f"Raise the memory in training.resources, or use GPUs with more; {_APPLY_AGAIN}: it goes on from "
+    "the last checkpoint. A smaller dataset.maxLength, training.batchSize or training.adapter.rank needs less, "
+    "but trains from the beginning; so do more GPUs or a larger training.deepspeed.zeroStage, which need "
+    "another training.seed once there are checkpoints.",
 }
 
 _LOG_LIMIT: Final = 600

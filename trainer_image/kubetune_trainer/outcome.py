@@ -82,8 +82,7 @@ def conclude(
 def _out_of_memory(cause: RankExit, outcomes: dict[int, TerminationMessage | None]) -> TerminationMessage:
     return TerminationMessage(
         reason=Reason.OUT_OF_MEMORY,
-        message=f"The kernel killed local rank {cause.local_rank}: the container reached its memory limit. "
-        "Raise the memory of spec.training.resources, zeroStage or nodes, or lower maxLength or batchSize.",
+        message=f"The kernel killed local rank {cause.local_rank}: the container reached its memory limit.",
         step=_last_step(outcomes),
     )
 

@@ -74,10 +74,7 @@ def _explain(error: BaseException) -> TrainerError:
         or "out of memory" in str(error)
         or "can't allocate memory" in str(error)
     ):
-        return OutOfMemory(
-            f"{_first_line(error)} Raise zeroStage or nodes, or lower maxLength, batchSize or the rank of "
-            "the adapter."
-        )
+        return OutOfMemory(_first_line(error))  # the operator adds what to do
     from .peers import is_peer_loss
 
     if is_peer_loss(error):
