@@ -11,6 +11,7 @@ from pathlib import Path
 from dev import paths
 
 _DIGEST_LENGTH = 12  # hex digits in a tag
+_LETTER = "t"  # in front: `helm --set` takes a tag of digits alone, or with one e among them, for a number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +72,7 @@ def take(image: Image, *, context: Path, base: str) -> str:
             shutil.copy2(source, target)
             digest.update(b"%s\0%d\0" % (str(name).encode(), target.stat().st_size))
             digest.update(target.read_bytes())
-    return digest.hexdigest()[:_DIGEST_LENGTH]
+    return f"{_LETTER}{digest.hexdigest()[:_DIGEST_LENGTH]}"
 
 
 def _files(path: Path) -> Iterator[Path]:
