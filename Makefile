@@ -41,6 +41,8 @@ lint: venv
 check: lint ## Lint, types, import contracts, generated files, fast tests (under two minutes)
 	@.venv/bin/pytest -q -m "not trainer and not apiserver and not cluster and not gpu"
 
+# The tests' cluster is the local one: they delete namespaces, and read its audit log, Prometheus and S3.
+test: export KUBETUNE_KUBECONFIG :=
 test: preflight lint cluster ## Every tier, the real cluster included; what CI runs
 	@.venv/bin/pytest -m "not gpu"
 

@@ -83,12 +83,13 @@ def kubeconfig(control_plane_only: ControlPlaneOnly = False) -> None:
 
 @app.command()
 def env() -> None:
-    """Print what to evaluate in a shell to use kubectl and helm: eval "$(python -m dev env)"."""
-    from dev.cluster.binaries import ensure_binaries
-    from dev.cluster.kubeconfig import admin_kubeconfig
+    """Print what to evaluate in a shell to use kubectl and helm: eval "$(.venv/bin/python -m dev env)"."""
+    from dev.cluster.kubeconfig import local_kubeconfig
+    from dev.target import foreign, kubectl_elsewhere, kubectl_of
 
-    typer.echo(f'export PATH="{ensure_binaries().folder}:$PATH"')
-    typer.echo(f'export KUBECONFIG="{admin_kubeconfig()}"')
+    elsewhere = foreign()
+    kubectl = kubectl_elsewhere(elsewhere.kubeconfig) if elsewhere else kubectl_of(local_kubeconfig())
+    typer.echo(kubectl.environment)
 
 
 @app.command("fake-gpus")
@@ -103,25 +104,32 @@ def fake_gpus(count: int) -> None:
 
 @app.command()
 def cluster() -> None:
-    """Start the cluster with this checkout's chart installed and no job."""
+    """Start the cluster, or take that of KUBETUNE_KUBECONFIG, with this checkout's chart and no job."""
     from dev.progress import note
-    from dev.session import ensure_cluster
+    from dev.session import ensure_cluster_elsewhere, ensure_local_cluster
+    from dev.target import foreign
 
-    kubectl = ensure_cluster()
-    note(f"The cluster is ready: export KUBECONFIG={kubectl.kubeconfig} PATH={kubectl.program.parent}:$PATH")
+    elsewhere = foreign()
+    if elsewhere is not None:
+        kubectl = ensure_cluster_elsewhere(elsewhere)
+        note(f"KubeTune is ready in the cluster of {kubectl.kubeconfig}.")
+    else:
+        kubectl = ensure_local_cluster()
+        note(f"The cluster is ready. Go on with:\n\n  {kubectl.environment}")
 
 
 @app.command()
 def demo() -> None:
     """From nothing to an answer: cluster, images, chart, a FineTuneJob, and a table of answers."""
     from dev.demo import run
-    from dev.session import ensure_cluster
+    from dev.session import ensure_cluster_elsewhere, ensure_local_cluster
     from dev.target import foreign
 
-    kubectl = ensure_cluster()
-    if foreign() is None:
-        run.run(kubectl, manifest="job.yaml", surroundings=run.local_surroundings())
+    elsewhere = foreign()
+    if elsewhere is None:
+        run.run(ensure_local_cluster(), manifest="job.yaml", surroundings=run.local_surroundings())
     else:
+        kubectl = ensure_cluster_elsewhere(elsewhere, further=run.CHANGES_ELSEWHERE)
         run.run(kubectl, manifest="job-any-cluster.yaml", surroundings=run.hub_surroundings())
 
 
@@ -133,10 +141,12 @@ def images(
     print_json: Annotated[bool, typer.Option("--print-json", help="Print the references as JSON.")] = False,
 ) -> None:
     """Build the images that KUBETUNE_REGISTRY (else the local registry) does not have, and push them."""
+    from dev.cluster.registry import ensure_registry
     from dev.images.build import ensure_images
     from dev.images.table import show
+    from dev.target import registry
 
-    refs = ensure_images(only or ())
+    refs = ensure_images(only or (), registry=registry() or ensure_registry())
     if print_json:
         typer.echo(refs.to_json())
     else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +16,68 @@ from dev.kubectl import Kubectl
 
 NAMESPACE = "kubetune-system"
 RELEASE = "kubetune"
+_CHART = paths.REPOSITORY / "charts" / "kubetune"
+_IMAGES = ("image", "settings.trainerImage", "settings.servingCpuImage")  # values that are ours to set
 _TIMEOUT = "300s"  # a first pull of the operator image and its start, with room
 
 
-def install(kubectl: Kubectl, images: ImageRefs, **settings: Any) -> None:
-    """Install or upgrade the release and wait until the operator is ready; an up-to-date one is left alone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What helm knows of the release in a cluster."""
 
-    ``settings`` are further values below the chart's ``settings``.
-    """
-    values = _values(images, settings)
-    if _installed_values(kubectl) == values and _is_ready(kubectl):
+    status: str
+    description: str
+    values: dict[str, Any]
+
+    def foreign_values(self) -> list[str]:
+        """Return the values that somebody else has set, all but the images: `install` would reset them."""
+        return [path for path in _leaves(self.values) if not path.startswith(tuple(f"{i}." for i in _IMAGES))]
+
+
+def install(kubectl: Kubectl, images: ImageRefs) -> None:
+    """Install or upgrade the release and wait for the operator; one that is up to date is left alone."""
+    values, description = _values(images), f"chart {chart_digest(_CHART)}"
+    wanted = Release(status="deployed", description=description, values=values)
+    if release(kubectl) == wanted and _is_ready(kubectl):
         return
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(json.dumps(values))
         file.flush()
-        chart = paths.REPOSITORY / "charts" / "kubetune"
         kubectl.run_helm(
-            *("upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--create-namespace"),
-            *("--values", Path(file.name), "--wait", "--timeout", _TIMEOUT),
+            *("upgrade", "--install", RELEASE, _CHART, "--namespace", NAMESPACE, "--create-namespace"),
+            *("--values", Path(file.name), "--description", description, "--wait", "--timeout", _TIMEOUT),
         )
 
 
-def _values(images: ImageRefs, settings: dict[str, Any]) -> dict[str, Any]:
+def release(kubectl: Kubectl) -> Release | None:
+    """Return what is installed; None when nothing is, or not yet."""
+    known = json.loads(
+        kubectl.run_helm("list", "--all", "--namespace", NAMESPACE, "--filter", f"^{RELEASE}$", "-o", "json")
+    )
+    if not known:
+        return None
+    found = json.loads(kubectl.run_helm("status", RELEASE, "--namespace", NAMESPACE, "-o", "json"))
+    info = found["info"]
+    return Release(
+        status=info["status"], description=info.get("description", ""), values=found.get("config") or {}
+    )
+
+
+def chart_digest(chart: Path) -> str:
+    """Return a digest of a chart's files: an edited template must be installed although no value changed."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in chart.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        digest.update(b"%s\0%d\0" % (str(path.relative_to(chart)).encode(), len(content)) + content)
+    return digest.hexdigest()[:12]
+
+
+def _values(images: ImageRefs) -> dict[str, Any]:
     return {
         "image": _split(images.operator),
         "settings": {
             "trainerImage": _split(images.trainer),
             "servingCpuImage": _split(images.serving_cpu),
-            **settings,
         },
     }
 
@@ -50,14 +87,12 @@ def _split(reference: str) -> dict[str, str]:
     return {"repository": repository, "tag": tag}
 
 
-def _installed_values(kubectl: Kubectl) -> dict[str, Any] | None:
-    releases = json.loads(
-        kubectl.run_helm("list", "--namespace", NAMESPACE, "--filter", f"^{RELEASE}$", "-o", "json")
-    )
-    if not releases or releases[0]["status"] != "deployed":
-        return None
-    values = json.loads(kubectl.run_helm("get", "values", RELEASE, "--namespace", NAMESPACE, "-o", "json"))
-    return values if isinstance(values, dict) else None
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def _is_ready(kubectl: Kubectl) -> bool:

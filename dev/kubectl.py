@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,13 @@ class Kubectl:
     program: Path
     helm: Path
     kubeconfig: Path
+
+    @property
+    def environment(self) -> str:
+        """The line for a shell in which a person goes on with kubectl and helm."""
+        folders = dict.fromkeys(str(program.parent) for program in (self.program, self.helm))
+        path = ":".join(map(shlex.quote, folders))
+        return f"export KUBECONFIG={shlex.quote(str(self.kubeconfig))} PATH={path}:$PATH"
 
     def __call__(self, *args: str | Path, stdin: str | None = None) -> str:
         """Run kubectl and return what it prints; CommandError when it fails."""

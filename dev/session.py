@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dev import deploy, target
 from dev.cluster import binaries, s3
-from dev.cluster.kubeconfig import admin_kubeconfig
+from dev.cluster.kubeconfig import local_kubeconfig
 from dev.cluster.packages import ensure_packages
-from dev.cluster.preflight import require
+from dev.cluster.preflight import Purpose, require
+from dev.cluster.registry import ensure_registry
 from dev.cluster.up import up
 from dev.demo import data
 from dev.demo.run import TRIAGE
@@ -17,20 +19,54 @@ from dev.images.build import ImageRefs, ensure_images
 from dev.images.model import ensure_demo_model
 from dev.kubectl import Kubectl
 from dev.progress import note, step
+from dev.target import Foreign, TargetError
 
 
-def ensure_cluster() -> Kubectl:
-    """Return kubectl for a cluster that runs this checkout's operator; what is there already is reused."""
-    foreign = target.foreign()
-    if foreign is None:
-        images = _local_cluster()
+def ensure_local_cluster() -> Kubectl:
+    """Return kubectl for the local cluster, running this checkout's operator; what is there is reused."""
+    images = _local_cluster()
+    kubectl = target.kubectl_of(local_kubeconfig())
+    _install(kubectl, images)
+    return kubectl
+
+
+def ensure_cluster_elsewhere(cluster: Foreign, *, further: Sequence[str] = ()) -> Kubectl:
+    """Install this checkout's operator into a cluster that is not ours, after asking.
+
+    ``further`` are the changes that the caller will make, which are asked about too.
+    """
+    require(Purpose.FOREIGN)
+    kubectl = target.kubectl_elsewhere(cluster.kubeconfig)
+    target.confirm(kubectl, [*changes(kubectl, cluster), *further])
+    _install(kubectl, ensure_images(registry=cluster.registry))
+    return kubectl
+
+
+def changes(kubectl: Kubectl, cluster: Foreign) -> Iterator[str]:
+    """Name what installing changes; refuse to reset what others have set."""
+    found = deploy.release(kubectl)
+    others = found.foreign_values() if found else []
+    if others and not target.may_replace_values():
+        raise TargetError(
+            f"The release {deploy.RELEASE} in {deploy.NAMESPACE} has values of its own that this would reset:"
+            f" {', '.join(others)}. Upgrade it with helm and these values"
+            " (docs/how-to/install-on-a-gpu-cluster.md), or set KUBETUNE_REPLACE=1 to lose them."
+        )
+    yield f"push the images operator, trainer and serving-cpu to {cluster.registry}"
+    what = "FineTuneJob's CustomResourceDefinition and the operator's ClusterRole"
+    if found is None:
+        yield f"install the release {deploy.RELEASE} into the namespace {deploy.NAMESPACE}, with {what}"
     else:
-        target.confirm(foreign, action="Installing KubeTune")
-        images = ensure_images()
-    kubectl = target.kubectl_of(foreign.kubeconfig if foreign else admin_kubeconfig())
+        lost = f" and its values {', '.join(others)} reset" if others else ""
+        yield (
+            f"upgrade the release {deploy.RELEASE} in the namespace {deploy.NAMESPACE} with {what};"
+            f" its images are replaced by these{lost}, and it runs the jobs of all namespaces"
+        )
+
+
+def _install(kubectl: Kubectl, images: ImageRefs) -> None:
     with step("Install the chart"):
         deploy.install(kubectl, images)
-    return kubectl
 
 
 def _local_cluster() -> ImageRefs:
@@ -40,7 +76,7 @@ def _local_cluster() -> ImageRefs:
     with ThreadPoolExecutor(max_workers=2) as pool:
         # They work while images wait for the network and the disk.
         programs, model = pool.submit(_build_programs), pool.submit(ensure_demo_model)
-        images = ensure_images()
+        images = ensure_images(registry=ensure_registry())
         if not (programs.done() and model.done()):
             with step("Build Kubernetes and make the model (they began beside the images)"):
                 model.result()

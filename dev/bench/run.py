@@ -10,7 +10,7 @@ from typing import Final
 
 from dev.bench import burst, delivery, demo, idle, machine, processor, writes
 from dev.bench.figures import Figure, show
-from dev.cluster.kubeconfig import admin_kubeconfig
+from dev.cluster.kubeconfig import local_kubeconfig
 from dev.errors import DevError
 from dev.progress import note
 from dev.shell import CommandError
@@ -58,7 +58,7 @@ def run(only: Collection[str], options: Options) -> list[Figure]:
 
 
 def _demo() -> list[Figure]:
-    kubeconfig = admin_kubeconfig()
+    kubeconfig = local_kubeconfig()
     try:
         figures = demo.measure(kubectl_of(kubeconfig)) if kubeconfig.exists() else []
     except CommandError as error:

@@ -12,6 +12,7 @@ PACKAGES = (
     "conntrack",  # kube-proxy forgets the connections of Services that are gone
     "containerd",
     "containernetworking-plugins",
+    "curl",  # the command that the demo ends with
     "docker-registry",
     "ethtool",  # kubelet
     "iproute2",
@@ -21,21 +22,22 @@ PACKAGES = (
     "runc",  # not crun: 1.8 refuses machines with both cgroup versions
     "socat",  # kubectl port-forward
 )
+IMAGE_PACKAGES = ("buildah", "mmdebstrap")  # all that building for another cluster takes
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _SYSTEMD = Path("/run/systemd/system")
 _SERVICES = ("containerd", "docker-registry", "prometheus")
 
 
-def missing_packages() -> list[str]:
-    """Return the packages that are not installed yet."""
+def missing_packages(wanted: Sequence[str] = PACKAGES) -> list[str]:
+    """Return those of the packages that are not installed yet."""
     report = shell.output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
     installed = {line.split()[0] for line in report.splitlines() if line.endswith(" installed")}
-    return [name for name in PACKAGES if name not in installed]
+    return [name for name in wanted if name not in installed]
 
 
-def ensure_packages() -> None:
+def ensure_packages(wanted: Sequence[str] = PACKAGES) -> None:
     """Install what is missing."""
-    missing = missing_packages()
+    missing = missing_packages(wanted)
     if missing:
         with progress.step(f"Install the Debian packages {', '.join(missing)}"):
             _install(missing, log=paths.cache() / "packages.log")

@@ -17,6 +17,10 @@ class StalledError(DevError):
     """The job will not go on by itself; the message is the one in its status."""
 
 
+class NotReachedError(DevError):
+    """The job has taken longer than anyone wants to wait."""
+
+
 def follow(
     kubectl: Kubectl,
     *,
@@ -28,7 +32,7 @@ def follow(
 ) -> dict[str, Any]:
     """Wait for a condition to be True and return the job; a line for each change of what it is doing.
 
-    Raises StalledError when the job stalls, and TimeoutError after ``deadline`` seconds.
+    Raises StalledError when the job stalls, and NotReachedError after ``deadline`` seconds.
     """
     end, said = time.monotonic() + deadline, ""
     with console.status(f"waiting for {until}") as spinner:
@@ -47,7 +51,7 @@ def follow(
             if stalled.get("status") == "True":
                 raise StalledError(f"{stalled['reason']}: {stalled['message']}")
             if time.monotonic() > end:
-                raise TimeoutError(f"{until} was not reached within {deadline:.0f} s; last: {line}")
+                raise NotReachedError(f"{until} was not reached within {deadline:.0f} s; last: {line}")
             time.sleep(_POLL)
 
 

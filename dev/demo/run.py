@@ -18,6 +18,11 @@ from dev.progress import console, note, step
 TRIAGE = paths.REPOSITORY / "examples" / "triage"
 NAMESPACE = "demo"
 NAMESPACE_ELSEWHERE = "kubetune-demo"  # in a cluster that has its own things, perhaps under that name
+CHANGES_ELSEWHERE = (
+    f"create the namespace {NAMESPACE_ELSEWHERE} unless it is there, held to restricted pod security",
+    "apply in it the ConfigMap triage and the FineTuneJob triage-1, which takes a GPU and a claim of 5 GiB",
+)
+"""What the demo changes in a cluster that is not ours, the installation aside."""
 QUEUES = ("access", "billing", "gpu", "images", "monitoring", "network", "rollout", "storage")
 _DEADLINE = 1800.0  # seconds; generous: a cold pull of 5 GB images is in it
 
@@ -27,7 +32,7 @@ def run(kubectl: Kubectl, *, manifest: str, surroundings: list[dict[str, Any]]) 
     job = yaml.safe_load((TRIAGE / manifest).read_text())
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
     with step(f"kubectl apply -f examples/triage/{manifest}"):
-        kubectl.apply(*surroundings)
+        kubectl.apply(*(each for each in surroundings if not _is_there(kubectl, each)))
         kubectl("apply", "--validate=strict", "-f", TRIAGE / manifest)
     start = time.monotonic()
     try:
@@ -40,6 +45,11 @@ def run(kubectl: Kubectl, *, manifest: str, surroundings: list[dict[str, Any]]) 
     base, tuned = answers(kubectl, job, status, examples)
     console.print(build(examples, base=base, tuned=tuned))
     _what_next(kubectl, namespace=namespace, name=name, status=status)
+
+
+def _is_there(kubectl: Kubectl, wanted: dict[str, Any]) -> bool:
+    """Tell whether it is a namespace that somebody has made already: its labels are theirs."""
+    return wanted["kind"] == "Namespace" and kubectl.find("namespace", wanted["metadata"]["name"]) is not None
 
 
 def restricted_namespace(name: str) -> dict[str, Any]:
@@ -106,11 +116,11 @@ def _what_next(kubectl: Kubectl, *, namespace: str, name: str, status: dict[str,
     )
     console.print(f"\nServed at {url} inside the cluster. Go on with:\n", markup=False)
     console.print(
-        f"  export KUBECONFIG={kubectl.kubeconfig}  # kubectl: {kubectl.program}\n"
+        f"  {kubectl.environment}\n"
         f"  kubectl get ftj -n {namespace}\n"
         f"  kubectl describe ftj {name} -n {namespace}\n"
         f"  kubectl port-forward -n {namespace} svc/{name} 8000:80 & sleep 2; "
-        f"curl -s localhost:8000/v1/chat/completions -H 'Content-Type: application/json' "
+        f"curl -s --noproxy localhost localhost:8000/v1/chat/completions -H 'Content-Type: application/json' "
         f'-d \'{{"model": "{model}", "temperature": 0, "messages": {messages}}}\'',
         markup=False,
         soft_wrap=True,

@@ -16,8 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from dev import paths, progress
-from dev.cluster.packages import ensure_packages
-from dev.cluster.registry import ensure_registry
+from dev.cluster.packages import IMAGE_PACKAGES, ensure_packages
 from dev.errors import DevError
 from dev.images import buildah
 from dev.images.base import base_image, ensure_base
@@ -64,8 +63,8 @@ class _Job:
         return f"localhost/{self.image.repository}:{self.tag}"
 
 
-def ensure_images(only: Collection[str] = ()) -> ImageRefs:
-    """Build and push what the registry does not have, and return all references.
+def ensure_images(only: Collection[str] = (), *, registry: str) -> ImageRefs:
+    """Build and push what a registry, with a path perhaps, does not have; return all references.
 
     With `only`, the images of other names are neither built nor pushed.
     """
@@ -73,7 +72,7 @@ def ensure_images(only: Collection[str] = ()) -> ImageRefs:
         raise ImageError(
             f"No image is called {', '.join(sorted(unknown))}: there are operator, trainer and serving-cpu"
         )
-    registry = os.environ.get("KUBETUNE_REGISTRY") or ensure_registry()
+    ensure_packages(IMAGE_PACKAGES)  # to ask the registry, too
     with tempfile.TemporaryDirectory(prefix="kubetune-images-") as folder:
         jobs = [_job(image, registry=registry, context=Path(folder) / image.name) for image in IMAGES]
         wanted = [job for job in jobs if not only or job.image.name in only]
@@ -101,6 +100,7 @@ def _make_all(jobs: list[_Job]) -> None:
     if not buildah.exists(base_image()):
         with progress.step("Make the base image from Debian packages (a minute, once)"):
             ensure_base()
+    buildah.say_if_logged_out(jobs[0].reference)
     names = ", ".join(job.image.name for job in jobs)
     with progress.step(f"Build and push {names}"):
         # Other stages mount it, and buildah mounts no stage that it has in its cache, but any image.
@@ -144,7 +144,6 @@ def _check_machine() -> None:
         raise ImageError(
             "Images are built by root: layers are mounted, and files of the images belong to root"
         )
-    ensure_packages()
     folder = paths.cache()
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free / 2**30

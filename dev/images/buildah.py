@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from dev import paths, shell
+from dev import paths, progress, shell
 
 _RUN_ROOTS = Path("/run/kubetune-buildah")  # buildah's mounts are counted here, which a reboot must reset
 _BUNDLE_IN_IMAGE = "/etc/ssl/certs/ca-certificates.crt"  # Debian's
@@ -62,6 +62,15 @@ def is_pushed(reference: str) -> bool:
     if _is_local(reference):
         return _answers(reference)
     return shell.succeeds(command("manifest", "inspect", f"docker://{reference}"))
+
+
+def say_if_logged_out(reference: str) -> None:
+    """Tell a person that the push will fail if the registry wants a password, before the builds begin."""
+    host = reference.partition("/")[0]
+    if not _is_local(reference) and not shell.succeeds(["buildah", "login", "--get-login", host]):
+        progress.note(
+            f"   nobody is logged in to {host}: if it wants a password, run buildah login {host} first"
+        )
 
 
 def size(image: str) -> str:

@@ -82,10 +82,10 @@ def until(look: Callable[[], Any], what: str, *, seconds: float = GENEROUS) -> A
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The cluster with the chart of this checkout; started unless it runs."""
-    from dev.session import ensure_cluster
+    """The local cluster, whatever the environment names, with this checkout's chart; started if need be."""
+    from dev.session import ensure_local_cluster
 
-    kubectl = ensure_cluster()
+    kubectl = ensure_local_cluster()
     root = paths.cluster_state()
     return Cluster(kubectl=kubectl, prometheus=prometheus_url(root), audit_log=root / "logs" / "audit.jsonl")
 

@@ -84,13 +84,13 @@ def _tags(folder: Path) -> dict[str, str]:
     }
 
 
-def test_a_tag_is_12_hexadecimal_digits_and_stays_while_nothing_changes(
+def test_a_tag_is_a_letter_with_12_hexadecimal_digits_and_stays_while_nothing_changes(
     repository: Path, tmp_path: Path
 ) -> None:
     contexts = tmp_path / "contexts"
     contexts.mkdir()
     tags = _tags(contexts)
-    assert all(re.fullmatch(r"[0-9a-f]{12}", tag) for tag in tags.values())
+    assert all(re.fullmatch(r"t[0-9a-f]{12}", tag) for tag in tags.values())
     assert _tags(contexts) == tags
 
 
@@ -141,7 +141,21 @@ def test_references_have_the_names_of_the_charts_values() -> None:
 
 def test_an_unknown_image_is_named() -> None:
     with pytest.raises(ImageError, match="No image is called serving"):
-        ensure_images(["serving"])
+        ensure_images(["serving"], registry="127.0.0.1:5000")
+
+
+def test_the_programs_for_images_are_installed_before_a_registry_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    for name, output in (("dpkg-query", "buildah installed\nmmdebstrap installed\n"), ("buildah", "")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho {name} >> {log}\nprintf '{output}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refs = ensure_images(registry="registry.example.com/ml")
+    assert refs.trainer.startswith("registry.example.com/ml/kubetune/trainer:t")
+    assert log.read_text().split() == ["dpkg-query", *["buildah"] * len(IMAGES)]
 
 
 def test_the_base_comes_from_this_machines_debian_mirrors_only() -> None:
