@@ -23,9 +23,9 @@ TOOL = {
 }
 
 
-def reader(*, has_template: bool = True, **fields: Any) -> RowReader:
-    config = DatasetConfig(train=FileSource(uri="pvc://d/train.jsonl"), **fields)
-    return RowReader(config, name="train.jsonl", has_template=has_template)
+def reader(*, name: str = "train.jsonl", has_template: bool = True, **fields: Any) -> RowReader:
+    config = DatasetConfig(train=FileSource(uri=f"pvc://d/{name}"), **fields)
+    return RowReader(config, name=name, has_template=has_template)
 
 
 def read(row: dict[str, Any], *, has_template: bool = True, **fields: Any) -> Example:
@@ -150,6 +150,21 @@ BAD_CHAT: dict[str, tuple[Any, str, str]] = {
         chat(USER, ANSWER, tools={"name": "f"}),
         "invalid_tools",
         "tools is an object, not a list.",
+    ),
+    "functions is an object": (
+        chat(USER, ANSWER, functions={"name": "f"}),
+        "invalid_tools",
+        "functions is an object, not a list.",
+    ),
+    "functions is a string": (
+        chat(USER, ANSWER, functions="f"),
+        "invalid_tools",
+        "functions is a string, not a list.",
+    ),
+    "there are tools and functions": (
+        chat(USER, ANSWER, tools=[TOOL], functions=[TOOL["function"]]),
+        "invalid_tools",
+        "The row has both tools and functions. Keep tools.",
     ),
     "a tool has no function": (
         chat(USER, ANSWER, tools=[{"name": "f"}]),
@@ -290,14 +305,47 @@ def test_only_the_completion_of_message_lists_is_trained_on() -> None:
 
 
 def test_messages_may_be_json_text_in_a_csv_column() -> None:
-    example = read({"messages": json.dumps([USER, ANSWER]), "tools": json.dumps([TOOL])})
+    example = read({"messages": json.dumps([USER, ANSWER]), "tools": json.dumps([TOOL])}, name="train.csv")
     assert example == Conversation(messages=(USER, ANSWER), trained=(False, True), tools=(TOOL,))
 
 
-def test_prompt_that_looks_like_json_stays_text() -> None:
-    example = read({"prompt": '[{"a": 1}]', "completion": "a"})
+@pytest.mark.parametrize("empty", ["", " ", "[]"])
+def test_empty_cells_of_tools_are_absent(empty: str) -> None:
+    row = {"messages": json.dumps([USER, ANSWER]), "tools": empty, "functions": empty}
+    assert read(row, name="train.csv") == Conversation(messages=(USER, ANSWER), trained=(False, True))
+
+
+def test_prompt_may_be_a_list_of_messages_in_a_csv_cell() -> None:
+    example = read({"prompt": json.dumps([USER, ANSWER, USER]), "completion": "a"}, name="train.csv")
     assert isinstance(example, Conversation)
-    assert example.messages[0]["content"] == '[{"a": 1}]'
+    assert example.messages == (USER, ANSWER, USER, ANSWER)
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.csv"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"a": 1}]',
+        '[{"role": "editor", "members": ["ada"]}]',
+        '[{"role": "user", "name": "ada"}]',
+        '[{"function": {"name": "f"}}]',
+        "[1, 2]",
+        "[]",
+        '"quoted"',
+        "5",
+    ],
+)
+def test_text_that_looks_like_json_stays_text(name: str, text: str) -> None:
+    example = read({"prompt": text, "completion": text}, name=name)
+    assert isinstance(example, Conversation)
+    assert [message["content"] for message in example.messages] == [text, text]
+
+
+def test_messages_as_text_in_jsonl_are_text() -> None:
+    text = json.dumps([USER, ANSWER])
+    example = read({"prompt": "q", "completion": text})
+    assert isinstance(example, Conversation)
+    assert example.messages[1]["content"] == text
 
 
 BAD_PAIRS = {

@@ -79,12 +79,12 @@ def check_messages(value: Any, *, where: str, needs_assistant: bool = True) -> C
 
 def check_tools(tools: Any, functions: Any) -> tuple[dict[str, Any], ...]:
     """Check a row's tools (or legacy functions) and bring them into the form of tools."""
-    if isinstance(functions, list) and tools is None:
-        tools = [{"type": "function", "function": function} for function in functions]
-    if tools is None:
-        return ()
-    if not isinstance(tools, list):
-        raise Findings([Finding("invalid_tools", f"tools is {kind_of(tools)}, not a list.")])
+    for key, value in (("tools", tools), ("functions", functions)):
+        if not isinstance(value, list | None):
+            raise Findings([Finding("invalid_tools", f"{key} is {kind_of(value)}, not a list.")])
+    if tools and functions:
+        raise Findings([Finding("invalid_tools", "The row has both tools and functions. Keep tools.")])
+    tools = tools or [{"type": "function", "function": function} for function in functions or ()]
     for number, tool in enumerate(tools, start=1):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
-from .chat import Conversation, check_messages, check_tools
+from .chat import ROLES, Conversation, check_messages, check_tools
 from .config import DatasetConfig
 from .errors import DataInvalid, InvalidInput
 from .findings import Finding, Findings
@@ -51,6 +52,7 @@ class RowReader:
         self._columns = config.columns
         self._system_prompt = config.system_prompt
         self._name = name
+        self._has_cells = PurePath(name).suffix.lower() != ".jsonl"
         self._has_template = has_template
         self.format: Format | None = None if config.format == "Auto" else config.format
         self._detected = self.format is None
@@ -108,7 +110,7 @@ class RowReader:
                 )
                 raise Findings([Finding("mixed_format", message)])
             raise Findings([Finding("missing_messages_list", self._missing("messages", columns))])
-        conversation = check_messages(_decoded(columns["messages"]), where="messages")
+        conversation = check_messages(self._cell(columns["messages"]), where="messages")
         return self._finished(conversation, columns)
 
     def _prompt_completion(self, columns: dict[str, Any]) -> Example:
@@ -118,7 +120,7 @@ class RowReader:
                 message = f"The row is {other}, but earlier rows of the file are PromptCompletion."
                 raise Findings([Finding("mixed_format", message)])
             raise Findings([Finding("missing_column", self._missing(missing[0], columns))])
-        prompt, completion = _decoded(columns["prompt"]), _decoded(columns["completion"])
+        prompt, completion = self._said(columns["prompt"]), self._said(columns["completion"])
         for key, value in (("prompt", prompt), ("completion", completion)):
             if not isinstance(value, list):
                 self._string(columns, key)
@@ -136,10 +138,24 @@ class RowReader:
 
     def _finished(self, conversation: Conversation, columns: dict[str, Any]) -> Conversation:
         """Add the row's tools and the job's system prompt."""
-        conversation = conversation.with_tools(
-            check_tools(_decoded(columns.get("tools")), columns.get("functions"))
-        )
-        return conversation.with_system_prompt(self._system_prompt)
+        tools, functions = (self._cell(columns.get(key)) for key in ("tools", "functions"))
+        return conversation.with_tools(check_tools(tools, functions)).with_system_prompt(self._system_prompt)
+
+    def _cell(self, value: Any) -> Any:
+        """A list; CSV and some Parquet files hold it as JSON text, or an empty cell."""
+        if not self._has_cells or not isinstance(value, str):
+            return value
+        if not value.strip():
+            return []
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+
+    def _said(self, value: Any) -> Any:
+        """Text, or a list of messages; text of a cell that is a list of messages is one too."""
+        decoded = self._cell(value)
+        return decoded if decoded is not value and _are_messages(decoded) else value
 
     def _string(self, columns: dict[str, Any], key: str) -> str:
         if key not in columns:
@@ -178,19 +194,18 @@ def _keys(columns: Mapping[str, Any]) -> str:
     return f"the columns {shown}" if names else "no columns"
 
 
-def _decoded(value: Any) -> Any:
-    """CSV and some Parquet files hold lists of messages or tools as JSON text; other strings stay strings."""
-    if isinstance(value, str) and value.lstrip()[:1] == "[":
-        try:
-            decoded = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        if decoded and all(isinstance(item, dict) and item.keys() & _LIST_KEYS for item in decoded):
-            return decoded
-    return value
+def _are_messages(value: Any) -> bool:
+    """Whether decoded text is a list of messages, and not an answer that happens to be JSON."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(item, dict) and item.keys() & _SAYS and item.get("role") in ROLES for item in value
+        )
+    )
 
 
-_LIST_KEYS = {"role", "function"}
+_SAYS = {"content", "tool_calls", "function_call"}
 
 
 def _as_messages(value: Any, role: str) -> Any:
