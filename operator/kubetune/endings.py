@@ -55,9 +55,9 @@ _AGAIN: Final = {
 _MORE_MEMORY: Final = {
     "prepare": f"Raise the memory limit in training.resources, {_APPLY_AGAIN}.",
     "train": f"Raise the memory in training.resources, or use GPUs with more; {_APPLY_AGAIN}: it goes on "
-    "from the last checkpoint. A smaller dataset.maxLength, training.batchSize or training.adapter.rank needs "
-    "less, but trains from the beginning; so do more GPUs or a larger training.deepspeed.zeroStage, which need "
-    "another training.seed once there are checkpoints.",
+    "from the last checkpoint. A smaller dataset.maxLength, training.batchSize or training.adapter.rank "
+    "needs less, but trains from the beginning; so do more GPUs or a larger training.deepspeed.zeroStage, "
+    "which need another training.seed once there are checkpoints.",
 }
 
 _LOG_LIMIT: Final = 600
