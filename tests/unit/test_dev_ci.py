@@ -25,7 +25,9 @@ def test_it_fails_when_tests_or_clean_up_fail(
 ) -> None:
     make = tmp_path / "make"
     make.write_text(
-        f'#!/bin/sh\n[ "$1" = test ] && echo tests ran && exit {test}\necho "left: a mount" >&2\nexit {clean}\n'
+        "#!/bin/sh\n"
+        f'[ "$1" = test ] && echo tests ran && exit {test}\n'
+        f'echo "left: a mount" >&2\nexit {clean}\n'
     )
     make.chmod(0o755)
     result = subprocess.run(
