@@ -206,6 +206,13 @@ def test_tool_calls_are_trained_on_with_arguments_as_objects_and_results_are_not
     assert trained(tokenizer_for(family), [USER, CALLED, RESULT, ANSWER], [TOOL]) == WITH_TOOLS[family]
 
 
+@pytest.mark.parametrize("family", ["Llama 3.1", "Qwen 2.5", "Qwen 3"])
+@pytest.mark.parametrize("result", ["", "  two\n lines ", '{"rain": "\u00e4 "heavy""}', "look_up"])
+def test_any_tool_result_is_context(family: str, result: str) -> None:
+    messages = [USER, CALLED, {**RESULT, "content": result}, ANSWER]
+    assert trained(tokenizer_for(family), messages, [TOOL]) == WITH_TOOLS[family]
+
+
 REFUSED: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]] | None, str]] = {
     "reasoning that the template does not know": (
         "SmolLM2",
@@ -244,6 +251,12 @@ REFUSED: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]] | None,
         [USER, {**CALLED, "content": "I look."}, RESULT, ANSWER],
         None,
         "template_drops: The model's chat template drops the tool calls of message 2.",
+    ),
+    "a tool result that the template does not know, though the answer repeats it": (
+        "Phi 3",
+        [USER, {**ANSWER, "content": "I look."}, RESULT, {**ANSWER, "content": "There is rain."}],
+        None,
+        "template_drops: The model's chat template drops or changes message 3 (tool).",
     ),
     "a system message that the template refuses": (
         "Gemma",
@@ -289,10 +302,20 @@ LAST_ONLY = (
             [{"role": "system", "content": "Be brief."}, USER, ANSWER],
             "drops or changes message 1",
         ),
+        (
+            LAST_ONLY,
+            [{**USER, "content": "Here."}, {**ANSWER, "weight": 0}, USER_2, ANSWER_2],
+            r"drops or changes message 2 \(assistant\)",
+        ),
         (SHOUTS, [USER, ANSWER], "drops or changes the content of message 2"),
         (LAST_ONLY, [USER, ANSWER, USER_2, ANSWER_2], "rewrites message 2"),
     ],
-    ids=["a dropped system message", "an answer in capitals", "an answer that is missing from history"],
+    ids=[
+        "a dropped system message",
+        "a dropped answer of weight 0",
+        "an answer in capitals",
+        "an answer that is missing from history",
+    ],
 )
 def test_template_that_changes_what_is_said_is_refused(
     template: str, messages: list[dict[str, Any]], message: str

@@ -181,6 +181,16 @@ BAD_CHAT: dict[str, tuple[Any, str, str]] = {
         "data_type",
         "refusal of message 2 is a list, not a string.",
     ),
+    "two kinds of reasoning differ": (
+        chat(USER, {**ANSWER, "reasoning_content": "x", "thinking": "y"}),
+        "conflicting_keys",
+        "Message 2 has reasoning_content and thinking, which differ. Keep one of them.",
+    ),
+    "a refusal stands beside content": (
+        chat(USER, {**ANSWER, "refusal": "I cannot."}),
+        "conflicting_keys",
+        "Message 2 has content and a refusal. Keep one of them.",
+    ),
     "reasoning is a list": (
         chat(USER, {**ANSWER, "reasoning_content": ["x"]}),
         "data_type",
@@ -246,6 +256,13 @@ def test_messages_come_out_as_chat_templates_take_them() -> None:
         trained=(False, False, True, False, False, True),
         tools=(TOOL,),
     )
+
+
+def test_keys_that_say_the_same_are_no_conflict() -> None:
+    answer = {**ANSWER, "reasoning_content": "x", "thinking": "x", "reasoning": "", "refusal": "a"}
+    example = read(chat(USER, answer))
+    assert isinstance(example, Conversation)
+    assert example.messages[1] == {**ANSWER, "reasoning_content": "x"}
 
 
 def test_legacy_functions_become_tools() -> None:

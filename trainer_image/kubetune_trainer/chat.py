@@ -118,6 +118,18 @@ def _problems(message: Any, where: str) -> Iterator[Finding]:
     for key in ("name", "tool_call_id", "refusal", *REASONING_KEYS):
         if not isinstance(message.get(key), str | None):
             yield Finding("data_type", f"{key} of {_lower(where)} is {kind_of(message[key])}, not a string.")
+    yield from _conflicts(message, where)
+
+
+def _conflicts(message: Message, where: str) -> Iterator[Finding]:
+    """Keys of which only one can be learned."""
+    reasoning = [key for key in REASONING_KEYS if message.get(key)]
+    if any(message[key] != message[reasoning[0]] for key in reasoning):
+        keys = " and ".join(reasoning)
+        yield Finding("conflicting_keys", f"{where} has {keys}, which differ. Keep one of them.")
+    refusal = message.get("refusal")
+    if isinstance(refusal, str) and refusal and message.get("content") and _text(message) != refusal:
+        yield Finding("conflicting_keys", f"{where} has content and a refusal. Keep one of them.")
 
 
 _RESULTS = ("tool", "function")  # a tool may answer with nothing

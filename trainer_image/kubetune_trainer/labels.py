@@ -52,6 +52,7 @@ class ChatTemplate:
         messages, tools = conversation.messages, conversation.tools
         text, marked = self._render(messages, tools, spans=True)
         _require_context(conversation, text)
+        self._require_history(conversation)
         turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         spans = []
         for order, index in enumerate(turns):
@@ -64,6 +65,26 @@ class ChatTemplate:
             _require_turn(messages[index], index + 1, text[slice(*span)])
             spans.append(span)
         return text, spans
+
+    def _require_history(self, conversation: Conversation) -> None:
+        """Refuse a row of which the template drops tool results, or answers that are not trained on.
+
+        Their text may stand elsewhere too, or be written as JSON, so marks are looked for in their place.
+        """
+        messages = [*conversation.messages]
+        marks: dict[int, str] = {}
+        for index, (message, trained) in enumerate(zip(messages, conversation.trained, strict=True)):
+            if message["role"] == "tool" or (
+                message["role"] == "assistant" and message["content"] and not trained
+            ):
+                marks[index] = f"kubetune-{index}-mark"
+                messages[index] = {**message, "content": marks[index]}
+        if not marks:
+            return
+        marked = self.render(messages, conversation.tools)
+        for index, mark in marks.items():
+            if mark not in marked:
+                raise _drops(index + 1, messages[index]["role"])
 
     def _span(self, conversation: Conversation, index: int, text: str) -> Span:
         """Where message ``index`` stands in the text."""
@@ -151,6 +172,16 @@ def _rewrites(index: int) -> Findings:
     return Findings([Finding("template_rewrites", message)])
 
 
+def _drops(number: int, role: str) -> Findings:
+    sentence = f"The model's chat template drops or changes message {number} ({role})."
+    return Findings([Finding("template_drops", sentence)])
+
+
+def _drops_calls(number: int) -> Findings:
+    sentence = f"The model's chat template drops the tool calls of message {number}."
+    return Findings([Finding("template_drops", sentence)])
+
+
 def _without_empty(messages: Sequence[Message]) -> list[Message]:
     """A call without text has no content key: templates would write "None" or an empty turn."""
     return [
@@ -167,8 +198,10 @@ def _require_context(conversation: Conversation, text: str) -> None:
     """Refuse a row whose tools, system or user messages the template drops."""
     for number, message in enumerate(conversation.messages, start=1):
         if message["role"] in ("system", "user") and message["content"].strip() not in text:
-            sentence = f"The model's chat template drops or changes message {number} ({message['role']})."
-            raise Findings([Finding("template_drops", sentence)])
+            raise _drops(number, message["role"])
+        for call in message.get("tool_calls", ()):
+            if call["function"]["name"] not in text:
+                raise _drops_calls(number)
     for tool in conversation.tools:
         if tool["function"]["name"] not in text:
             sentence = "The model's chat template drops the row's tools: use a model that knows tools."
@@ -179,8 +212,7 @@ def _require_turn(message: Message, number: int, span: str) -> None:
     """Refuse an assistant turn of which the template drops something."""
     for call in message.get("tool_calls", ()):
         if call["function"]["name"] not in span:
-            sentence = f"The model's chat template drops the tool calls of message {number}."
-            raise Findings([Finding("template_drops", sentence)])
+            raise _drops_calls(number)
     content: str = message["content"]
     reasoning = message.get("reasoning_content", "")
     if "</think>" in content:
