@@ -21,6 +21,16 @@ def test_the_operators_monitor_selects_its_pod_and_port() -> None:
     assert {endpoint["port"] for endpoint in spec["podMetricsEndpoints"]} <= ports
 
 
+def test_the_operators_series_keep_the_namespace_of_the_jobs_that_they_count() -> None:
+    [endpoint] = monitors("monitoring")["kubetune-operator"]["spec"]["podMetricsEndpoints"]
+    assert endpoint == {
+        "port": names.PORT_METRICS,
+        "honorLabels": True,
+        "path": "/metrics",
+        "interval": "15s",
+    }
+
+
 def test_the_trainers_monitor_selects_rank_0_of_every_namespace() -> None:
     assert monitors("monitoring")["kubetune-trainer"]["spec"] == {
         "namespaceSelector": {"any": True},

@@ -36,12 +36,12 @@ def demo(cluster: Cluster) -> Demo:
     kubectl.apply(*local_surroundings())
     kubectl("apply", "--validate=strict", "-f", TRIAGE / "job.yaml")
     loss = until(
-        lambda: cluster.series(f'kubetune_train_loss{{namespace="{NAMESPACE}",finetunejob="{NAME}"}}'),
+        lambda: cluster.series(
+            f'kubetune_train_loss{{namespace="{NAMESPACE}",kubetune_dev_finetunejob="{NAME}"}}'
+        ),
         "kubetune_train_loss of the running job in Prometheus",
     )
-    jobs = cluster.series(
-        f'kubetune_jobs{{exported_namespace="{NAMESPACE}"}} or kubetune_jobs{{namespace="{NAMESPACE}"}}'
-    )
+    jobs = cluster.series(f'sum by (condition) (kubetune_jobs{{namespace="{NAMESPACE}"}})')
     job = cluster.wait(NAMESPACE, NAME, "Ready")
     return Demo(job, loss, jobs)
 
@@ -62,9 +62,11 @@ def test_the_tuned_model_beats_the_base_by_at_least_point_three(demo: Demo, clus
 
 def test_prometheus_has_series_of_operator_trainer_and_server(demo: Demo, cluster: Cluster) -> None:
     assert demo.training_series
-    assert demo.jobs_series
+    assert "Reconciling" in [series["metric"]["condition"] for series in demo.jobs_series]
     assert until(
-        lambda: cluster.series(f'{{__name__=~"vllm:.+",namespace="{NAMESPACE}",finetunejob="{NAME}"}}'),
+        lambda: cluster.series(
+            f'{{__name__=~"vllm:.+",namespace="{NAMESPACE}",kubetune_dev_finetunejob="{NAME}"}}'
+        ),
         "a vllm: series in Prometheus",
     )
 

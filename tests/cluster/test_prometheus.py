@@ -1,0 +1,51 @@
+"""What Prometheus itself says of our configuration and metrics (promtool comes with it)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from prometheus_client import generate_latest
+
+from dev import paths, shell
+from kubetune_trainer.progress import Reports
+from tests.cluster.conftest import Cluster
+
+pytestmark = pytest.mark.cluster
+
+PAGE = paths.REPOSITORY / "docs" / "how-to" / "monitor.md"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_scrape_jobs_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(- job_name.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    jobs = [job for block in blocks for job in yaml.safe_load(block)]
+    assert jobs
+    for job in jobs:
+        [discovery] = job.pop("kubernetes_sd_configs")
+        assert discovery["role"] == "pod"
+        # Debian's promtool knows no discovery of Kubernetes: the rest is checked with another.
+        job["http_sd_configs"] = [{"url": "http://127.0.0.1/"}]
+    config = tmp_path / "prometheus.yaml"
+    config.write_text(yaml.safe_dump({"scrape_configs": jobs}))
+    assert "SUCCESS" in shell.output(["promtool", "check", "config", config])
+
+
+def test_prometheus_scrapes_the_operator_and_is_content_with_it(cluster: Cluster) -> None:
+    assert "SUCCESS" in shell.output(
+        ["promtool", "check", "config", paths.cluster_state() / "prometheus.yaml"]
+    )
+    [series] = cluster.series('up{job="kubetune-system/kubetune-operator"}')
+    assert series["value"][1] == "1"
+
+
+def test_the_metrics_are_named_as_prometheus_wants_them(cluster: Cluster) -> None:
+    with cluster.kubectl.port_forward("kubetune-system", "deployment/kubetune", 8080) as port:
+        operator = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    trainer = generate_latest(Reports(total_steps=1).registry).decode()
+    for metrics in (operator, trainer):
+        assert "# HELP kubetune_" in metrics
+        assert shell.output(["promtool", "check", "metrics"], stdin=metrics) == ""
