@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from dev import paths, shell
+from dev.cluster.binaries import KUBERNETES_VERSION
 
 Rule = dict[str, object]
 _CHART = paths.REPOSITORY / "charts" / "kubetune"
@@ -26,6 +27,7 @@ def of_chart(helm: Path) -> list[dict[str, Any]]:
         [
             *(helm, "template", "kubetune", _CHART, "--namespace", _NAMESPACE, "--show-only", _MONITORS),
             *("--set", "monitoring.podMonitors.enabled=true"),
+            *("--kube-version", KUBERNETES_VERSION),  # a helm from source takes 1.20 for granted
         ]
     )
     return [monitor for monitor in yaml.safe_load_all(text) if monitor]
