@@ -14,6 +14,7 @@ from kubetune_trainer.layout import RunDirectory
 from kubetune_trainer.messages import Progress
 from kubetune_trainer.progress import Reports, serve
 from kubetune_trainer.records import Records
+from kubetune_trainer.validation import ValidationPlan
 from tests.support.training_runs import free_port
 
 VALUES = {
@@ -30,6 +31,7 @@ NAMES = {
     "epoch",
     "loss",
     "validation_loss",
+    "full_validation_loss",
     "learning_rate",
     "grad_norm",
     "mean_token_accuracy",
@@ -78,9 +80,10 @@ def test_everything_can_be_scraped_before_the_first_step(address: str) -> None:
 
 
 def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
-    reports.resumed(step=40, epoch=1.2, tokens=5000, validation_loss=0.9)
+    reports.resumed(step=40, epoch=1.2, tokens=5000)
+    reports.evaluated(loss=0.9, full_loss=0.875)
     reports.stepped(tokens=200, seconds=0.5, values=VALUES)
-    reports.evaluated(0.625)
+    reports.evaluated(loss=0.625, full_loss=None, seconds_per_row=0.5)
     reports.saved(step=41, seconds=0.2)
     seen = samples(address)
     expected = {
@@ -88,6 +91,7 @@ def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
         "epoch": 1.25,
         "loss": 0.75,
         "validation_loss": 0.625,
+        "full_validation_loss": 0.875,
         "mean_token_accuracy": 0.5,
         "learning_rate": 1e-4,
         "grad_norm": 2.5,
@@ -109,6 +113,15 @@ def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
         remaining_seconds=29,
         last_checkpoint_step=41,
     )
+
+
+def test_remaining_time_includes_the_scoring_of_validation_rows() -> None:
+    # 8 steps of one epoch are left: a look at the sample (256 rows) after 96, and at all 1,000 after 100.
+    looks = ValidationPlan(rows=1000, total_steps=100, steps_per_epoch=50, checkpoint_every=16)
+    reports = Reports(100, looks)
+    reports.evaluated(loss=1.0, full_loss=None, seconds_per_row=0.25)
+    reports.stepped(tokens=200, seconds=0.5, values=VALUES | {"step": 92})
+    assert reports.progress.remaining_seconds == 8 * 0.5 + 0.25 * (256 + 1000)
 
 
 def test_other_paths_are_not_found(address: str) -> None:
@@ -140,11 +153,12 @@ def test_lines_after_the_checkpoint_are_dropped_and_a_half_line_too(tmp_path: Pa
     second.save()
     assert [json.loads(line)["step"] for line in run.metrics_file.read_text().splitlines()] == [1, 2, 3, 4, 4]
     assert run.results_file.read_text().splitlines() == [
-        "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy",
-        "1,0.1,,,",
-        "2,0.2,,,",
-        "3,0.3,,,",
-        "4,0.5,,0.25,1.0",
+        "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy,"
+        "full_valid_loss,full_valid_mean_token_accuracy",
+        "1,0.1,,,,,",
+        "2,0.2,,,,,",
+        "3,0.3,,,,,",
+        "4,0.5,,0.25,1.0,,",
     ]
     assert (second.first("loss"), second.last("loss"), second.last("validation_loss")) == (0.1, 0.5, 0.25)
     second.close()

@@ -209,11 +209,40 @@ def test_results_are_a_table_with_the_usual_columns(undisturbed: dict[int, Volum
         "train_accuracy",
         "valid_loss",
         "valid_mean_token_accuracy",
+        "full_valid_loss",
+        "full_valid_mean_token_accuracy",
     ]
     assert [row["step"] for row in rows] == [str(step) for step in range(13)]
     assert rows[0]["train_loss"] == ""
     assert [row["step"] for row in rows if row["valid_loss"]] == ["0", "4", "8", "12"]
     assert [float(row["train_loss"]) for row in rows[1:]] == made.curve()
+    assert made.curve("full_validation_loss") == made.curve("validation_loss"), "few rows are all scored"
+
+
+def test_many_validation_rows_are_all_scored_at_the_ends_of_epochs_only(tmp_path: Path, model: Path) -> None:
+    """A stop does not wait until all are scored, and a resumed run scores the same sample."""
+    made = Volume(tmp_path / "output", training_config(epochs=2, checkpoint_every_steps=3))
+    made.prepare(model, make_rows(40), make_rows(300, seed=2))
+
+    made.environment = fault(rank=1, function="agree", call=3, signal="SIGTERM")
+    (stopped,) = train(made, tmp_path / "stopped", ranks=2)
+    assert (stopped.process.returncode, stopped.message.reason) == (44, Reason.PREEMPTED)
+    assert made.records() == []
+
+    made.environment = fault(rank=1, function="step", call=6, signal="SIGKILL")
+    train(made, tmp_path / "killed", ranks=2)
+    assert made.checkpoints() == ["step-000003"]
+    made.environment = {}
+    succeed(made, tmp_path / "last", ranks=2)
+
+    looks = {line["step"]: line for line in made.records() if "validation_loss" in line}
+    assert list(looks) == [0, 3, 5, 6, 9, 10]
+    assert [step for step, line in looks.items() if "full_validation_loss" in line] == [0, 5, 10]
+    assert looks[10]["full_validation_loss"] == pytest.approx(looks[10]["validation_loss"], rel=0.1)
+    assert looks[10]["full_validation_loss"] != looks[10]["validation_loss"]
+    summary = verified_artifact(made.run.root)
+    assert summary is not None
+    assert summary.validation_loss == f"{looks[10]['full_validation_loss']:.4f}"
 
 
 def test_a_finished_run_is_adopted(tmp_path: Path, model: Path, undisturbed: dict[int, Volume]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,6 +96,15 @@ def test_duration_grows_with_tokens_and_shrinks_with_ranks() -> None:
     assert one.estimated_seconds > four.estimated_seconds > 60
     # 600,000 tokens x 4 operations x 8 billion weights / 1.2e14 a second
     assert one.estimated_seconds == 60 + 160
+
+
+def test_duration_includes_the_scoring_of_validation_rows() -> None:
+    shape = replace(SHAPE, validation_rows=500, validation_tokens=150_000)
+    # 96 steps, 32 an epoch: 500 rows of 300 tokens at 0, 32, 64 and 96, and 256 of them at 40 and 80.
+    scored = 300 * (4 * 500 + 2 * 256)
+    expected = (4 * 600_000 + 2 * scored) * 8 * BILLION / 1.2e14
+    found = estimate(gpus_per_node=1, shape=shape, checkpoint_every_steps=40).estimated_seconds
+    assert found == 60 + round(expected)
 
 
 @pytest.mark.parametrize(("batch", "nodes", "gpus"), [(6, 2, 2), (1, 2, 0), (30, 1, 4)])

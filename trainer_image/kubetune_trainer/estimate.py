@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .architecture import Architecture
-from .config import TrainerConfig
+from .config import TrainerConfig, TrainingConfig
 from .errors import DoesNotFit, InvalidInput
 from .messages import PlanSummary
 from .sampler import Batching, planned_steps
+from .validation import ValidationPlan
 
 _GPU_OVERHEAD = 1_500_000_000  # CUDA context, NCCL buffers, fragmentation
 _CPU_OVERHEAD = 1_400_000_000  # a Python process with torch and DeepSpeed (measured)
@@ -29,6 +30,8 @@ class Shape:
     tokens: int
     longest: int
     """Tokens of the longest row."""
+    validation_rows: int = 0
+    validation_tokens: int = 0
 
 
 def require_batch(config: TrainerConfig) -> Batching:
@@ -60,7 +63,8 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
     rows = min(steps * training.batch_size, training.epochs * shape.rows)
     tokens = rows * shape.tokens / max(1, shape.rows)
     # Forward and backward: 6 operations per weight and token; 4 where most weights get no gradient.
-    operations = (6 if training.adapter.type == "Full" else 4) * architecture.parameters * tokens
+    weights = 6 if training.adapter.type == "Full" else 4
+    operations = architecture.parameters * (weights * tokens + 2 * _scored_tokens(training, shape))
     speed = (_GPU_FLOPS if training.gpus_per_node else _CPU_FLOPS) * training.world_size
     return PlanSummary(
         total_steps=steps,
@@ -68,6 +72,12 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
         memory_per_gpu_bytes=memory,
         estimated_seconds=round(_STARTUP_SECONDS + operations / speed),
     )
+
+
+def _scored_tokens(training: TrainingConfig, shape: Shape) -> float:
+    """Tokens of all looks at the validation rows, which only go forward."""
+    looks = ValidationPlan.of(training, train_rows=shape.rows, validation_rows=shape.validation_rows)
+    return looks.rows_from(0) * shape.validation_tokens / shape.validation_rows if looks else 0
 
 
 def _memory(config: TrainerConfig, architecture: Architecture, trained: int, tokens: int) -> int:

@@ -6,6 +6,7 @@ import logging
 import math
 from dataclasses import dataclass
 
+from .evaluation import Score
 from .progress import Reports
 from .records import Records
 
@@ -31,12 +32,31 @@ class Journal:
             speed,
         )
 
-    def evaluated(self, *, step: int, loss: float, accuracy: float) -> None:
-        """The validation rows were scored."""
-        self.reports.evaluated(loss)
-        self.records.add(step=step, validation_loss=loss, validation_mean_token_accuracy=accuracy)
+    def evaluated(self, *, step: int, sample: Score, full: Score | None, seconds: float) -> None:
+        """Validation rows were scored: the sample, and at some steps all of them."""
+        values = {
+            "validation_loss": sample.mean_loss,
+            "validation_mean_token_accuracy": sample.accuracy,
+        }
+        if full is not None:
+            values["full_validation_loss"] = full.mean_loss
+            values["full_validation_mean_token_accuracy"] = full.accuracy
+        scored = full or sample
+        self.reports.evaluated(
+            loss=sample.mean_loss,
+            full_loss=full.mean_loss if full else None,
+            seconds_per_row=seconds / scored.rows,
+        )
+        self.records.add(step=step, **values)
         self.records.save()
-        logger.info("step %d: validation loss %.4f, perplexity %.2f", step, loss, math.exp(min(loss, 50.0)))
+        logger.info(
+            "step %d: validation loss %.4f, perplexity %.2f, on %d rows in %.2f seconds",
+            step,
+            scored.mean_loss,
+            math.exp(min(scored.mean_loss, 50.0)),
+            scored.rows,
+            seconds,
+        )
 
     def saved(self, *, step: int, seconds: float, size: int) -> None:
         """A checkpoint is published."""

@@ -93,7 +93,7 @@ class RunDirectory:
 
     @property
     def results_file(self) -> Path:
-        """OpenAI's results.csv: step, train_loss, train_accuracy, valid_loss, valid_mean_token_accuracy."""
+        """OpenAI's results.csv: losses and accuracies by step."""
         return self.root / "results.csv"
 
     def relative(self, path: Path) -> str:

@@ -75,7 +75,14 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
     staged.mkdir()
     train, validation, template = _tokenise(config, pinned.path, scratch)
     lengths = train.lengths
-    shape = estimate.Shape(rows=len(lengths), tokens=sum(lengths), longest=max(lengths))
+    held_out = validation.lengths if validation else []
+    shape = estimate.Shape(
+        rows=len(lengths),
+        tokens=sum(lengths),
+        longest=max(lengths),
+        validation_rows=len(held_out),
+        validation_tokens=sum(held_out),
+    )
     plan = estimate.plan(config, kind, trained.parameters, shape)
     rows = DatasetSummary(
         fingerprint=_fingerprint(config, train, validation, template),

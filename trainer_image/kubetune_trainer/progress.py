@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from .config import METRICS_PORT
 from .messages import Progress
+from .validation import ValidationPlan
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +33,22 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 class Reports:
     """The state of the attempt as the outside sees it; the training thread writes, server threads read."""
 
-    def __init__(self, total_steps: int) -> None:
+    def __init__(self, total_steps: int, validation: ValidationPlan | None = None) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._progress = Progress(step=0, total_steps=total_steps, epoch="0.00")
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT_STEPS)
+        self._validation = validation
+        self._seconds_per_row = 0.0
         self._step = self._gauge("step", "Optimizer steps done")
         self._planned = self._gauge("planned_steps", "Optimizer steps of the whole run")
         self._epoch = self._gauge("epoch", "Epochs done")
         self._loss = self._gauge("loss", "Training loss of the last step, per learned token")
         self._validation_loss = self._gauge(
-            "validation_loss", "Loss on the validation rows, per learned token"
+            "validation_loss", "Loss on a sample of the validation rows, per learned token"
+        )
+        self._full_validation_loss = self._gauge(
+            "full_validation_loss", "Loss on all validation rows, per learned token"
         )
         self._learning_rate = self._gauge("learning_rate", "Learning rate of the last step")
         self._grad_norm = self._gauge("grad_norm", "Norm of the gradient before clipping")
@@ -67,14 +73,12 @@ class Reports:
         """Body of /progress."""
         return self._progress
 
-    def resumed(self, *, step: int, epoch: float, tokens: int, validation_loss: float | None) -> None:
+    def resumed(self, *, step: int, epoch: float, tokens: int) -> None:
         """Continue from a checkpoint."""
         self._step.set(step)
         self._epoch.set(epoch)
         self._tokens.inc(tokens)
         self._update(step=step, epoch=f"{epoch:.2f}", trained_tokens=tokens, last_checkpoint_step=step)
-        if validation_loss is not None:
-            self.evaluated(validation_loss)
 
     def stepped(self, *, tokens: int, seconds: float, values: dict[str, float]) -> int:
         """One optimizer step is done; returns the recent tokens per second."""
@@ -101,20 +105,31 @@ class Reports:
             loss=f"{values['loss']:.4f}",
             tokens_per_second=speed,
             trained_tokens=self._progress.trained_tokens + tokens,
-            remaining_seconds=int(left * recent_seconds / len(self._recent)),
+            remaining_seconds=int(left * recent_seconds / len(self._recent) + self._evaluation_seconds(step)),
         )
         return speed
 
-    def evaluated(self, loss: float) -> None:
-        """The validation rows were scored."""
-        self._validation_loss.set(loss)
-        self._update(validation_loss=f"{loss:.4f}")
+    def evaluated(
+        self, *, loss: float | None, full_loss: float | None, seconds_per_row: float | None = None
+    ) -> None:
+        """Validation rows were scored, in this attempt or before it: a sample, and perhaps all of them."""
+        if loss is not None:
+            self._validation_loss.set(loss)
+            self._update(validation_loss=f"{loss:.4f}")
+        if full_loss is not None:
+            self._full_validation_loss.set(full_loss)
+        if seconds_per_row is not None:
+            self._seconds_per_row = seconds_per_row
 
     def saved(self, *, step: int, seconds: float) -> None:
         """A checkpoint is published."""
         self._save_seconds.observe(seconds)
         self._saved_at.set(time.time())
         self._update(last_checkpoint_step=step)
+
+    def _evaluation_seconds(self, step: int) -> float:
+        """What scoring validation rows from this step on will take, as long as it took the last time."""
+        return self._validation.rows_from(step) * self._seconds_per_row if self._validation else 0.0
 
     def _update(self, **values: Any) -> None:
         self._progress = self._progress.model_copy(update=values)  # one assignment: readers see old or new

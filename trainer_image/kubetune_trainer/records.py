@@ -20,8 +20,11 @@ _COLUMNS = {
     "train_accuracy": "mean_token_accuracy",
     "valid_loss": "validation_loss",
     "valid_mean_token_accuracy": "validation_mean_token_accuracy",
+    "full_valid_loss": "full_validation_loss",
+    "full_valid_mean_token_accuracy": "full_validation_mean_token_accuracy",
 }
-"""Columns of results.csv (OpenAI's names), and the keys that they come from."""
+"""Columns of results.csv (OpenAI's names), and the keys that they come from: valid_* are of one sample of the
+validation rows at every step, full_* of all of them."""
 
 
 class Records:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 SAMPLER_NAME = "length-buckets/1"
@@ -106,9 +106,11 @@ class TrainBatches:
             yield from self._batching.micro_batches(rows, self._rank)
 
 
-def evaluation_batches(lengths: Sequence[int], batching: Batching, *, rank: int) -> list[list[int]]:
-    """One rank's validation batches in order of length: every row once, the same number on every rank."""
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+def evaluation_batches(
+    lengths: Sequence[int], rows: Iterable[int], batching: Batching, *, rank: int
+) -> list[list[int]]:
+    """One rank's batches of these validation rows by length: each once, the same number on every rank."""
+    order = sorted(rows, key=lengths.__getitem__)
     size = batching.micro_batch * batching.world_size
     parts = [order[start : start + size] for start in range(0, len(order), size)]
     return [part[rank :: batching.world_size] or [FILLER] for part in parts]

@@ -22,10 +22,11 @@ from . import checkpoints as saving
 from .batches import Rows, collate, count
 from .checkpoints import Checkpoints
 from .errors import NumericalFailure
+from .evaluation import Evaluation
 from .journal import Journal
 from .loss import LearnedPositions, summed_loss
 from .peers import Peers
-from .sampler import Batching, TrainBatches, evaluation_batches
+from .sampler import Batching, TrainBatches
 from .stop import StopFlag
 
 
@@ -37,7 +38,8 @@ class Attempt:
     batching: Batching
     stop: StopFlag
     train: Rows
-    validation: Rows | None
+    evaluation: Evaluation | None
+    """None without validation rows."""
     checkpoints: Checkpoints
     checkpoint_every: int
     expected_checkpoint_bytes: int
@@ -125,36 +127,35 @@ class FineTuner(Trainer):
 
     @override
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score every validation row once; the loss is the mean over their learned tokens."""
-        rows, peers = self._attempt.validation, self._attempt.peers
-        if rows is None:
+        """Score the validation rows that are due after this step."""
+        evaluation, step = self._attempt.evaluation, self.state.global_step
+        if evaluation is None:
             return {}
-        model = self.model_wrapped
-        model.eval()
-        loss, learned = torch.zeros((), dtype=torch.float64), 0
-        self._correct.zero_()
-        for indices in evaluation_batches(rows.lengths, self._attempt.batching, rank=peers.rank):
-            batch = self._prepare_inputs(collate([rows[index] for index in indices]))
-            with torch.no_grad():
-                logits = self._head.logits(model, batch)
-                loss += summed_loss(logits, batch["targets"]).double().cpu()
-                self._correct += (logits.argmax(-1) == batch["targets"]).sum()
-            learned += len(batch["targets"])
-        totals = peers.gather((loss.item(), int(self._correct), learned))
-        self._correct.zero_()
-        all_learned = max(1, sum(total[2] for total in totals))
-        mean = sum(total[0] for total in totals) / all_learned
-        accuracy = sum(total[1] for total in totals) / all_learned
+        started = time.perf_counter()
+        self.model_wrapped.eval()
+        scores = evaluation.score(step, self._score)
+        if scores is None:  # the ranks have agreed to stop
+            self.control.should_training_stop = True
+            self.control.should_save = False
+            return {}
+        sample, full = scores
         if self._attempt.journal is not None:
-            self._attempt.journal.evaluated(step=self.state.global_step, loss=mean, accuracy=accuracy)
-        metrics = {"eval_loss": mean, "eval_mean_token_accuracy": accuracy}
+            seconds = time.perf_counter() - started
+            self._attempt.journal.evaluated(step=step, sample=sample, full=full, seconds=seconds)
+        metrics = {"eval_loss": sample.mean_loss, "eval_mean_token_accuracy": sample.accuracy}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _score(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs = self._prepare_inputs(batch)
+        logits = self._head.logits(self.model_wrapped, inputs)
+        return summed_loss(logits, inputs["targets"]), (logits.argmax(-1) == inputs["targets"]).sum()
+
     @override
     def _run_epoch(self, **arguments: Any) -> None:
-        if self.state.global_step >= self.state.max_steps:
-            # Resumed from the last step, in the middle of an epoch: HF would do one step more.
+        if self._attempt.stop.agreed or self.state.global_step >= self.state.max_steps:
+            # Stopped while scoring before the first step; or resumed from the last step, in the middle of an
+            # epoch. HF would do one step more.
             self.control.should_training_stop = True
             return
         super()._run_epoch(**arguments)
@@ -202,9 +203,9 @@ class _Steps(TrainerCallback):
     @override
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         last = state.global_step >= state.max_steps
-        end_of_epoch = float(state.epoch).is_integer()
         control.should_save = last or state.global_step % self._attempt.checkpoint_every == 0
-        control.should_evaluate = control.should_save or end_of_epoch
+        evaluation = self._attempt.evaluation
+        control.should_evaluate = evaluation is not None and evaluation.plan.due(state.global_step)
         if self._attempt.stop.agree(self._attempt.peers):
             # A checkpoint at this step (should_save) belongs here once the grace period allows for it.
             control.should_training_stop = True

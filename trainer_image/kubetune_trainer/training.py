@@ -23,6 +23,7 @@ from .progress import Reports, serve
 from .records import Records
 from .sampler import Batching, planned_steps, steps_per_epoch
 from .stop import StopFlag
+from .validation import ValidationPlan
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     total = planned_steps(
         dataset.train_rows, training.batch_size, epochs=training.epochs, max_steps=training.max_steps
     )
-    reports = Reports(total)
+    plan = ValidationPlan.of(training, train_rows=dataset.train_rows, validation_rows=dataset.validation_rows)
+    reports = Reports(total, plan)
     if os.environ["RANK"] == "0":
         serve(reports)
     peers = join(training)
@@ -55,6 +57,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     model = _model(training, Path(base.path), dtype)
 
     from .batches import Rows
+    from .evaluation import Evaluation
     from .modeling import trainable_parameters
     from .trainer import Attempt, FineTuner
 
@@ -65,16 +68,27 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         journal = Journal(reports=reports, records=Records(run, from_step=from_step))
         if found:
             epoch = found.step / steps_per_epoch(len(rows), training.batch_size)
-            validation_loss = journal.records.last("validation_loss")
-            reports.resumed(
-                step=found.step, epoch=epoch, tokens=found.tokens, validation_loss=validation_loss
+            reports.resumed(step=found.step, epoch=epoch, tokens=found.tokens)
+            reports.evaluated(
+                loss=journal.records.last("validation_loss"),
+                full_loss=journal.records.last("full_validation_loss"),
             )
+    evaluation = None
+    if plan is not None:
+        evaluation = Evaluation(
+            rows=Rows(run.validation_rows),
+            plan=plan,
+            batching=batching,
+            peers=peers,
+            stop=stop,
+            seed=training.seed,
+        )
     attempt = Attempt(
         peers=peers,
         batching=batching,
         stop=stop,
         train=rows,
-        validation=Rows(run.validation_rows) if dataset.validation_rows else None,
+        evaluation=evaluation,
         checkpoints=checkpoints,
         checkpoint_every=training.checkpoint_every_steps,
         expected_checkpoint_bytes=16 * trainable_parameters(model),
@@ -96,8 +110,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         records.save()
         losses = Losses(
             train=records.last("loss"),
-            validation=records.last("validation_loss"),
-            first_validation=records.first("validation_loss"),
+            validation=records.last("full_validation_loss"),
+            first_validation=records.first("full_validation_loss"),
         )
     artifact = publish(model, config, run, base, losses, peers)
     return TrainSummary(from_step=from_step, to_step=total, artifact=artifact)

@@ -24,7 +24,12 @@ def _install(fault: str) -> None:
 
         return wrapped
 
-    if function == "step":  # the ranks agree whether to stop, once at the end of every step
+    if function == "step":  # told once when training begins, and after each step
+        from kubetune_trainer import training
+
+        train = training.train
+        training.train = lambda config, stop, stepped: train(config, stop, wrap(stepped))
+    elif function == "agree":  # the ranks agree whether to stop, after each step and each validation batch
         from kubetune_trainer.peers import Peers
 
         Peers.any = wrap(Peers.any)
