@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,6 +145,27 @@ def test_copy_that_lost_a_file_is_fetched_again(hub: HubServer, tiny: Path) -> N
     (first.path / "tokenizer.json").unlink()
     assert fetch_model(config_for(hub)).path == first.path
     assert (first.path / "tokenizer.json").exists()
+
+
+def test_copy_that_is_damaged_again_is_fetched_again(hub: HubServer, tiny: Path) -> None:
+    hub.add("model", "acme/tiny", files_of(tiny))
+    model = fetch_model(config_for(hub))
+    for _ in range(3):
+        (model.path / "tokenizer.json").unlink()
+        assert fetch_model(config_for(hub)) == model
+        assert (model.path / "tokenizer.json").exists()
+    assert [path.name for path in model.path.parent.iterdir()] == [model.path.name]
+
+
+def test_half_a_download_of_a_branch_that_has_moved_is_removed(hub: HubServer, tiny: Path) -> None:
+    hub.add("model", "acme/tiny", files_of(tiny))
+    before = fetch_model(config_for(hub)).path
+    for job in ("job", "other-job"):  # as a prepare that is killed leaves it
+        shutil.copytree(before, before.with_name(f"0123456789abcdef.partial-{job}"))
+    hub.add("model", "acme/tiny", {**files_of(tiny), "generation_config.json": b"{}"})
+    after = fetch_model(config_for(hub)).path
+    left = {path.name for path in after.parent.iterdir()}
+    assert left == {before.name, after.name, "0123456789abcdef.partial-other-job"}
 
 
 def test_missing_repository_names_the_field_and_the_secret(hub: HubServer) -> None:

@@ -31,6 +31,7 @@ from kubetune_trainer.messages import (
 )
 from kubetune_trainer.sampler import SAMPLER_NAME
 from tests.support.chat_templates import stored_template
+from tests.support.hub_server import hub_server
 from tests.support.tiny_model import chat_row, make_tiny_model, write_chat_rows
 from tests.support.trainer_configs import trainer_config
 
@@ -276,6 +277,30 @@ def test_half_of_a_character_in_a_csv_cell_is_reported_with_its_line(
         writer.writerows([["messages"], *[[json.dumps(messages)] for messages in [*good, half]]])
     result = prepare(model=tiny, train=tmp_path / "train.csv")
     assert [(row["line"], row["class"]) for row in result.message.summary["rows"]] == [(22, "encoding")]
+
+
+def test_files_of_which_one_has_no_good_row_are_reported_by_row(prepare: Prepare, tiny: Path) -> None:
+    good = "".join(pairs(20)).encode()
+    files = {"train-00000-of-00002.jsonl": good, "train-00001-of-00002.jsonl": b"bad\n[]\n"}
+    with hub_server() as hub:
+        hub.add("dataset", "acme/rows", files)
+        result = prepare(model=tiny, train="hf://acme/rows", platform={"hf_endpoint": hub.endpoint})
+    assert [(row["file"], row["line"], row["class"]) for row in result.message.summary["rows"]] == [
+        ("hf://acme/rows/train-00001-of-00002.jsonl", 1, "invalid_json"),
+        ("hf://acme/rows/train-00001-of-00002.jsonl", 2, "data_type"),
+    ]
+
+
+def test_errors_of_a_prepare_that_failed_in_between_do_not_stay(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    first = prepare(model=tiny, train=train)
+    write(train, *pairs(20), "bad\n")
+    assert prepare(model=tiny, train=train).run.errors_file.read_text() != ""
+    write(train, *pairs(20))
+    assert prepare(model=tiny, train=train).summary == first.summary
+    assert first.run.errors_file.read_text() == ""
 
 
 def test_failed_prepare_is_followed_by_a_good_one(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:

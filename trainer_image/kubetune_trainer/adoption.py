@@ -26,6 +26,7 @@ def install(run: RunDirectory, staged: Path, *, fingerprint: str, revision: str)
     same = held == (fingerprint, revision)
     if same and _files(staged) <= _files(run.prepared):
         shutil.rmtree(staged)
+        run.errors_file.write_bytes(b"")  # of a prepare that failed since
         return True
     if not same and (held is not None or _has_results(run)):
         _set_aside(run)

@@ -98,16 +98,17 @@ def tokenise_split(
                 digests += [_digest(row) for row in rows]
                 if rows:
                     writer.write_batch(_columns(rows))
-            formats.append(str(reader.format))
+            if reader.format is not None:  # else the file has no good row
+                formats.append(reader.format)
         writer.finalize()
-    if len(set(formats)) > 1:
+    if len(set(formats)) > 1 and not bad.count:
         raise DataInvalid(
             f"The files of {files[0].name} have different formats: {', '.join(sorted(set(formats)))}."
         )
     return Split(
         rows=Dataset.from_file(str(arrow)),
         digests=digests,
-        format=formats[0],
+        format=next(iter(formats), ""),
         read=counts.read,
         truncated=counts.truncated,
         answers_cut=counts.answers_cut,

@@ -137,10 +137,11 @@ def _fetched(
     """Fetch once to the output volume."""
     target = model_path(uri, revision)
     pinned = PinnedModel(path=target, revision=revision)
+    partial = target.with_name(f"{target.name}.partial-{job}")
+    _remove_left_over(partial, job)
     if _is_complete(target, files):
         logger.info("model found on the volume", extra={"uri": uri, "revision": revision})
         return pinned
-    partial = target.with_name(f"{target.name}.partial-{job}")
     partial.mkdir(parents=True, exist_ok=True)
     _require_space(uri, files, partial)
     for file in files:
@@ -149,9 +150,7 @@ def _fetched(
     shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub client's own records
     entries = [manifest.sync_file(partial, file.name) for file in files]
     manifest.write_manifest(partial, entries, {"uri": uri, "revision": revision})
-    if target.exists() and not _is_complete(
-        target, files
-    ):  # a copy that lost files: readers keep what they have open
+    if target.exists() and not _is_complete(target, files):  # a copy that lost files
         target.rename(target.with_name(f"{target.name}.damaged-{job}"))
     try:
         partial.rename(target)
@@ -159,8 +158,17 @@ def _fetched(
         if not _is_complete(target, files):
             raise
         shutil.rmtree(partial)  # another job was first
+    _remove_left_over(partial, job)  # readers of a damaged copy keep what they have open
     manifest.sync_directory(target.parent)
     return pinned
+
+
+def _remove_left_over(partial: Path, job: str) -> None:
+    """Remove the job's damaged copies, and what it fetched of a revision that has moved on since."""
+    for kind in ("partial", "damaged"):
+        for left in partial.parent.glob(f"*.{kind}-{job}"):
+            if left != partial:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _is_complete(directory: Path, files: Sequence[RemoteFile]) -> bool:
