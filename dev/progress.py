@@ -36,8 +36,8 @@ def step(title: str) -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Print one line that is not a step."""
-    console.print(text, soft_wrap=True)
+    """Print one line that is not a step; brackets in it are no markup, since it may be anybody's message."""
+    console.print(text, soft_wrap=True, markup=False)
 
 
 def _seconds(start: float) -> str:

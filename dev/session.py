@@ -60,7 +60,7 @@ def changes(kubectl: Kubectl, cluster: Foreign) -> Iterator[str]:
         lost = f" and its values {', '.join(others)} reset" if others else ""
         yield (
             f"upgrade the release {deploy.RELEASE} in the namespace {deploy.NAMESPACE} with {what};"
-            f" its images are replaced by these{lost}, and it runs the jobs of all namespaces"
+            f" its images become those of this checkout{lost}"
         )
 
 

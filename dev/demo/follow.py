@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from rich.markup import escape
+
 from dev.errors import DevError
 from dev.kubectl import Kubectl, condition
 from dev.progress import console, note
@@ -44,7 +46,7 @@ def follow(
                 said = line
                 if on_change is not None:
                     on_change(job)
-            spinner.update(line)
+            spinner.update(escape(line))
             if condition(job, until).get("status") == "True":
                 return job
             stalled = condition(job, "Stalled")

@@ -38,7 +38,8 @@ def run(kubectl: Kubectl, *, manifest: str, surroundings: list[dict[str, Any]]) 
     try:
         status = follow(kubectl, namespace=namespace, name=name, until="Ready", deadline=_DEADLINE)["status"]
     except StalledError as error:
-        note(f"[red]{error}[/red]\n\n  kubectl describe ftj {name} -n {namespace}")
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        note(f"\n  {kubectl.environment}\n  kubectl describe ftj {name} -n {namespace}")
         raise SystemExit(1) from None
     note(f"   served {time.monotonic() - start:.0f} s after kubectl apply")
     examples = held_out(TRIAGE / "heldout.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from typing_extensions import override
 
 from dev import target
-from dev.demo.follow import NotReachedError, follow
+from dev.demo.follow import NotReachedError, StalledError, follow
 from dev.errors import DevError
 from dev.kubectl import Kubectl
 from dev.target import Foreign, TargetError
@@ -17,8 +18,11 @@ from dev.target import Foreign, TargetError
 VARIABLES = ("KUBETUNE_KUBECONFIG", "KUBETUNE_REGISTRY", "KUBETUNE_YES")
 
 
+@dataclass(frozen=True, kw_only=True)
 class Cluster(Kubectl):
-    """Answers what is asked of a cluster without jobs."""
+    """Answers what is asked of a cluster with this job, or without jobs."""
+
+    job: dict[str, Any] | None = None
 
     @override
     def __call__(self, *args: str | Path, stdin: str | None = None) -> str:
@@ -26,7 +30,7 @@ class Cluster(Kubectl):
 
     @override
     def find(self, *args: str) -> Any | None:
-        return None
+        return self.job
 
 
 CLUSTER = Cluster(program=Path("/a b/kubectl"), helm=Path("/bin/helm"), kubeconfig=Path("/my config"))
@@ -76,3 +80,20 @@ def test_a_job_that_takes_too_long_is_told_without_a_traceback() -> None:
     assert issubclass(NotReachedError, DevError)
     with pytest.raises(NotReachedError, match="Ready was not reached within -0 s; last: Pending"):
         follow(CLUSTER, namespace="demo", name="triage-1", until="Ready", deadline=-0.1)
+
+
+def test_brackets_in_a_message_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "Pod x failed: [Errno -2] no such file [/output]"
+    conditions = [
+        {"type": type_, "status": status, "reason": "Failed", "message": message}
+        for type_, status in (("Ready", "False"), ("Stalled", "True"))
+    ]
+    with pytest.raises(StalledError):
+        follow(
+            replace(CLUSTER, job={"status": {"conditions": conditions}}),
+            namespace="demo",
+            name="triage-1",
+            until="Ready",
+            deadline=60,
+        )
+    assert message in capsys.readouterr().err
