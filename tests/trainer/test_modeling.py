@@ -101,6 +101,37 @@ def test_a_target_that_fits_nothing_is_refused(path: Path, targets: tuple[str, .
         add_lora(load(path), AdapterConfig(rank=4, target_modules=targets))
 
 
+@pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings=True")  # PEFT's, which we refuse
+@pytest.mark.parametrize("target", ["embed_tokens", "lm_head"])
+def test_a_target_that_no_server_adapts_is_refused(path: Path, target: str) -> None:
+    from kubetune_trainer.modeling import add_lora
+
+    with pytest.raises(InvalidInput, match=rf"targetModules: .*{target} hold the token embeddings"):
+        add_lora(load(path), AdapterConfig(rank=4, target_modules=("q_proj", target)))
+
+
+def test_an_output_layer_of_its_own_is_adapted(tmp_path: Path) -> None:
+    from kubetune_trainer.modeling import add_lora, lora_modules
+
+    model = load(make_tiny_model(tmp_path, tie_word_embeddings=False))
+    assert "lm_head" in lora_modules(add_lora(model, AdapterConfig(rank=4, target_modules=("lm_head",))))
+
+
+def test_names_of_an_adapter_are_those_that_peft_writes(tmp_path: Path) -> None:
+    import peft
+    from safetensors import safe_open
+
+    from kubetune_trainer.publish import adapter_shapes
+
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["embed_tokens", "q_proj"])
+    model = peft.get_peft_model(load(make_tiny_model(tmp_path / "base", tie_word_embeddings=False)), config)
+    model.save_pretrained(tmp_path, save_embedding_layers=False)
+    with safe_open(tmp_path / "adapter_model.safetensors", framework="pt") as file:
+        written = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    assert adapter_shapes(model) == written
+    assert any("lora_embedding_A" in name for name in written)
+
+
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="cannot be loaded"):
         load(tmp_path)

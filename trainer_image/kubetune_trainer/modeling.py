@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def add_lora(base: Any, adapter: AdapterConfig) -> Any:
     """Put LoRA matrices beside the target modules and freeze everything else.
 
     Raises:
-        InvalidInput: a target module is not in this model.
+        InvalidInput: a target module is not in this model, or is none that an adapter can be served for.
     """
     import peft
 
@@ -85,7 +85,9 @@ def add_lora(base: Any, adapter: AdapterConfig) -> Any:
             f"spec.training.adapter.targetModules fit nothing in this model: {error}"
         ) from error
     if not all_linear:
-        _require_targets(adapter.target_modules, lora_modules(model))
+        modules = lora_modules(model)
+        _require_targets(adapter.target_modules, modules)
+        _require_servable(model, modules)
     _drop_frozen_from_state(model)
     return model
 
@@ -147,6 +149,22 @@ def _require_targets(asked: Iterable[str], found: Iterable[str]) -> None:
         raise InvalidInput(
             f"spec.training.adapter.targetModules: {name_list(missing)} fit no linear layer of this model. "
             "Remove them; experts that are fused into one tensor cannot be LoRA targets."
+        )
+
+
+def _require_servable(model: Any, modules: Mapping[str, Any]) -> None:
+    """vLLM serves LoRA on linear layers and experts; on tables and output layers of some architectures only."""
+    from peft.tuners.lora import Linear
+    from peft.tuners.lora.layer import ParamWrapper
+
+    refused = [name for name, module in modules.items() if not isinstance(module, Linear | ParamWrapper)]
+    if model.config.get_text_config().tie_word_embeddings:  # the output layer is the table of the inputs
+        output = model.get_output_embeddings()
+        refused += [name for name, module in modules.items() if module is output]
+    if refused:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(sorted(refused))} hold the token embeddings or "
+            "are no linear layers, and vLLM cannot serve an adapter for them. Remove them."
         )
 
 

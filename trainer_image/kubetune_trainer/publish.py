@@ -16,6 +16,7 @@ from typing import Any
 from . import model_card
 from .artifact_check import check_weights
 from .config import TrainerConfig
+from .errors import AdapterInvalid, name_list
 from .layout import RunDirectory
 from .manifest import (
     Manifest,
@@ -148,11 +149,23 @@ def _save_adapter(
     # Embeddings are not trained; PEFT would look for the base model on the hub to find that out.
     model.save_pretrained(directory, state_dict=weights, save_embedding_layers=False)
     (directory / "README.md").unlink(missing_ok=True)  # PEFT's empty card
-    return {
-        name.replace(".default.", "."): full_shape(parameter)
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+    return adapter_shapes(model)
+
+
+def adapter_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """Names, as PEFT writes them, and shapes of everything that was trained.
+
+    Raises:
+        AdapterInvalid: PEFT would leave some of it out.
+    """
+    from peft import get_peft_model_state_dict
+
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    saved = get_peft_model_state_dict(model, state_dict=dict(trained), save_embedding_layers=False)
+    kept = {id(parameter) for parameter in saved.values()}
+    if left_out := [name for name, parameter in trained.items() if id(parameter) not in kept]:
+        raise AdapterInvalid(f"{name_list(left_out)} were trained, but do not belong to an adapter's file.")
+    return {name: full_shape(parameter) for name, parameter in saved.items()}
 
 
 def _save_model(
