@@ -308,6 +308,58 @@ CHOICES: dict[str, tuple[str, str, list[bytes]]] = {
 }
 
 
+SPLITS: dict[str, tuple[list[str], str, list[str] | str]] = {
+    "one split of several, when it is called train": (
+        ["data/train-00000-of-00001.jsonl", "data/train_gen-00000-of-00001.jsonl"],
+        "hf://acme/rows",
+        ["data/train-00000-of-00001.jsonl"],
+    ),
+    "no mixture of splits": (
+        ["data/train_gen-00000-of-00001.jsonl", "data/train_sft-00000-of-00001.jsonl"],
+        "hf://acme/rows",
+        "hf://acme/rows has several splits that may be meant: data/train_gen and data/train_sft. Name one of "
+        "them in dataset.train.uri, such as hf://acme/rows/data/train_gen.",
+    ),
+    "the split that is named": (
+        ["data/train_gen-00000-of-00001.jsonl", "data/train_sft-00000-of-00001.jsonl"],
+        "hf://acme/rows/train_sft",
+        ["data/train_sft-00000-of-00001.jsonl"],
+    ),
+    "the split that is named with its directory": (
+        ["train-00000-of-00001.jsonl", "data/train-00000-of-00001.jsonl", "de/train.jsonl"],
+        "hf://acme/rows/de/train",
+        ["de/train.jsonl"],
+    ),
+    "no mixture of directories": (
+        ["train.jsonl", "data/train.jsonl"],
+        "hf://acme/rows",
+        "hf://acme/rows has several splits that may be meant: data/train.jsonl and train.jsonl. Name one of "
+        "them in dataset.train.uri, such as hf://acme/rows/data/train.jsonl.",
+    ),
+    "the only one that begins like it": (["train_v2.csv"], "hf://acme/rows", ["train_v2.csv"]),
+    "one format of several": (["train.parquet", "train.csv"], "hf://acme/rows", ["train.csv"]),
+    "no split that lacks files": (
+        ["train-00000-of-00003.csv", "train-00002-of-00003.csv"],
+        "hf://acme/rows",
+        "hf://acme/rows has 2 of the 3 files of train.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPLITS)
+def test_dataset_uri_means_one_split(hub: HubServer, tmp_path: Path, case: str) -> None:
+    files, uri, expected = SPLITS[case]
+    hub.add("dataset", "acme/rows", {name: name.encode() for name in files})
+    if isinstance(expected, str):
+        with pytest.raises(DataInvalid) as caught:
+            data(hub, uri, tmp_path)
+        assert caught.value.message == expected
+    else:
+        assert [name for name, _ in data(hub, uri, tmp_path)] == [
+            f"hf://acme/rows/{name}" for name in expected
+        ]
+
+
 @pytest.mark.parametrize("case", CHOICES)
 def test_dataset_uri_means(hub: HubServer, tmp_path: Path, case: str) -> None:
     uri, role, expected = CHOICES[case]
@@ -326,7 +378,7 @@ def test_files_of_a_dataset_are_named_in_full(hub: HubServer, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("hf://acme/rows/data/none.jsonl", "has no file data/none.jsonl at"),
+        ("hf://acme/rows/data/none.jsonl", "has no file data/none.jsonl; it has"),
         ("hf://acme/rows/dev", r"has no files dev\* in its root or in data/; it has"),
         ("hf://acme/rows@v2", "The dataset hf://acme/rows has no revision v2"),
         (

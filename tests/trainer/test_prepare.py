@@ -150,7 +150,13 @@ def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path,
     assert DatasetSummary.model_validate_json(run.dataset_file.read_text()) == result.summary.dataset
     assert ModelSummary.model_validate_json(run.model_file.read_text()) == result.summary.model
     details = json.loads(run.dataset_file.read_text())["details"]
-    assert details == {"format": "Chat", "rows_read": 50, "uri": "pvc://inputs/train.jsonl"}
+    assert details == {
+        "format": "Chat",
+        "rows_read": 50,
+        "uri": "pvc://inputs/train.jsonl",
+        "files": ["pvc://inputs/train.jsonl"],
+        "validation_files": ["pvc://inputs/test.jsonl"],
+    }
     rows = datasets.load_from_disk(str(run.train_rows))
     assert rows.column_names == ["input_ids", "labels", "length"]
     assert len(result.rows("validation")) == result.summary.dataset.validation_rows == 1

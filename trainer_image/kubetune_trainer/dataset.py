@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from .rows import read_rows
 from .sources import DataFile, Role
 from .tokens import Dropped, Tokeniser, TokenRow
 
+logger = logging.getLogger(__name__)
+
 MIN_ROWS = 10
 """Fewer training rows teach nothing; the limit is OpenAI's."""
 
@@ -43,6 +46,7 @@ class Split:
     format: str
     read: int
     """Rows in the files."""
+    files: tuple[str, ...] = ()
     truncated: int = 0
     answers_cut: int = 0
     dropped: int = 0
@@ -91,6 +95,7 @@ def tokenise_split(
     formats: list[str] = []
     with ArrowWriter(features=FEATURES, path=str(arrow)) as writer:
         for file in files:
+            logger.info("reading the %s rows of %s", role, file.name)
             name = file.name if len(files) > 1 or role == "validation" else ""
             reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
             for batch in _batches(_examples(file, reader, counts, bad, name=name), _BATCH):
@@ -110,6 +115,7 @@ def tokenise_split(
         digests=digests,
         format=next(iter(formats), ""),
         read=counts.read,
+        files=tuple(file.name for file in files),
         truncated=counts.truncated,
         answers_cut=counts.answers_cut,
         dropped=counts.dropped,

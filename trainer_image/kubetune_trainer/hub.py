@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import HfApi, errors
@@ -25,20 +25,14 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line, name_list
-from .rows import SUFFIXES
+from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line
 from .sources import Credentials, DataFile, RemoteFile, Role, field_of
+from .splits import choose
 
 Kind = Literal["model", "dataset"]
 
 _HTTP_ERROR: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 """Base of the errors of whichever HTTP library the client uses."""
-
-_STEMS: dict[Role, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "dev", "test"),
-}
-"""How files of a split begin; the first that is found is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +105,7 @@ class Hub:
         """Download the files of a dataset's split, or the one file that the URI names."""
         repository = Repository.of(uri)
         listing = self.list_files(repository.name, "dataset", repository.revision)
-        chosen = _choose(repository, listing, role)
+        chosen = choose(listing.files, repository=repository.name, path=repository.path, role=role)
         return [
             DataFile(
                 path=self.download(repository.name, "dataset", listing.commit, file, scratch),
@@ -168,31 +162,3 @@ class Hub:
             raise Transient(f"{what} cannot be read now: the hub answers with status {status}.") from None
         except (_HTTP_ERROR, OSError) as error:
             raise Transient(f"{what} cannot be read now: {first_line(error)}") from error
-
-
-def _choose(repository: Repository, listing: Listing, role: Role) -> list[RemoteFile]:
-    """The files that a dataset URI means: a named file, or the files of a split."""
-    readable = [file for file in listing.files if PurePosixPath(file.name).suffix in SUFFIXES]
-    if PurePosixPath(repository.path).suffix:
-        named = [file for file in listing.files if file.name == repository.path]
-        if not named:
-            raise DataInvalid(
-                f"hf://{repository.name} has no file {repository.path} at {listing.commit[:12]}; "
-                f"it has {name_list(file.name for file in readable) or 'no jsonl, csv or parquet files'}."
-            )
-        return named
-    stems = (repository.path,) if repository.path else _STEMS[role]
-    for stem in stems:
-        found = [file for file in readable if _in_split(PurePosixPath(file.name), stem)]
-        if found:
-            suffix = PurePosixPath(sorted(found, key=lambda file: file.name)[0].name).suffix
-            return sorted((file for file in found if file.name.endswith(suffix)), key=lambda file: file.name)
-    raise DataInvalid(
-        f"hf://{repository.name} has no files {' or '.join(f'{stem}*' for stem in stems)} in its root or in "
-        f"data/; it has {name_list(file.name for file in readable) or 'no jsonl, csv or parquet files'}. "
-        f"Name the file in {field_of(role)}: hf://{repository.name}/path/file.jsonl."
-    )
-
-
-def _in_split(path: PurePosixPath, stem: str) -> bool:
-    return str(path.parent) in (".", "data") and path.name.startswith(stem)

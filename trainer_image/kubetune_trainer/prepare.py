@@ -101,7 +101,13 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
     dataset.save(train, staged / run.train_rows.name)
     if validation is not None:
         dataset.save(validation, staged / run.validation_rows.name)
-    details = {"format": train.format, "rows_read": train.read, "uri": config.dataset.train.uri}
+    details = {
+        "format": train.format,
+        "rows_read": train.read,
+        "uri": config.dataset.train.uri,
+        "files": train.files,
+        "validation_files": validation.files if validation else (),
+    }
     _write_json(staged / run.model_file.name, summary.model_dump(mode="json"))
     _write_json(staged / run.dataset_file.name, {**rows.model_dump(mode="json"), "details": details})
     (staged / run.errors_file.name).touch()
