@@ -153,7 +153,7 @@ def _require_targets(asked: Iterable[str], found: Iterable[str]) -> None:
 
 
 def _require_servable(model: Any, modules: Mapping[str, Any]) -> None:
-    """vLLM serves LoRA on linear layers and experts; on tables and output layers of some architectures only."""
+    """vLLM serves LoRA on linear layers and experts; on tables of some architectures only."""
     from peft.tuners.lora import Linear
     from peft.tuners.lora.layer import ParamWrapper
 
