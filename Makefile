@@ -63,5 +63,5 @@ clean-cluster: venv ## Stop the local cluster; nothing of it is left but the cac
 	@$(PY) -m dev down
 	@$(PY) -m dev check-clean
 
-bench: venv ## Measure the numbers of docs/benchmarks.md and print each beside its command
+bench: venv ## Measure the numbers of docs/benchmarks.md, but for the time of make itself
 	@$(PY) -m dev bench

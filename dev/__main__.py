@@ -12,7 +12,7 @@ import typer
 from dev.errors import DevError
 
 app = typer.Typer(
-    name="python -m dev",
+    name=".venv/bin/python -m dev",
     help="The development tools: the local cluster, the images and the demo.",
     no_args_is_help=True,
     add_completion=False,
@@ -157,17 +157,17 @@ def images(
 def bench(
     only: Annotated[
         list[str] | None,
-        typer.Option(help="cli, writes, cpu, idle, burst or demo; may be given several times."),
+        typer.Option(help="cli, writes, cpu, idle, burst, demo or training; may be given several times."),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Jobs at once (burst, cpu).")] = 100,
-    repeats: Annotated[int, typer.Option(help="Runs of each kind, in turn (burst).")] = 3,
+    repeats: Annotated[int, typer.Option(help="Runs of each kind, in turn (burst, training).")] = 3,
     gate: Annotated[float, typer.Option(help="Seconds for all prepare pods to run (burst, cpu).")] = 30,
     finished: Annotated[int, typer.Option(help="Finished jobs (idle).")] = 1000,
     idle_seconds: Annotated[float, typer.Option(help="How long nothing happens (idle).")] = 120,
     profile: Annotated[Path | None, typer.Option(help="Profile the operator into this file.")] = None,
     print_json: Annotated[bool, typer.Option("--print-json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Measure the numbers of docs/benchmarks.md and print each beside its command."""
+    """Measure numbers of docs/benchmarks.md and print each beside its command."""
     from dev.bench import figures
     from dev.bench.run import Options, run
 

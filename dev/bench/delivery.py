@@ -38,7 +38,7 @@ def measure() -> list[Figure]:
     ]
     sizes = list(_sizes())
     if not sizes:
-        note("   no operator image here: `python -m dev images --only operator` builds it")
+        note("   no operator image here: `.venv/bin/python -m dev images --only operator` builds it")
     return figures + [
         Figure(part=PART, name="operator image, uncompressed", value=size, unit="MB", bar=IMAGE)
         for size in sizes[:1]

@@ -22,20 +22,23 @@ class Figure:
     value: float
     unit: str
     bar: float | None = None
-    """The highest value that is good; None for what only explains another number."""
+    """The value that separates good from bad; None for what only explains another number."""
+    at_least: bool = False
+    """Whether higher values are the good ones."""
     note: str = ""
 
     @property
     def command(self) -> str:
         """What makes it again."""
-        return f"python -m dev bench --only {self.part}"
+        return f".venv/bin/python -m dev bench --only {self.part}"
 
     @property
     def verdict(self) -> str:
         """Whether it keeps its bar."""
         if self.bar is None:
             return ""
-        return "yes" if self.value <= self.bar else "NO"
+        kept = self.value >= self.bar if self.at_least else self.value <= self.bar
+        return "yes" if kept else "NO"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -63,7 +66,7 @@ def show(figures: Sequence[Figure]) -> None:
 def _show(command: str, figures: Sequence[Figure]) -> None:
     table = Table("number", "value", "bar", "kept", "note", box=None, header_style="bold")
     for figure in figures:
-        bar = "" if figure.bar is None else f"{figure.bar:g}"
+        bar = "" if figure.bar is None else f"{'>=' if figure.at_least else '<='} {figure.bar:g}"
         value = (
             f"{figure.value:.3g} {figure.unit}" if figure.value < 100 else f"{figure.value:.0f} {figure.unit}"
         )

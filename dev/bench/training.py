@@ -16,15 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dev import paths
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.layout import RunDirectory
 from kubetune_trainer.messages import DatasetSummary, ModelSummary, TokensPerRow
 
-DEFAULT_MODEL = Path("~/.cache/kubetune/models/SmolLM2-135M-Instruct")
+DEFAULT_MODEL = paths.cache() / "models" / "SmolLM2-135M-Instruct"
 WARM_UP_STEPS = 2
 """Steps that are left out of the speed: the first touches every page of the model."""
 
@@ -43,9 +45,36 @@ class Result:
     """From process start to the end of the first step."""
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Pair:
+    """Both trainers, one right after the other."""
+
+    ours: Result
+    theirs: Result
+
+    @property
+    def ratio(self) -> float:
+        """How many times TRL's tokens per second this trainer has."""
+        return self.ours.tokens_per_second / self.theirs.tokens_per_second
+
+    @property
+    def ratio_by_processor(self) -> float:
+        """The same by processor time."""
+        return self.ours.tokens_per_cpu_second / self.theirs.tokens_per_cpu_second
+
+
 def main() -> None:
     """Run the comparison."""
-    options = _options()
+    pairs = compare(sys.argv[1:])
+    if len(pairs) > 1:
+        ratio = statistics.median(pair.ratio for pair in pairs)
+        by_processor = statistics.median(pair.ratio_by_processor for pair in pairs)
+        print(f"median: {ratio:.2f}, {by_processor:.2f} by CPU second")
+
+
+def compare(arguments: Sequence[str]) -> list[Pair]:
+    """Run both trainers in turn, as often as the command line says, and show each run."""
+    options = _options(arguments)
     model = options.model.expanduser().resolve()
     rows = _rows(options)
     held_out = _rows(options, count=64, seed=options.seed + 1)
@@ -54,7 +83,7 @@ def main() -> None:
         f"{model.name}: {len(rows)} rows of {statistics.mean(lengths):.0f} tokens (longest {max(lengths)}), "
         f"batch {options.batch}, {options.processes} processes, {options.steps} steps, seed {options.seed}"
     )
-    ratios, by_processor = [], []
+    pairs: list[Pair] = []
     for number in range(options.repeat):
         with tempfile.TemporaryDirectory() as directory:
             ours = _ours(options, model, rows, held_out, Path(directory))
@@ -63,16 +92,16 @@ def main() -> None:
                 continue
             theirs = _theirs(options, model, rows, held_out, Path(directory))
             _show("TRL", theirs)
-        ratios.append(ours.tokens_per_second / theirs.tokens_per_second)
-        by_processor.append(ours.tokens_per_cpu_second / theirs.tokens_per_cpu_second)
+        pair = Pair(ours=ours, theirs=theirs)
+        pairs.append(pair)
         print(
-            f"pair {number + 1}: {ratios[-1]:.2f} times TRL's tokens/s, {by_processor[-1]:.2f} by CPU second"
+            f"pair {number + 1}: {pair.ratio:.2f} times TRL's tokens/s, "
+            f"{pair.ratio_by_processor:.2f} by CPU second"
         )
-    if len(ratios) > 1:
-        print(f"median: {statistics.median(ratios):.2f}, {statistics.median(by_processor):.2f} by CPU second")
+    return pairs
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -88,7 +117,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--alone", action="store_true", help="measure this trainer only")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _rows(

@@ -1,0 +1,39 @@
+"""Training speed beside TRL's SFTTrainer, and how soon the first step is done: the short comparison."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dev.bench import training
+from dev.bench.figures import Figure, median, spread
+from dev.images.model import ensure_demo_model
+
+PART: Final = "training"
+RATIO: Final = 1.5
+FIRST_STEP: Final = 10
+_SIZE: Final = ("--rows", "96", "--steps", "12")  # two minutes a pair; more only lessens the spread
+
+
+def measure(*, repeats: int) -> list[Figure]:
+    """Run both trainers in turn on the demo's model."""
+    model = ensure_demo_model()
+    pairs = training.compare(["--model", str(model), "--repeat", str(repeats), *_SIZE])
+    ratios = [pair.ratio for pair in pairs]
+    starts = [pair.ours.first_step_seconds for pair in pairs]
+    ours, theirs = ([getattr(pair, side) for pair in pairs] for side in ("ours", "theirs"))
+    return [
+        _figure("real tokens per second, against TRL", ratios, "times", bar=RATIO, at_least=True),
+        _figure("- this trainer's", [run.tokens_per_second for run in ours], "tokens/s"),
+        _figure("- TRL's", [run.tokens_per_second for run in theirs], "tokens/s"),
+        _figure("- this trainer's validation loss", [run.validation_loss for run in ours], ""),
+        _figure("- TRL's validation loss", [run.validation_loss for run in theirs], ""),
+        _figure("process start to first step", starts, "s", bar=FIRST_STEP),
+    ]
+
+
+def _figure(
+    name: str, values: list[float], unit: str, *, bar: float | None = None, at_least: bool = False
+) -> Figure:
+    return Figure(
+        part=PART, name=name, value=median(values), unit=unit, bar=bar, at_least=at_least, note=spread(values)
+    )
