@@ -13,12 +13,13 @@ _ROWS = 12  # of the held-out rows, evenly spread; the scores are over all of th
 
 def build(examples: Sequence[Example], *, base: Sequence[str], tuned: Sequence[str]) -> Table:
     """Expected, base model's and tuned model's answers, and both scores in the footer."""
-    table = Table(title=f"{len(examples)} held-out requests, {_ROWS} of them shown", show_footer=True)
+    shown = len(_shown(len(examples)))
+    table = Table(title=f"{len(examples)} held-out requests, {shown} of them shown", show_footer=True)
     table.add_column("request", footer="exact match over all")
     table.add_column("expected")
     table.add_column("base model", footer=f"{exact_match(base, examples):.2f}")
     table.add_column("tuned model", footer=f"{exact_match(tuned, examples):.2f}")
-    for index in range(0, len(examples), max(1, len(examples) // _ROWS)):
+    for index in _shown(len(examples)):
         example = examples[index]
         table.add_row(
             example.prompt,
@@ -27,6 +28,11 @@ def build(examples: Sequence[Example], *, base: Sequence[str], tuned: Sequence[s
             _coloured(tuned[index], example),
         )
     return table
+
+
+def _shown(count: int) -> list[int]:
+    """Return the indices of the rows to show."""
+    return [number * count // _ROWS for number in range(_ROWS)] if count > _ROWS else [*range(count)]
 
 
 def _coloured(answer: str, example: Example) -> str:
