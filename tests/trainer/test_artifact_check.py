@@ -115,6 +115,17 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
         check(tmp_path)
 
 
+def test_what_is_not_trained_may_be_of_another_type(tmp_path: Path) -> None:
+    import torch
+
+    bias = "model.layers.0.mlp.gate.e_score_correction_bias"
+    save(tmp_path, {name: tensor.bfloat16() for name, tensor in tensors().items()} | {bias: torch.zeros(4)})
+    expected = EXPECTED | {bias: (4,)}
+    check_weights(tmp_path, expected, lora=False, untrained={"e_score_correction_bias"})
+    with pytest.raises(AdapterInvalid, match="of several types"):
+        check_weights(tmp_path, expected, lora=False)
+
+
 def test_a_full_model_may_have_zeros(tmp_path: Path) -> None:
     weights = tensors()
     never_trained(weights)

@@ -12,7 +12,7 @@ import pytest
 from kubetune_trainer.manifest import verify_manifest
 from kubetune_trainer.messages import Progress, Reason, TrainSummary
 from kubetune_trainer.publish import verified_artifact
-from tests.support.tiny_model import make_tiny_model
+from tests.support.tiny_model import VOCABULARY, make_tiny_model, tiny_tokenizer
 from tests.support.training_runs import (
     Pod,
     Volume,
@@ -280,6 +280,45 @@ def test_a_loss_that_is_not_a_number_ends_the_attempt(tmp_path: Path, model: Pat
     assert ended.message.message.startswith("Step 1: the loss is nan")
     assert made.checkpoints() == []
     assert verified_artifact(made.run.root) is None
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_full_fine_tune_keeps_the_routers_of_experts(tmp_path: Path, stage: int) -> None:
+    """Their biases are buffers, which training leaves alone and which serving needs."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import Glm4MoeConfig, Glm4MoeForCausalLM
+
+    base = tmp_path / "base"
+    config = Glm4MoeConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=32,
+        moe_intermediate_size=16,
+        num_hidden_layers=2,
+        first_k_dense_replace=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        n_shared_experts=1,
+    )
+    made_base = Glm4MoeForCausalLM(config)
+    made_base.model.layers[1].mlp.gate.e_score_correction_bias[:] = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    made_base.save_pretrained(base)
+    tiny_tokenizer().save_pretrained(base)
+
+    made = volume(tmp_path, base, zero_stage=stage, adapter={"type": "Full"}, max_steps=2)
+    made.environment = {"KUBETUNE_DTYPE": "bfloat16"}
+    succeed(made, tmp_path, ranks=2)
+    trained, original = (load_file(path / "model.safetensors") for path in (made.run.model, base))
+    assert {name: tensor.shape for name, tensor in trained.items()} == {
+        name: tensor.shape for name, tensor in original.items()
+    }
+    bias = "model.layers.1.mlp.gate.e_score_correction_bias"
+    assert trained[bias].equal(original[bias])
+    assert trained[bias].dtype == torch.float32
 
 
 def test_a_full_fine_tune_publishes_every_weight_in_the_layout_of_its_base(

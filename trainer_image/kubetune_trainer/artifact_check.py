@@ -6,7 +6,7 @@ A serving engine that loads a wrong adapter may crash, or answer like the base m
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,16 @@ _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _LORA_B = ".lora_B."
 
 
-def check_weights(directory: Path, expected: Mapping[str, tuple[int, ...]], *, lora: bool) -> None:
+def check_weights(
+    directory: Path,
+    expected: Mapping[str, tuple[int, ...]],
+    *,
+    lora: bool,
+    untrained: Collection[str] = (),
+) -> None:
     """Compare the safetensors files of a directory with the names and shapes that they must hold.
+
+    ``untrained`` are last parts of names whose tensors may be of another type than the trained ones.
 
     Raises:
         AdapterInvalid: tensors are missing, left over, empty, of the wrong shape, not finite, of several
@@ -42,7 +50,7 @@ def check_weights(directory: Path, expected: Mapping[str, tuple[int, ...]], *, l
         ],
         "have a shape that does not fit the base model and the rank",
     )
-    types = {str(tensor_type) for tensor_type in tensors.types.values()}
+    types = {str(kind) for name, kind in tensors.types.items() if name.rpartition(".")[2] not in untrained}
     if len(types) > 1:
         raise AdapterInvalid(f"The trained tensors are of several types: {name_list(sorted(types))}.")
     _refuse(tensors.not_finite, "hold NaN or infinite numbers")

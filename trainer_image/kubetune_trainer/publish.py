@@ -76,7 +76,7 @@ def publish(
     Raises:
         AdapterInvalid: the weights did not pass their checks.
     """
-    weights = _gather_weights(model, peers)
+    weights = _gather_weights(model, peers, whole=config.training.adapter.type == "Full")
     failure: Exception | None = None
     summary: ArtifactSummary | None = None
     if losses is not None:
@@ -111,7 +111,7 @@ def _write(
     _save_tokenizer(Path(base.path), directory)
     card = model_card.render(config, run, base, losses, untrained_experts(model))
     (directory / "README.md").write_text(card, encoding="utf-8")
-    check_weights(directory, expected, lora=lora)
+    check_weights(directory, expected, lora=lora, untrained=_untrained(model))
     for path in directory.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, and serving pods have another user
     details = {
@@ -174,12 +174,17 @@ def _save_model(
     """Write the whole model in the base's layout, and return what the files must hold."""
     from safetensors import safe_open
 
-    model.save_pretrained(directory, state_dict=weights)
     expected = {}
     for path in sorted(base.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - it is no dict
                 expected[name] = tuple(file.get_slice(name).get_shape())
+    # A base without an architecture's buffers gets none, or they would look like strangers.
+    stored = {_last_part(name) for name in expected}
+    constants = {name for name in _buffers(model) if _last_part(name) not in stored}
+    model.save_pretrained(
+        directory, state_dict={name: tensor for name, tensor in weights.items() if name not in constants}
+    )
     # Some repositories store a tied output layer too, or tensors that the architecture has given up.
     unused = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
     return {
@@ -197,19 +202,44 @@ def _save_tokenizer(base: Path, directory: Path) -> None:
     )
 
 
-def _gather_weights(model: Any, peers: Peers) -> dict[str, Any]:
-    """Trained tensors on rank 0's CPU, put together where ZeRO-3 has split them; empty on the other ranks."""
-    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+def _gather_weights(model: Any, peers: Peers, *, whole: bool) -> dict[str, Any]:
+    """Trained tensors, or the whole model, on rank 0's CPU; empty on the other ranks.
+
+    ZeRO-3 has split parameters, which are put together; buffers, such as the bias of an expert router, are
+    whole on every rank."""
+    wanted = [
+        (name, parameter) for name, parameter in model.named_parameters() if whole or parameter.requires_grad
+    ]
     weights: dict[str, Any] = {}
-    for start in range(0, len(trained), _GATHERED_AT_ONCE):
-        part = trained[start : start + _GATHERED_AT_ONCE]
-        with _whole([parameter for _, parameter in part]):
+    for start in range(0, len(wanted), _GATHERED_AT_ONCE):
+        part = wanted[start : start + _GATHERED_AT_ONCE]
+        with _put_together([parameter for _, parameter in part]):
             if peers.rank == 0:
                 weights.update((name, parameter.detach().to("cpu", copy=True)) for name, parameter in part)
+    if whole and peers.rank == 0:
+        weights.update((name, buffer.to("cpu", copy=True)) for name, buffer in _buffers(model).items())
     return weights
 
 
-def _whole(parameters: list[Any]) -> Any:
+def _buffers(model: Any) -> dict[str, Any]:
+    """Buffers that belong to the model's files."""
+    stored = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name in stored}
+
+
+def _untrained(model: Any) -> set[str]:
+    """Last parts of names that only tensors have which training leaves alone, in the type that they have."""
+    frozen, trained = set(_buffers(model)), set()
+    for name, parameter in model.named_parameters():
+        (trained if parameter.requires_grad else frozen).add(name)
+    return {_last_part(name) for name in frozen} - {_last_part(name) for name in trained}
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _put_together(parameters: list[Any]) -> Any:
     import contextlib
 
     if not any(hasattr(parameter, "ds_id") for parameter in parameters):
