@@ -285,6 +285,50 @@ def test_half_of_a_character_in_a_csv_cell_is_reported_with_its_line(
     assert [(row["line"], row["class"]) for row in result.message.summary["rows"]] == [(22, "encoding")]
 
 
+def test_token_without_an_embedding_is_named(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    model = Path(shutil.copytree(tiny, tmp_path / "tiny"))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|new|>"]})
+    tokenizer.save_pretrained(model)
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    assert prepare(model=model, train=train).summary.dataset.train_rows == 20  # no row has the token
+    write(train, *pairs(20), chat_row("q", "<|new|>"))
+    result = prepare(model=model, train=train)
+    assert (result.code, result.message.reason) == (ExitCode.INVALID_INPUT, "ModelUnavailable")
+    assert result.message.message == (
+        "The model has no embedding for the token '<|new|>' of its tokenizer: its id is 275, vocab_size in "
+        "config.json is 275. Use the tokenizer that belongs to the weights, or resize the embeddings."
+    )
+
+
+def test_row_with_more_tokens_than_the_model_has_positions_is_refused(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    import torch
+    from transformers import OPTConfig, OPTForCausalLM
+
+    model = Path(shutil.copytree(tiny, tmp_path / "opt"))
+    sizes = {"hidden_size": 32, "ffn_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = OPTConfig(vocab_size=275, max_position_embeddings=32, word_embed_proj_dim=32, **sizes)
+    with torch.random.fork_rng():
+        OPTForCausalLM(config).save_pretrained(model)
+    train = write(tmp_path / "train.jsonl", *pairs(20), chat_row("q" * 40, "a"))
+    fields = {"model": model, "train": train}
+    assert prepare(**fields, dataset={"max_length": 64}).message.summary["rows"] == [
+        {
+            "line": 21,
+            "class": "too_long",
+            "message": "The row has 45 tokens, but the model has only 32 positions: set dataset.maxLength to "
+            "at most 32.",
+        }
+    ]
+    assert (
+        prepare(**fields, dataset={"max_length": 32, "on_too_long": "Drop"}).summary.dataset.train_rows == 20
+    )
+
+
 def test_files_of_which_one_has_no_good_row_are_reported_by_row(prepare: Prepare, tiny: Path) -> None:
     good = "".join(pairs(20)).encode()
     files = {"train-00000-of-00002.jsonl": good, "train-00001-of-00002.jsonl": b"bad\n[]\n"}

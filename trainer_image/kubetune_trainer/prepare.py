@@ -13,7 +13,7 @@ import tempfile
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import adoption, estimate, termination
 from .bad_rows import BadRows
@@ -23,6 +23,9 @@ from .errors import DataInvalid, InvalidInput, ModelUnavailable, first_line
 from .layout import RunDirectory
 from .messages import DatasetSummary, ExitCode, ModelSummary, PrepareSummary
 from .sources import Role, fetch_data
+
+if TYPE_CHECKING:
+    from .architecture import Architecture
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +76,7 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
 
     staged = scratch / "prepared"
     staged.mkdir()
-    train, validation, template = _tokenise(config, pinned.path, scratch)
+    train, validation, template = _tokenise(config, pinned.path, kind, scratch)
     lengths = train.lengths
     held_out = validation.lengths if validation else []
     shape = estimate.Shape(
@@ -147,11 +150,12 @@ def _require_fitting_checkpoints(config: TrainerConfig, run: RunDirectory) -> No
     Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep).require_fitting()
 
 
-def _tokenise(config: TrainerConfig, model: Path, scratch: Path) -> tuple[Any, Any, str]:
+def _tokenise(config: TrainerConfig, model: Path, kind: Architecture, scratch: Path) -> tuple[Any, Any, str]:
     """Both splits and the chat template; raises DataInvalid with the bad rows of both files."""
     from transformers import AutoTokenizer
 
     from . import dataset
+    from .limits import limits_of
     from .tokens import Tokeniser
 
     try:
@@ -161,7 +165,9 @@ def _tokenise(config: TrainerConfig, model: Path, scratch: Path) -> tuple[Any, A
             f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
         ) from error
     data = config.dataset
-    tokeniser = Tokeniser(tokenizer, max_length=data.max_length, on_too_long=data.on_too_long)
+    tokeniser = Tokeniser(
+        tokenizer, max_length=data.max_length, on_too_long=data.on_too_long, limits=limits_of(kind)
+    )
     with closing(BadRows(scratch / "errors.jsonl")) as bad:
 
         def split(source: FileSource, role: Role) -> dataset.Split:

@@ -11,6 +11,7 @@ from .errors import BadRow, ModelUnavailable
 from .findings import Finding, Findings, findings_of
 from .formats import Example
 from .labels import ChatTemplate, Span
+from .limits import Limits
 
 IGNORED = -100
 """Label of a token that is not trained on."""
@@ -50,7 +51,12 @@ class Tokeniser:
     """Tokenises batches of examples with the model's tokenizer and chat template."""
 
     def __init__(
-        self, tokenizer: Any, *, max_length: int, on_too_long: Literal["Truncate", "Drop", "Fail"]
+        self,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        on_too_long: Literal["Truncate", "Drop", "Fail"],
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
     ) -> None:
         if not tokenizer.is_fast:
             raise ModelUnavailable("The model has no tokenizer.json: save its tokenizer in the fast format.")
@@ -66,6 +72,7 @@ class Tokeniser:
         """Rows in which the last thing that is learned is a token that can end a turn."""
         self._max_length = max_length
         self._on_too_long = on_too_long
+        self._limits = limits
 
     def rows(
         self, examples: Sequence[tuple[int, Example]], *, file: str
@@ -162,6 +169,7 @@ class Tokeniser:
                     f"The row has {length:,} tokens; dataset.maxLength is {limit:,} and onTooLong is Fail."
                 )
                 raise Findings([Finding("too_long", message)])
+        self._limits.require(input_ids[:limit], self._tokenizer)
         kept = labels[:limit]
         if all(label == IGNORED for label in kept[1:]):  # the first token is never predicted
             raise Findings([Finding("nothing_to_train", self._nothing(length))])
