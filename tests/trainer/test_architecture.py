@@ -152,9 +152,25 @@ def test_experts_that_all_linear_leaves_out_are_named(tmp_path: Path) -> None:
         "out in this architecture.",
     )
     chosen = AdapterConfig(target_modules=("q_proj", "v_proj"))
-    assert trainable(architecture, chosen, URI).warnings == (), "who names modules knows which they are"
+    (warning,) = trainable(architecture, chosen, URI).warnings
+    assert warning.endswith(
+        f"{share} % of the parameters and stay untrained: targetModules does not name them."
+    )
     with pytest.raises(InvalidInput, match="targetModules"):
         trainable(architecture, AdapterConfig(target_modules=("q_proj", "gate_up_proj")), URI)
+
+
+def test_targets_that_fit_a_shared_expert_but_not_the_experts_are_refused(tmp_path: Path) -> None:
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    sizes = {"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32}
+    Qwen2MoeForCausalLM(Qwen2MoeConfig(**MOE, **sizes)).save_pretrained(tmp_path)
+    architecture = inspect(tmp_path, URI)
+    for targets in (("gate_proj", "up_proj", "down_proj"), ("q_proj", "down_proj")):
+        with pytest.raises(InvalidInput, match=r"targetModules: down_proj.* fit layers beside the experts"):
+            trainable(architecture, AdapterConfig(rank=4, target_modules=targets), URI)
+    attention = AdapterConfig(rank=4, target_modules=("q_proj", "shared_expert_gate"))
+    assert len(trainable(architecture, attention, URI).warnings) == 1
 
 
 @pytest.mark.filterwarnings(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .config import AdapterConfig
-from .errors import ModelUnavailable, first_line, name_list
+from .errors import InvalidInput, ModelUnavailable, first_line, name_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,23 +79,42 @@ def inspect(path: Path, uri: str) -> Architecture:
 
 
 def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> Trainable:
-    """Count what an adapter trains, and name what it leaves out."""
+    """Count what an adapter trains, and name what it leaves out.
+
+    Raises:
+        InvalidInput: targets that no layer has or no server adapts; or some that experts have too, which
+            would stay untrained.
+    """
     if adapter.type == "Full":
         return Trainable(parameters=architecture.parameters)
-    from .modeling import ALL_LINEAR, add_lora, trainable_parameters, untrained_expert_sizes
+    from .modeling import ALL_LINEAR, add_lora, lora_modules, trainable_parameters, untrained_expert_sizes
 
     model = add_lora(_on_meta(architecture.config, uri), adapter)
     count = trainable_parameters(model)
-    experts = untrained_expert_sizes(model) if adapter.target_modules == ALL_LINEAR else {}
+    experts = untrained_expert_sizes(model)
     if not experts:
         return Trainable(parameters=count)
     share = 100 * sum(experts.values()) / architecture.parameters
     patterns = {".".join("*" if part.isdigit() else part for part in name.split(".")) for name in experts}
-    warning = (
-        f"The experts ({name_list(sorted(patterns))}) hold {share:.0f} % of the parameters and stay "
-        "untrained: they are fused tensors, which all-linear leaves out in this architecture."
+    which = (
+        f"The experts ({name_list(sorted(patterns))}) hold {share:.0f} % of the parameters and stay untrained"
     )
-    return Trainable(parameters=count, warnings=(warning,))
+    if adapter.target_modules == ALL_LINEAR:
+        fused = "they are fused tensors, which all-linear leaves out in this architecture"
+        return Trainable(parameters=count, warnings=(f"{which}: {fused}.",))
+    if asked := _expert_projections(experts) & {name.rpartition(".")[2] for name in lora_modules(model)}:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(sorted(asked))} fit layers beside the experts, "
+            f"but not the experts. {which}: they are fused tensors. Remove these targets, which trains "
+            "attention only, or use a model without experts."
+        )
+    return Trainable(parameters=count, warnings=(f"{which}: targetModules does not name them.",))
+
+
+def _expert_projections(experts: Iterable[str]) -> set[str]:
+    """What the matrices inside an expert are called, also where they are fused; a router is none of them."""
+    names = {name.rpartition(".")[2] for name in experts}
+    return names | ({"gate_proj", "up_proj"} if "gate_up_proj" in names else set())
 
 
 def _on_meta(config: Any, uri: str) -> Any:

@@ -229,7 +229,8 @@ def _buffers(model: Any) -> dict[str, Any]:
 
 def _untrained(model: Any) -> set[str]:
     """Last parts of names that only tensors have which training leaves alone, in the type that they have."""
-    frozen, trained = set(_buffers(model)), set()
+    frozen: set[str] = set(_buffers(model))
+    trained: set[str] = set()
     for name, parameter in model.named_parameters():
         (trained if parameter.requires_grad else frozen).add(name)
     return {_last_part(name) for name in frozen} - {_last_part(name) for name in trained}
