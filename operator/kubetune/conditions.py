@@ -14,6 +14,7 @@ from .api.conditions import Condition, new_condition
 from .api.v1alpha1 import FineTuneJob
 from .constants import ConditionType, Reason
 from .errors import SpecError
+from .names import Names
 from .observed import Observed, Outcome
 from .verdict import Stall, last_ending, stage_of, stall_of
 from .views import DeploymentView
@@ -69,13 +70,15 @@ def is_ready(job: FineTuneJob, observed: Observed) -> bool:
     serving, live = job.spec.serving, observed.deployment
     if serving is None:
         return True
-    return is_served(observed) and live is not None and _is_rolled_out(live, serving.replicas)
+    rolled_out = live is not None and _is_rolled_out(live, serving.replicas)
+    return observed.answered and is_served(observed) and rolled_out
 
 
 def is_served(observed: Observed) -> bool:
     """Whether the public Service answers with this model."""
     live = observed.deployment
-    return observed.answered and live is not None and live.available > 0 and not _has_failed(live)
+    answers = observed.answered or observed.answered_before
+    return answers and live is not None and live.available > 0 and not _has_failed(live)
 
 
 def _is_rolled_out(live: DeploymentView, replicas: int) -> bool:
@@ -135,6 +138,13 @@ def _serving(job: FineTuneJob, observed: Observed) -> Finding:
         return Finding(Reason.COMPLETED, "The verified result is on the output volume.")
     if is_ready(job, observed):
         return Finding(Reason.SERVING, "The Service answers with this model.")
+    if observed.silence is not None:
+        url = Names(job.metadata.name).url(job.metadata.namespace)
+        return Finding(
+            Reason.DEPLOYING,
+            f"A server is ready, but {url} does not answer the operator: {observed.silence}. Allow it in the "
+            "namespace's NetworkPolicy, or look at the server's log.",
+        )
     servers = "The server starts" if serving.replicas == 1 else f"{serving.replicas} servers start"
     return Finding(Reason.DEPLOYING, f"{servers}; ready means that one answered with this model.")
 

@@ -45,8 +45,19 @@ class Configurer:
                     state.config = _parse(raw)
             state.config_read = True
         if state.config is None:
-            state.config = resolve(job, self._settings)
+            state.config = resolve(job, _as_started(job, self._settings))
         return state.config
+
+
+def _as_started(job: FineTuneJob, settings: JobSettings) -> JobSettings:
+    """The settings, with the images that the status says the job has run: somebody deleted its ConfigMap."""
+    images = job.status.plan.images if job.status and job.status.plan else None
+    if images is None:
+        return settings
+    known: dict[str, str | None] = {"trainer_image": images.trainer or settings.trainer_image}
+    if images.serving is not None:
+        known |= {"serving_image": images.serving, "serving_cpu_image": None}
+    return settings.model_copy(update=known)
 
 
 def _parse(raw: Raw) -> TrainerConfig:

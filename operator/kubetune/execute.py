@@ -17,7 +17,7 @@ from .jobstate import JobState
 from .kube import Kube, Manifest
 from .parse import parse_child
 from .plan.model import Doomed, Plan
-from .views import Key, Kind, Raw, View
+from .views import DeploymentView, Key, Kind, Raw, View
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,10 @@ class Executor:
                 self._index.remove(known.uid)
             raise TransientError(str(error)) from error
         logger.info("Applied", extra=_extra(key, kind, name))
-        self._put(key, state, parse_child(raw, kind))
+        view = parse_child(raw, kind)
+        if isinstance(view, DeploymentView):
+            state.accepted = view.live
+        self._put(key, state, view)
 
     async def _delete(self, key: Key, doomed: Doomed) -> None:
         await self._kube.delete(doomed.kind, key.namespace, doomed.name, uid=doomed.uid)

@@ -47,7 +47,9 @@ class JobState:
     refusal: Diagnosis | None = None
     """Why the API server did not take a child."""
     answered: str | None = None
-    """Intent of the Deployment whose Service has answered."""
+    """Intent of the Deployment whose Service has answered; empty: an earlier one that nobody knows."""
+    accepted: tuple[str, ...] | None = None
+    """What the API server made of the Deployment that was applied last, by its answer."""
     written: tuple[str, dict[str, Any]] | None = None
     """Resource version and status of the last write: what the schema prunes is not written again."""
 

@@ -29,8 +29,11 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "kubetune"
 FIELD_MANAGER: Final = "kubetune"
 
-ANNOTATION_HASH: Final = f"{GROUP}/intent"
-"""Digest of what was applied: an equal digest needs no second apply."""
+ANNOTATION_INTENT: Final = f"{GROUP}/intent"
+"""Digest of what a Deployment is made from: an equal digest needs no second apply."""
+
+ANNOTATION_LIVE: Final = f"{GROUP}/live"
+"""Digest of the fields that people edit by hand, as they were applied."""
 
 CONTAINER_TRAINER: Final = "trainer"
 """podFailurePolicy rules name it, since sidecars may be injected."""

@@ -88,7 +88,13 @@ class Observed:
     """Adopted by prepare, or published by an attempt, or from status."""
     deployment: DeploymentView | None = None
     answered: bool = False
-    """The public Service answered a completion by this job's model name."""
+    """The public Service completed a token by this job's model name, served as the spec says now."""
+    answered_before: bool = False
+    """It did so as the spec said earlier; those servers stay until new ones are ready."""
+    silence: str | None = None
+    """Why the Service has not answered for a while although a server is ready."""
+    accepted: tuple[str, ...] | None = None
+    """The Deployment's ``live`` fields as the API server took them last: webhooks may change them."""
     diagnosis: Diagnosis | None = None
     progress: Progress | None = None
     """Of the running attempt."""

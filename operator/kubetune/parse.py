@@ -85,17 +85,21 @@ def _stage(spec: Raw) -> str | None:
     return "serve" if names.CONTAINER_SERVER in containers else None
 
 
+def live_fields(spec: Raw) -> tuple[str, ...]:
+    """What people edit by hand in a Deployment's spec: replicas, image, command and arguments."""
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
+    server: Raw = next((c for c in containers if c.get("name") == names.CONTAINER_SERVER), {})
+    return (
+        str(spec.get("replicas")),
+        server.get("image", ""),
+        *(server.get("command") or ()),
+        *(server.get("args") or ()),
+    )
+
+
 def parse_deployment(raw: Raw) -> DeploymentView:
     """Project a serving Deployment."""
     meta, spec, status = raw.get("metadata") or {}, raw.get("spec") or {}, raw.get("status") or {}
-    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
-    server: Raw = next((c for c in containers if c.get("name") == names.CONTAINER_SERVER), {})
-    live = (
-        str(spec.get("replicas")),
-        server.get("image", ""),
-        *server.get("command", ()),
-        *server.get("args", ()),
-    )
     return DeploymentView(
         **parse_meta(raw, Kind.DEPLOYMENT),
         generation=_int(meta.get("generation")),
@@ -105,8 +109,9 @@ def parse_deployment(raw: Raw) -> DeploymentView:
         ready=_int(status.get("readyReplicas")),
         available=_int(status.get("availableReplicas")),
         conditions=_conditions(status),
-        intent=(meta.get("annotations") or {}).get(names.ANNOTATION_HASH),
-        live=live,
+        intent=(meta.get("annotations") or {}).get(names.ANNOTATION_INTENT),
+        applied=(meta.get("annotations") or {}).get(names.ANNOTATION_LIVE),
+        live=live_fields(spec),
     )
 
 

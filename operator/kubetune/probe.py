@@ -27,6 +27,10 @@ BODY_LIMIT: Final = 64 * 1024
 PROGRESS_POLL: Final = 10.0
 PROGRESS_TIMEOUT: Final = 2.0
 ANSWER_POLL: Final = 5.0
+ANSWER_POLL_LIMIT: Final = 60.0
+"""A Service that stays silent is asked ever more slowly, up to this."""
+SILENCE: Final = 30.0
+"""A ready server that has not answered for this long is worth a sentence."""
 ANSWER_TIMEOUT: Final = 30.0
 """A model on CPU takes its time for the first token."""
 _PARALLEL: Final = 32
@@ -39,8 +43,8 @@ class Web(Protocol):
         """Body of /progress; None when there is no usable answer."""
         ...
 
-    async def answers(self, base_url: str, model: str) -> bool:
-        """Whether one token was completed under this model name."""
+    async def complete(self, base_url: str, model: str) -> str | None:
+        """Complete one token under this model name; None when that worked, else why not."""
         ...
 
 
@@ -62,15 +66,19 @@ class HttpWeb:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValidationError, ValueError):
             return None
 
-    async def answers(self, base_url: str, model: str) -> bool:
-        """Whether one token was completed under this model name."""
+    async def complete(self, base_url: str, model: str) -> str | None:
+        """Complete one token under this model name; None when that worked, else why not."""
         question = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await self._read("POST", f"{base_url}/completions", json=question)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError):
-            return False
-        return True
+        except httpx.HTTPStatusError as error:
+            return f"HTTP {error.response.status_code}"
+        except (TimeoutError, httpx.TimeoutException):
+            return f"no answer within {ANSWER_TIMEOUT:.0f} s"
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            return str(error) or type(error).__name__
+        return None
 
     async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
         async with self._client.stream(method, url, json=json, timeout=ANSWER_TIMEOUT) as response:
@@ -89,6 +97,8 @@ class _Watch:
     task: asyncio.Task[None]
     latest: Progress | None = None
     """As of the last time that the key was woken for it."""
+    failure: str | None = None
+    """Why a Service has not answered for a while."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +110,8 @@ class Probes:
     _training: dict[Key, _Watch] = field(default_factory=dict)
     _serving: dict[Key, _Watch] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
+    _serving_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
+    """Their own: silent Services take their timeouts, and progress must not wait for them."""
 
     def progress(self, key: Key, url: str | None) -> Progress | None:
         """Latest progress of a training that runs at this URL; None ends the questions."""
@@ -123,6 +135,11 @@ class Probes:
         self.stop_asking(key)
         task = asyncio.create_task(self._ask(key, base_url, model, done))
         self._serving[key] = _Watch(intent, task)
+
+    def failure(self, key: Key) -> str | None:
+        """Why a Service that is asked has not answered for a while."""
+        watch = self._serving.get(key)
+        return None if watch is None else watch.failure
 
     def stop_asking(self, key: Key) -> None:
         """Ask no more."""
@@ -161,10 +178,12 @@ class Probes:
             await asyncio.sleep(PROGRESS_POLL)
 
     async def _ask(self, key: Key, base_url: str, model: str, done: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        begun, pause = loop.time(), ANSWER_POLL
         while True:
-            async with self._slots:
-                answered = await self.web.answers(base_url, model)
-            if answered:
+            async with self._serving_slots:
+                failure = await self.web.complete(base_url, model)
+            if failure is None:
                 logger.info(
                     "The served model answered",
                     extra={"namespace": key.namespace, "job": key.name, "url": base_url},
@@ -172,4 +191,10 @@ class Probes:
                 done()
                 self.wake(key)
                 return
-            await asyncio.sleep(ANSWER_POLL)
+            if loop.time() - begun >= SILENCE:
+                pause = min(pause * 2, ANSWER_POLL_LIMIT)
+                watch = self._serving.get(key)
+                if watch is not None and watch.failure != failure:
+                    watch.failure = failure
+                    self.wake(key)
+            await asyncio.sleep(pause)

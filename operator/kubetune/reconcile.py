@@ -12,28 +12,30 @@ from typing import Any, Final
 from kubetune_trainer.config import METRICS_PORT, TrainerConfig
 
 from .alive import Vanished
+from .answers import answer_of
 from .api.v1alpha1 import FineTuneJob, validate_spec
 from .configure import Configurer
 from .constants import LOOK_AFTER, ConditionType, Reason
-from .errors import KubeError, NotFound, SpecError
+from .errors import NotFound, SpecError
 from .execute import Executor, Refused
-from .index import UNWATCHED, Index
+from .index import Index
 from .invalid import invalid_status
 from .jobstate import JobState
 from .kube import Kube
 from .look import Looker
 from .names import Names
-from .observe import Diagnosis, Observed, observe
+from .observe import Observed, observe
 from .pace import StatusPace
 from .parse import parse_child
 from .plan import plan
 from .plan.model import Plan
 from .probe import Probes
 from .publish import Publisher, condition
-from .resolve import frozen_settings
+from .refusal import diagnose_refusal
+from .resolve import check_serving, frozen_settings
 from .settings import Settings
 from .status import compute_status
-from .views import DeploymentView, Key, Kind, Raw, View
+from .views import Key, Kind, Raw, View
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ class Reconciler:
         self._now = deps.now
         self._configurer = Configurer(deps.kube, deps.index, deps.settings.for_job)
         self._executor = Executor(deps.kube, deps.index)
-        self._looker = Looker(deps.kube)
+        self._looker = Looker(deps.kube, deps.now)
         self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
         self._states: dict[Key, JobState] = {}
 
@@ -113,6 +115,7 @@ class Reconciler:
         delays: list[float | None] = []
         try:
             config = await self._configurer.config(key, job, state)
+            check_serving(job, frozen_settings(config))
         except SpecError as error:
             observed = observe(job, self._index.children(key), diagnosis=None, answered=False, progress=None)
             status = compute_status(job, observed, None, now=self._now(), error=error)
@@ -129,8 +132,13 @@ class Reconciler:
             observed = self._observe(job, config, state, strangers)
             todo = plan(job, observed, config, frozen_settings(config), now=self._now())
             if todo.create_once or todo.apply or todo.delete:
-                delays.append(put_off or 1.0)  # whatever else is left needs a fresh look
-        delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
+                # Whatever else is left needs a fresh look.
+                delays.append(put_off if state.refusal else put_off or 1.0)
+        elif state.refusal is not None and state.refusal.stage == "serve":
+            state.refusal = None  # what was refused is not wanted any more
+            observed = self._observe(job, config, state, strangers)
+        if state.refusal is None:
+            delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
         if observed.earlier or observed.conflicts or strangers:
             delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())
         raw = self._index.job(key) or raw
@@ -147,8 +155,8 @@ class Reconciler:
                 "A child was refused",
                 extra={"namespace": key.namespace, "job": key.name, "reason": str(refused)},
             )
-            state.refusal = _diagnose_refusal(refused.error)
-            return REFUSED_POLL
+            state.refusal = diagnose_refusal(refused.error)
+            return None if state.refusal.stalled else REFUSED_POLL
 
     def _observe(
         self, job: FineTuneJob, config: TrainerConfig, state: JobState, strangers: tuple[View, ...]
@@ -157,42 +165,30 @@ class Reconciler:
         key = Key(job.metadata.namespace, job.metadata.name)
         children = self._index.children(key)
         state.saw(children, asyncio.get_running_loop().time())
+        answer = answer_of(self._probes, job, state, children)
         observed = observe(
             job,
             (*children, *strangers),
             diagnosis=state.refusal or state.diagnosis,
-            answered=self._answered(key, job, state, children),
+            answered=answer.present,
             progress=None,
         )
-        progress = self._probes.progress(key, _progress_url(key, observed))
-        return replace(observed, progress=progress)
-
-    def _answered(self, key: Key, job: FineTuneJob, state: JobState, children: tuple[View, ...]) -> bool:
-        """Whether the Service has answered for the Deployment's present intent; asks it when it has not."""
-        names = Names(key.name)
-        found = {(child.kind, child.name): child for child in children if child.owner_uid == state.uid}
-        deployment = found.get((Kind.DEPLOYMENT, names.serving))
-        if not isinstance(deployment, DeploymentView) or (Kind.SERVICE, names.serving) not in found:
-            self._probes.stop_asking(key)
-            return False
-        intent = deployment.intent or ""
-        if state.answered is None and _was_served(job):
-            state.answered = intent  # before this process started
-        if state.answered == intent:
-            return True
-        if deployment.ready > 0 and deployment.observed_generation >= deployment.generation:
-
-            def done() -> None:
-                state.answered = intent
-
-            self._probes.ask(key, intent=intent, base_url=names.url(key.namespace), model=key.name, done=done)
-        return False
+        return replace(
+            observed,
+            progress=self._probes.progress(key, _progress_url(key, observed)),
+            answered_before=answer.earlier,
+            silence=answer.failure,
+            accepted=state.accepted,
+        )
 
     async def _refresh_foreign(self, key: Key, state: JobState) -> None:
-        """Look again at what is not ours and not watched: it is about to go, or somebody removes it."""
+        """Look again at what is not ours: it is about to go, or somebody removes it.
+
+        Watches tell nothing of it: they select by our labels.
+        """
         for child in self._index.children(key):
             kept = child.kind is Kind.CLAIM and child.owner_uid is None and child.finetunejob == key.name
-            if child.kind not in UNWATCHED or child.owner_uid == state.uid or kept:
+            if child.kind is Kind.POD or child.owner_uid == state.uid or kept:
                 continue
             try:
                 raw = await self._kube.get(child.kind, key.namespace, child.name)
@@ -229,23 +225,9 @@ def is_finished(raw: Raw, children: tuple[View, ...]) -> bool:
     return stalled.get("status") == "True" and stalled.get("reason") in _FINAL
 
 
-def _was_served(job: FineTuneJob) -> bool:
-    conditions = job.status.conditions if job.status else ()
-    return any(c.type == ConditionType.SERVED and c.status == "True" for c in conditions)
-
-
 def _progress_url(key: Key, observed: Observed) -> str | None:
     attempt = observed.attempt
     if attempt is None or attempt.ending is not None or attempt.job is None or attempt.job.ready == 0:
         return None
     host = Names(key.name).rank0_host(attempt.number, key.namespace)
     return f"http://{host}:{METRICS_PORT}/progress"
-
-
-def _diagnose_refusal(error: KubeError) -> Diagnosis:
-    stage = {Kind.DEPLOYMENT: "serve", Kind.SERVICE: "serve"}.get(Kind(error.kind), "prepare")
-    if "-train" in error.name:
-        stage = "train"
-    quota = "exceeded quota" in error.message
-    reason = Reason.QUOTA_EXCEEDED if quota else Reason.POD_REJECTED
-    return Diagnosis(reason=reason, message=f"{error.kind} {error.name}: {error.message}", stage=stage)

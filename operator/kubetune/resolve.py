@@ -25,7 +25,7 @@ from .api.v1alpha1 import FineTuneJob
 from .api.v1alpha1.resources import Resources
 from .errors import SpecError
 from .quantities import amount_of
-from .resources import serving_gpus, serving_resources, training_resources
+from .resources import ContainerResources, serving_gpus, serving_resources, training_resources
 from .settings import JobSettings
 from .sources import Role, mount_of
 
@@ -42,7 +42,10 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
     Raises SpecError where a field is wrong in a way that the schema could not say.
     """
     spec = job.spec
-    _check_resources(job, settings)
+    training = job.spec.training
+    _check_resources(
+        "training", training.resources, training_resources(job, settings), training.gpus_per_node, settings
+    )
     revision = spec.model.revision or ("main" if spec.model.uri.startswith("hf://") else None)
     return TrainerConfig(
         namespace=job.metadata.namespace,
@@ -63,6 +66,17 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
         ),
         operator={_SETTINGS: settings.model_dump(mode="json")},
     )
+
+
+def check_serving(job: FineTuneJob, settings: JobSettings) -> None:
+    """Check what may change while the job runs.
+
+    Raises SpecError where a field is wrong in a way that the schema could not say.
+    """
+    serving = job.spec.serving
+    if serving is not None:
+        resolved = serving_resources(job, settings)
+        _check_resources("serving", serving.resources, resolved, serving_gpus(job), settings)
 
 
 def frozen_settings(config: TrainerConfig) -> JobSettings:
@@ -131,22 +145,19 @@ def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
     )
 
 
-def _check_resources(job: FineTuneJob, settings: JobSettings) -> None:
+def _check_resources(
+    block: str, given: Resources | None, resolved: ContainerResources, gpus: int, settings: JobSettings
+) -> None:
     """Quantities are compared here, since neither schema nor CEL can read them."""
-    training, serving = job.spec.training, job.spec.serving
-    blocks = [("training", training.resources, training.gpus_per_node, training_resources(job, settings))]
-    if serving is not None:
-        blocks.append(("serving", serving.resources, serving_gpus(job), serving_resources(job, settings)))
-    for block, given, gpus, resolved in blocks:
-        _check_gpus(block, given, gpus=gpus, resource=settings.gpu_resource)
-        limits = resolved.get("limits", {})
-        for name, amount in resolved.get("requests", {}).items():
-            if name in limits and amount_of(amount) > amount_of(limits[name]):
-                raise SpecError(
-                    f"spec.{block}.resources.requests[{name}]",
-                    f"{amount} is more than the limit {limits[name]}",
-                    "lower the request or raise the limit",
-                )
+    _check_gpus(block, given, gpus=gpus, resource=settings.gpu_resource)
+    limits = resolved.get("limits", {})
+    for name, amount in resolved.get("requests", {}).items():
+        if name in limits and amount_of(amount) > amount_of(limits[name]):
+            raise SpecError(
+                f"spec.{block}.resources.requests[{name}]",
+                f"{amount} is more than the limit {limits[name]}",
+                "lower the request or raise the limit",
+            )
 
 
 def _check_gpus(block: str, given: Resources | None, *, gpus: int, resource: str) -> None:

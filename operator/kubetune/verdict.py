@@ -83,7 +83,8 @@ def retry_at(observed: Observed, settings: JobSettings) -> datetime | None:
     """When the next try of the stage at hand may start; None: at once.
 
     Failures double the pause. The first preemption in a row costs none; further ones do, since the cluster
-    may refuse every pod, or somebody deletes every Job. A success whose message is unknown gets the time that the message needs to arrive.
+    may refuse every pod, or somebody deletes every Job. A success whose message is unknown gets the time
+    that the message needs to arrive.
     """
     ending, failures = last_ending(observed)
     if stage_of(observed) == "prepare" and (ending is None or ending.outcome is Outcome.SUCCEEDED):

@@ -129,7 +129,9 @@ class DeploymentView(Meta):
     available: int
     conditions: tuple[ConditionView, ...]
     intent: str | None
-    """Annotation ``kubetune.dev/intent``: digest of what was applied."""
+    """Annotation ``kubetune.dev/intent``: digest of what it was made from."""
+    applied: str | None
+    """Annotation ``kubetune.dev/live``: digest of ``live`` as it was applied."""
     live: tuple[str, ...]
     """What people edit by hand, for drift: replicas, image, command and arguments of the server container."""
 

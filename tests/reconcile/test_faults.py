@@ -372,28 +372,34 @@ def test_a_quota_is_reported_and_waited_for() -> None:
     virtual_time.run(main())
 
 
-def test_a_foreign_object_is_reported_never_touched_and_its_removal_heals() -> None:
+@pytest.mark.parametrize(
+    ("version", "kind", "name"),
+    [("v1", "Service", "job-train"), ("apps/v1", "Deployment", "job"), ("batch/v1", "Job", "job-prepare")],
+)
+def test_a_foreign_object_is_reported_never_touched_and_its_removal_heals(
+    version: str, kind: str, name: str
+) -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube)
         operator = Operator(kube=kube)
         await operator.start()
         foreign = kube.add(
             {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"namespace": "team", "name": "job-train", "labels": {"app": "somebody-else"}},
-                "spec": {"ports": [{"port": 80}]},
+                "apiVersion": version,
+                "kind": kind,
+                "metadata": {"namespace": "team", "name": name, "labels": {"app": "somebody-else"}},
+                "spec": {"replicas": 1},
             }
         )
-        kube.add(finetunejob())
+        Controllers(kube=kube)
+        kube.add(finetunejob(serving=True))
         await until(lambda: "Stalled" in true_conditions(_job(kube)))
         assert any(c["reason"] == "NameConflict" for c in _job(kube)["status"]["conditions"])
         requests = len(kube.requests)
         await asyncio.sleep(120)
         later = [str(r) for r in kube.requests[requests:] if r.is_write]
         assert later in ([], ["patch FineTuneJob job"])  # prepare, which was made beside it, ends
-        assert kube.find("Service", "job-train") == foreign
+        assert kube.find(kind, name) == foreign
         kube.remove(foreign)
         await until(_ready(kube))
         await operator.stop()

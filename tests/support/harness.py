@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubetune import names
 from kubetune.constants import RELIST_PERIOD
 from kubetune.errors import KubeTuneError
 from kubetune.index import RELISTED, Index
@@ -65,10 +66,10 @@ class FakeWeb:
         self.step += 1
         return Progress(step=self.step, total_steps=1000, epoch="0.10")
 
-    async def answers(self, base_url: str, model: str) -> bool:
+    async def complete(self, base_url: str, model: str) -> str | None:
         del base_url, model
         self.asked += 1
-        return self.answering
+        return None if self.answering else "All connection attempts failed"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -260,6 +261,9 @@ class Operator:
     def _event(self, kind: Kind, type_: str, raw: Object) -> None:
         if kind is Kind.POD and raw["status"]["phase"] not in ENDED:
             return
+        labels = raw["metadata"].get("labels") or {}
+        if kind is not Kind.FINE_TUNE_JOB and names.LABEL_MANAGED_BY not in labels:
+            return  # the watches select by it
         asyncio.get_running_loop().call_later(self.watch_lag, self._take, kind, type_, raw)
 
     def _take(self, kind: Kind, type_: str, raw: Object) -> None:

@@ -55,6 +55,8 @@ class MemoryKube:
     requests: list[Request] = field(default_factory=list)
     before: Callable[[Request], None] = lambda _request: None
     """Called before a request takes effect; raises what the server would answer."""
+    admit: Callable[[Manifest], Manifest] = lambda manifest: manifest
+    """What mutating webhooks make of an object that is applied."""
     after: Callable[[Request], None] = lambda _request: None
     """Called when a request took effect, before it is answered."""
     watchers: list[Watcher] = field(default_factory=list)
@@ -83,12 +85,12 @@ class MemoryKube:
         views = tuple(parse_bare(o, kind) for o in self.of_kind(kind) if _matches(o, selector))
         return Listing(views=views, resource_version=self._version)
 
-    async def events_of(self, namespace: str, *, kind: str, name: str) -> Sequence[Raw]:
+    async def events_of(self, namespace: str, *, name: str, uid: str) -> Sequence[Raw]:
         await self._arrive(Request("list", "Event", name))
         return [
             copy.deepcopy(o)
             for (k, n, _), o in self.objects.items()
-            if k == "Event" and n == namespace and _about(o) == (kind, name)
+            if k == "Event" and n == namespace and _about(o) == uid
         ]
 
     async def create(self, manifest: Manifest) -> Raw:
@@ -109,10 +111,10 @@ class MemoryKube:
         if known is None:
             if "uid" in meta:
                 raise _error(Conflict, "apply", manifest["kind"], meta["name"], 409)
-            return self._answer(request, self.add(manifest))
+            return self._answer(request, self.add(self.admit(manifest)))
         if meta.get("uid", known["metadata"]["uid"]) != known["metadata"]["uid"]:
             raise _error(Conflict, "apply", manifest["kind"], meta["name"], 409)
-        return self._answer(request, self.change(known, manifest))
+        return self._answer(request, self.change(known, self.admit(manifest)))
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         request = Request("delete", kind, name)
@@ -232,9 +234,10 @@ def _matches(raw: Object, selector: str) -> bool:
     return all(labels.get(key) == value for key, value in wanted)
 
 
-def _about(event: Object) -> tuple[str, str]:
+def _about(event: Object) -> str | None:
     about = event.get("involvedObject") or event.get("regarding") or {}
-    return about.get("kind", ""), about.get("name", "")
+    uid: str | None = about.get("uid")
+    return uid
 
 
 def _merge(old: Any, patch: Any) -> Any:

@@ -27,10 +27,10 @@ class FakeWeb:
         self.step += 1
         return Progress(step=self.step, total_steps=100, epoch="0.1") if "silent" not in url else None
 
-    async def answers(self, base_url: str, model: str) -> bool:
+    async def complete(self, base_url: str, model: str) -> str | None:
         del base_url, model
         self.asked.append(asyncio.get_running_loop().time())
-        return len(self.asked) > self.answer_after
+        return None if len(self.asked) > self.answer_after else "HTTP 503"
 
 
 def test_progress_is_asked_every_ten_seconds_and_told_every_thirty() -> None:
@@ -99,6 +99,24 @@ def test_a_service_is_asked_until_it_answers_and_once_for_each_intent() -> None:
     virtual_time.run(scenario())
 
 
+def test_a_service_that_stays_silent_is_told_and_asked_ever_more_slowly() -> None:
+    async def scenario() -> None:
+        pods = FakeWeb(answer_after=1000)
+        woken: list[Key] = []
+        probes = Probes(web=pods, wake=woken.append)
+        probes.ask(KEY, intent="one", base_url="http://s/v1", model="job", done=lambda: None)
+        await asyncio.sleep(29)
+        assert probes.failure(KEY) is None
+        await asyncio.sleep(600)
+        assert probes.failure(KEY) == "HTTP 503"
+        assert woken == [KEY]
+        assert len(pods.asked) < 25
+        probes.stop_asking(KEY)
+        assert probes.failure(KEY) is None
+
+    virtual_time.run(scenario())
+
+
 async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
     bodies: dict[str, Any] = {
         "good": '{"step": 1, "total_steps": 2, "epoch": "0.5", "new_field": 1}',
@@ -125,8 +143,9 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
         for name in ("large", "wrong", "late", "error"):
             assert await client.progress(f"{base}/{name}") is None
         assert await client.progress("http://nowhere.invalid/progress") is None
-        assert await client.answers(f"{base}/v1", "job")
-        assert not await client.answers(f"{base}/v1", "other")
+        assert await client.complete(f"{base}/v1", "job") is None
+        assert await client.complete(f"{base}/v1", "other") == "HTTP 404"
+        assert await client.complete("http://127.0.0.1:1/v1", "job") == "All connection attempts failed"
     finally:
         await client.close()
         await runner.cleanup()

@@ -10,7 +10,7 @@ from kubetune.api.v1alpha1 import validate_spec
 from kubetune.errors import SpecError
 from kubetune.plan.deployment import base_name, lora_rank
 from kubetune.quantities import amount_of, bytes_of, mebibytes
-from kubetune.resolve import frozen_settings, resolve
+from kubetune.resolve import check_serving, frozen_settings, resolve
 from kubetune.resources import prepare_resources, serving_resources, training_resources
 from kubetune.settings import JobSettings
 from kubetune_trainer.config import TrainerConfig
@@ -150,8 +150,9 @@ def test_a_server_gets_one_gpu_when_training_has_some() -> None:
     ],
 )
 def test_resources_that_contradict_themselves_are_refused(spec: dict[str, Any], field: str) -> None:
+    check = check_serving if "serving" in spec else resolve
     with pytest.raises(SpecError) as caught:
-        resolve(job(**spec), SETTINGS)
+        check(job(**spec), SETTINGS)
     assert caught.value.field == field
 
 

@@ -25,13 +25,12 @@ from ..api.v1alpha1 import FineTuneJob
 from ..constants import LOOK_AFTER, PROGRESS_PERIOD
 from ..names import Names
 from ..observed import Observed
-from ..parse import parse_deployment
 from ..settings import JobSettings
 from ..verdict import retry_at, stall_of
 from ..views import Kind
 from .claim import build_claim
 from .config_map import build_config_map
-from .deployment import build_deployment
+from .deployment import build_deployment, has_drifted, intent_of
 from .model import Doomed, Manifest, Plan
 from .prepare import build_prepare
 from .rendezvous import build_rendezvous
@@ -42,9 +41,6 @@ __all__ = ["Doomed", "Manifest", "Plan", "plan"]
 
 _EARLIER: Final = timedelta(seconds=3)
 """The garbage collector and the kubelet need seconds for an earlier job's objects and pods."""
-
-_ANSWER: Final = timedelta(seconds=1)
-"""A server that is available answers at the next try, or soon."""
 
 
 def plan(
@@ -101,16 +97,22 @@ def _train(
 def _serve(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings) -> Plan:
     """Deployment and Service together; removed when the block goes."""
     serving, artifact, live = job.spec.serving, observed.artifact, observed.deployment
+    names = Names(job.metadata.name)
     if serving is None or artifact is None:
         return _without_serving(job, observed)
-    deployment = build_deployment(job, serving, config, artifact, settings)
-    wanted = parse_deployment(deployment)
-    changed = live is None or (live.intent, live.live) != (wanted.intent, wanted.live)
-    missing = (Kind.SERVICE, Names(job.metadata.name).serving) not in observed.present
-    apply = (*((deployment,) if changed else ()), *((build_service(job),) if missing else ()))
-    if live is None or changed or live.available < serving.replicas or live.updated < serving.replicas:
-        return Plan(apply=apply, requeue_after=LOOK_AFTER)
-    return Plan(apply=apply, requeue_after=None if observed.answered else _ANSWER)
+    intent = intent_of(serving, config, artifact)
+    changed = live is None or live.intent != intent or has_drifted(live, observed.accepted)
+    apply: list[Manifest] = []
+    if changed:
+        apply.append(build_deployment(job, serving, config, artifact, settings))
+    if (Kind.SERVICE, names.serving) not in observed.present:
+        apply.append(build_service(job))
+    settled = live is not None and min(live.available, live.updated) >= serving.replicas
+    return Plan(
+        create_once=_configuration(job, observed, config),
+        apply=tuple(apply),
+        requeue_after=None if settled and not changed else LOOK_AFTER,
+    )
 
 
 def _without_serving(job: FineTuneJob, observed: Observed) -> Plan:
@@ -134,14 +136,19 @@ def _foundation(
     """Configuration, output claim and headless Service, as far as they are missing."""
     names = Names(job.metadata.name)
     own_claim = job.spec.storage is None or job.spec.storage.claim_name is None
-    missing: list[Manifest] = []  # built only when it is missing: this is asked at every look
-    if (Kind.CONFIG_MAP, names.config) not in observed.present:
-        missing.append(build_config_map(job, config))
+    missing = [*_configuration(job, observed, config)]
     if own_claim and (Kind.CLAIM, names.output) not in observed.present:
         missing.append(build_claim(job, settings))
     if (Kind.SERVICE, names.rendezvous) not in observed.present:
         missing.append(build_rendezvous(job))
     return tuple(missing)
+
+
+def _configuration(job: FineTuneJob, observed: Observed, config: TrainerConfig) -> tuple[Manifest, ...]:
+    """The ConfigMap, when it is missing; what is there is not built, since this is asked at every look."""
+    if (Kind.CONFIG_MAP, Names(job.metadata.name).config) in observed.present:
+        return ()
+    return (build_config_map(job, config),)
 
 
 def _in_time(base: tuple[Manifest, ...], manifest: Manifest, *, at: datetime | None, now: datetime) -> Plan:

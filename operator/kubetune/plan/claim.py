@@ -14,10 +14,9 @@ from .model import Manifest
 
 def build_claim(job: FineTuneJob, settings: JobSettings) -> Manifest:
     """Build the claim; shared between nodes only where several pods need it at a time."""
-    storage, serving = job.spec.storage, job.spec.serving
-    shared = job.spec.training.nodes > 1 or (serving is not None and serving.replicas > 1)
+    storage = job.spec.storage
     spec: Item = {
-        "accessModes": ["ReadWriteMany" if shared else "ReadWriteOnce"],
+        "accessModes": ["ReadWriteMany" if needs_sharing(job) else "ReadWriteOnce"],
         "resources": {"requests": {"storage": (storage and storage.size) or settings.storage_size}},
     }
     storage_class = (storage and storage.storage_class_name) or settings.storage_class_name
@@ -32,3 +31,9 @@ def build_claim(job: FineTuneJob, settings: JobSettings) -> Manifest:
         ),
         "spec": spec,
     }
+
+
+def needs_sharing(job: FineTuneJob) -> bool:
+    """Whether pods on several nodes need the output volume at a time."""
+    serving = job.spec.serving
+    return job.spec.training.nodes > 1 or (serving is not None and serving.replicas > 1)

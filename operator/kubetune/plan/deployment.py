@@ -13,13 +13,28 @@ from kubetune_trainer.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving
-from ..names import ANNOTATION_HASH, CONTAINER_SERVER, LABEL_JOB, LABEL_STAGE, PORT_HTTP, Names
+from ..names import (
+    ANNOTATION_INTENT,
+    ANNOTATION_LIVE,
+    CONTAINER_SERVER,
+    LABEL_JOB,
+    LABEL_STAGE,
+    PORT_HTTP,
+    Names,
+)
+from ..parse import live_fields
 from ..resolve import serving_image
 from ..resources import serving_gpus, serving_resources
 from ..settings import JobSettings
 from ..sources import sources_of
+from ..views import DeploymentView
+from .claim import needs_sharing
 from .common import SCRATCH, Item, Volumes, env, labels, metadata, pod_template
 from .model import Manifest
+
+TEMPLATE_VERSION: Final = 1
+"""Raised only where servers that run must be replaced: an operator upgrade with another number rolls all of
+them, one with other code in this module alone none."""
 
 PORT: Final = 8000
 LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -39,7 +54,7 @@ def build_deployment(
     artifact: ArtifactSummary,
     settings: JobSettings,
 ) -> Manifest:
-    """Build the Deployment; its annotation digests the rest of it."""
+    """Build the Deployment; its annotations digest what it is made from, and what people may edit."""
     own = labels(job, component="serve", stage="serve")
     volumes = Volumes()
     volumes.output(job, read_only=True)
@@ -49,6 +64,7 @@ def build_deployment(
     volumes.scratch(settings)
     on_cpu = serving_gpus(job) == 0
     name = Names(job.metadata.name).serving
+    selector = {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "serve"}}
     template = pod_template(
         pod_labels=own,
         container={
@@ -73,21 +89,56 @@ def build_deployment(
         template=serving.pod_template,
         terminationGracePeriodSeconds=60,
     )
+    if not (needs_sharing(job) or (job.spec.storage and job.spec.storage.claim_name)):
+        _stay_together(template["spec"], selector)
     manifest: Manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": metadata(job, name, own),
         "spec": {
             "replicas": serving.replicas,
-            "selector": {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "serve"}},
+            "selector": selector,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "progressDeadlineSeconds": STARTUP_SECONDS + 60,
             "revisionHistoryLimit": 2,
             "template": template,
         },
     }
-    manifest["metadata"]["annotations"] |= {ANNOTATION_HASH: digest_of(manifest)}
+    manifest["metadata"]["annotations"] |= {
+        ANNOTATION_INTENT: intent_of(serving, config, artifact),
+        ANNOTATION_LIVE: digest_of(live_fields(manifest["spec"])),
+    }
     return manifest
+
+
+def intent_of(serving: Serving, config: TrainerConfig, artifact: ArtifactSummary) -> str:
+    """Digest of what the Deployment is made from, and not of how this operator writes it down."""
+    return digest_of(
+        {
+            "version": TEMPLATE_VERSION,
+            "serving": serving.manifest(),
+            "artifact": artifact.digest,
+            "image": config.images.serving,
+            "settings": config.operator,
+        }
+    )
+
+
+def has_drifted(live: DeploymentView, accepted: tuple[str, ...] | None) -> bool:
+    """Whether somebody edited it since it was applied; what a webhook made of it then is no edit."""
+    return live.live != accepted and digest_of(live.live) != live.applied
+
+
+def _stay_together(pod: Item, selector: Item) -> None:
+    """Start a new server on the old one's node: their volume can be used on one node at a time.
+
+    A server that finds no other may start anywhere: the scheduler lets a pod pass that meets its own term.
+    """
+    term = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
+    affinity = pod.get("affinity", {})
+    near = affinity.get("podAffinity", {})
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    pod["affinity"] = affinity | {"podAffinity": near | {required: [*near.get(required, ()), term]}}
 
 
 def base_name(job: FineTuneJob) -> str:

@@ -1,0 +1,57 @@
+"""Whether a job's Service has answered with its model, asked in the background where it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .api.conditions import is_true
+from .api.v1alpha1 import FineTuneJob
+from .constants import ConditionType
+from .jobstate import JobState
+from .names import Names
+from .probe import Probes
+from .views import DeploymentView, Key, Kind, View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the Service said."""
+
+    present: bool = False
+    """A completion, by the Deployment's present intent."""
+    earlier: bool = False
+    """A completion, by an earlier intent, whose servers stay until new ones are ready."""
+    failure: str | None = None
+    """Why there has been no completion for a while although a server is ready."""
+
+
+def answer_of(probes: Probes, job: FineTuneJob, state: JobState, children: Sequence[View]) -> Answer:
+    """Tell what is known, and ask once for each intent of the Deployment."""
+    key, names = Key(job.metadata.namespace, job.metadata.name), Names(job.metadata.name)
+    found = {(child.kind, child.name): child for child in children if child.owner_uid == state.uid}
+    deployment = found.get((Kind.DEPLOYMENT, names.serving))
+    if not isinstance(deployment, DeploymentView) or (Kind.SERVICE, names.serving) not in found:
+        probes.stop_asking(key)
+        state.answered = None
+        return Answer()
+    intent = deployment.intent or ""
+    if state.answered is None:
+        state.answered = _before_this_process(job, intent)
+    if state.answered == intent:
+        return Answer(present=True)
+    if deployment.ready > 0 and deployment.observed_generation >= deployment.generation:
+
+        def done() -> None:
+            state.answered = intent
+
+        probes.ask(key, intent=intent, base_url=names.url(key.namespace), model=key.name, done=done)
+    return Answer(earlier=state.answered is not None, failure=probes.failure(key))
+
+
+def _before_this_process(job: FineTuneJob, intent: str) -> str | None:
+    """The intent that had answered by the status; empty for one that is not known any more."""
+    conditions = job.status.conditions if job.status else ()
+    if is_true(conditions, ConditionType.READY):
+        return intent
+    return "" if is_true(conditions, ConditionType.SERVED) else None

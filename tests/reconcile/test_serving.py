@@ -1,0 +1,230 @@
+"""A server's life: edited, changed by others, silent, refused."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+from kubetune.errors import Rejected
+from tests.support import virtual_time
+from tests.support.harness import SETTINGS, Controllers, Operator, finetunejob, true_conditions, until
+from tests.support.memory_kube import MemoryKube, Object, Request
+
+
+def _job(kube: MemoryKube) -> Object:
+    found = kube.find("FineTuneJob", "job")
+    assert found
+    return found
+
+
+def _edit(kube: MemoryKube, serving: dict[str, Any]) -> None:
+    kube.change(_job(kube), {"spec": {"serving": serving}})
+
+
+def _said(kube: MemoryKube, type_: str) -> tuple[str, str, str]:
+    found = next(c for c in _job(kube)["status"]["conditions"] if c["type"] == type_)
+    return found["status"], found["reason"], found["message"]
+
+
+async def _served(kube: MemoryKube, operator: Operator) -> None:
+    await operator.start()
+    kube.add(finetunejob(serving=True))
+    await until(lambda: "Ready" in true_conditions(_job(kube)))
+
+
+def _applies(kube: MemoryKube) -> int:
+    return kube.writes.count("apply Deployment job")
+
+
+def test_served_stays_true_while_an_edit_is_rolled_out() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        controllers = Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await _served(kube, operator)
+        controllers.ready_after = 60
+        seen: set[tuple[bool, bool]] = set()
+
+        def see(kind: str, _: str, raw: Object) -> None:
+            if kind == "FineTuneJob":
+                true = true_conditions(raw)
+                seen.add(("Served" in true, "Ready" in true))
+
+        kube.watchers.append(see)
+        _edit(kube, {"engineArgs": {"max-model-len": "512"}})
+        await asyncio.sleep(300)
+        assert seen == {(True, True), (True, False)}
+        assert _applies(kube) == 2
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_an_image_that_a_webhook_rewrites_is_no_edit() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+
+        def mirror(manifest: Object) -> Object:
+            changed = copy.deepcopy(manifest)
+            if manifest["kind"] == "Deployment":
+                changed["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/serving:1"
+            return changed
+
+        kube.admit = mirror
+        await _served(kube, operator)
+        await asyncio.sleep(600)
+        assert _applies(kube) == 1
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_server_that_somebody_scaled_by_hand_is_put_right() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await _served(kube, operator)
+        live = kube.find("Deployment", "job")
+        assert live
+        kube.change(live, {"spec": {"replicas": 0}})
+        await asyncio.sleep(5)
+        assert kube.find("Deployment", "job")["spec"]["replicas"] == 1  # type: ignore[index]
+        assert _applies(kube) == 2
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_server_that_is_ready_but_does_not_answer_is_told_with_the_reason() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        operator.web.answering = False
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: kube.find("Deployment", "job"))
+        await asyncio.sleep(60)
+        status, reason, message = _said(kube, "Served")
+        assert (status, reason) == ("False", "Deploying")
+        assert message == (
+            "A server is ready, but http://job.team.svc/v1 does not answer the operator: All connection "
+            "attempts failed. Allow it in the namespace's NetworkPolicy, or look at the server's log."
+        )
+        looks = len(operator.results)
+        await asyncio.sleep(600)
+        assert len(operator.results) - looks < 5
+        operator.web.answering = True
+        await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=70)
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_server_that_the_api_server_finds_invalid_waits_for_an_edit() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await _served(kube, operator)
+
+        def refuse(request: Request) -> None:
+            serving = _job(kube)["spec"]["serving"]
+            if request.verb == "apply" and "resources" in serving:
+                raise _invalid(request)
+
+        kube.before = refuse
+        _edit(kube, {"resources": {"requests": {"rdma/hca": "1"}}})
+        await asyncio.sleep(600)
+        status, reason, message = _said(kube, "Stalled")
+        assert (status, reason) == ("True", "InvalidSpec")
+        assert message == "Deployment job is refused: spec.template: Invalid value. Correct spec.serving."
+        assert _applies(kube) <= 3
+        assert _said(kube, "Served")[0] == "True"
+        _edit(kube, {"resources": None, "replicas": 1})
+        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_training_that_the_api_server_finds_invalid_is_said_once() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+
+        def refuse(request: Request) -> None:
+            if str(request) == "create Job job-train-1":
+                raise _invalid(request)
+
+        kube.before = refuse
+        await operator.start()
+        kube.add(finetunejob())
+        await asyncio.sleep(600)
+        status, reason, message = _said(kube, "Stalled")
+        assert (status, reason) == ("True", "InvalidSpec")
+        assert message.startswith(
+            "Job job-train-1 is refused: spec.template: Invalid value. Correct the spec, "
+        )
+        assert kube.writes.count("create Job job-train-1") == 1
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_an_edit_with_resources_that_contradict_themselves_is_invalid_and_keeps_the_server() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await _served(kube, operator)
+        _edit(kube, {"resources": {"requests": {"memory": "8Gi"}, "limits": {"memory": "6Gi"}}})
+        await until(lambda: "Stalled" in true_conditions(_job(kube)))
+        assert "spec.serving.resources.requests[memory]" in _said(kube, "Stalled")[2]
+        assert _said(kube, "Trained")[0] == "True"
+        assert kube.find("Deployment", "job")
+        assert _applies(kube) == 1
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_configuration_that_somebody_deletes_is_written_again_as_it_was() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await _served(kube, operator)
+        config = kube.find("ConfigMap", "job-config")
+        assert config
+        await operator.stop()
+        kube.remove(config)
+        upgraded = Operator(kube=kube, settings=SETTINGS.model_copy(update={"serving_image": "serving:2"}))
+        await upgraded.start()
+        _edit(kube, {"replicas": 2})
+        await asyncio.sleep(60)
+        again = kube.find("ConfigMap", "job-config")
+        assert again
+        assert "serving:2" not in again["data"]["config.json"]
+        deployment = kube.find("Deployment", "job")
+        assert deployment
+        assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "serving:1"
+        await upgraded.stop()
+
+    virtual_time.run(main())
+
+
+def _invalid(request: Request) -> Rejected:
+    return Rejected(
+        "spec.template: Invalid value",
+        verb=request.verb,
+        kind=request.kind,
+        namespace="team",
+        name=request.name,
+        status=422,
+    )
