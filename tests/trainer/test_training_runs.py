@@ -219,6 +219,26 @@ def test_results_are_a_table_with_the_usual_columns(undisturbed: dict[int, Volum
     assert made.curve("full_validation_loss") == made.curve("validation_loss"), "few rows are all scored"
 
 
+def test_one_step_is_a_whole_run(tmp_path: Path, model: Path) -> None:
+    """As in a smoke test: the learning rate must not be that of a warm-up."""
+    made = volume(tmp_path, model, max_steps=1)
+    succeed(made, tmp_path)
+    assert made.curve("learning_rate") == [0.01]
+    assert verified_artifact(made.run.root) is not None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("Linear", [0, 1, 2 / 3, 1 / 3]), ("Constant", [0, 1, 1, 1]), ("Cosine", [0, 1, 0.75, 0.25])],
+)
+def test_learning_rates_follow_the_schedule(
+    tmp_path: Path, model: Path, schedule: str, rates: list[float]
+) -> None:
+    made = volume(tmp_path, model, max_steps=4, schedule={"type": schedule, "warmup_ratio": "0.25"})
+    succeed(made, tmp_path)
+    assert made.curve("learning_rate") == pytest.approx([0.01 * rate for rate in rates])
+
+
 def test_many_validation_rows_are_all_scored_at_the_ends_of_epochs_only(tmp_path: Path, model: Path) -> None:
     """A stop does not wait until all are scored, and a resumed run scores the same sample."""
     made = Volume(tmp_path / "output", training_config(epochs=2, checkpoint_every_steps=3))

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def _arguments(
         gradient_accumulation_steps=batching.accumulation,
         learning_rate=float(training.learning_rate),
         lr_scheduler_type=_SCHEDULES[training.schedule.type],
-        warmup_steps=math.ceil(float(training.schedule.warmup_ratio) * total),
+        warmup_steps=warmup_steps(training.schedule.warmup_ratio, total),
         max_grad_norm=GRADIENT_CLIPPING,
         optim="adamw_torch",
         seed=training.seed,
@@ -194,6 +195,11 @@ def _arguments(
         remove_unused_columns=False,
         dataloader_num_workers=0,  # rows are memory-mapped
     )
+
+
+def warmup_steps(ratio: str, total: int) -> int:
+    """Steps until the peak of the learning rate; the first has rate 0, so the last step is none of them."""
+    return min(math.ceil(Decimal(ratio) * total), total - 1)
 
 
 def _model(training: TrainingConfig, base: Path, dtype: str) -> Any:
