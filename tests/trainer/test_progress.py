@@ -41,6 +41,15 @@ NAMES = {
     "checkpoint_duration_seconds",
     "last_checkpoint_timestamp_seconds",
 }
+FROM_THE_BEGINNING = {
+    "step",
+    "planned_steps",
+    "epoch",
+    "tokens",
+    "step_duration_seconds",
+    "checkpoint_duration_seconds",
+}
+SAVED = "last_checkpoint_timestamp_seconds"
 
 
 @pytest.fixture
@@ -61,9 +70,9 @@ def fetch(url: str) -> str:
         return str(answer.read().decode())
 
 
-def samples(address: str) -> dict[str, float]:
+def samples(address: str, names: set[str]) -> dict[str, float]:
     families = list(text_string_to_metric_families(fetch(f"{address}/metrics")))
-    assert {family.name for family in families} == {f"kubetune_train_{name}" for name in NAMES}
+    assert {family.name for family in families} == {f"kubetune_train_{name}" for name in names}
     return {
         sample.name.removeprefix("kubetune_train_"): sample.value
         for family in families
@@ -72,20 +81,29 @@ def samples(address: str) -> dict[str, float]:
     }
 
 
+def test_what_was_not_measured_has_no_value(reports: Reports, address: str) -> None:
+    """A loss of 0 would be the best there is, and a last checkpoint in 1970 would raise alarms."""
+    reports.stepped(tokens=200, seconds=0.5, values=VALUES)
+    never = {"validation_loss", "full_validation_loss", "last_checkpoint_timestamp_seconds"}
+    assert samples(address, NAMES - never)["loss"] == 0.75
+
+
 def test_everything_can_be_scraped_before_the_first_step(address: str) -> None:
-    assert samples(address)["planned_steps"] == 100
+    seen = samples(address, FROM_THE_BEGINNING)
+    assert (seen["planned_steps"], seen["step"], seen["epoch"], seen["tokens_total"]) == (100, 0, 0, 0)
     assert Progress.model_validate_json(fetch(f"{address}/progress")) == Progress(
         step=0, total_steps=100, epoch="0.00"
     )
 
 
 def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
-    reports.resumed(step=40, epoch=1.2, tokens=5000)
+    reports.resumed(step=40, epoch=1.2, tokens=5000, saved_at=1.6e9)
+    assert samples(address, FROM_THE_BEGINNING | {SAVED})[SAVED] == 1.6e9
     reports.evaluated(loss=0.9, full_loss=0.875)
     reports.stepped(tokens=200, seconds=0.5, values=VALUES)
     reports.evaluated(loss=0.625, full_loss=None, seconds_per_row=0.5)
     reports.saved(step=41, seconds=0.2)
-    seen = samples(address)
+    seen = samples(address, NAMES)
     expected = {
         "step": 41,
         "epoch": 1.25,
@@ -101,7 +119,7 @@ def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
         "checkpoint_duration_seconds_sum": 0.2,
     }
     assert {name: seen[name] for name in expected} == expected
-    assert seen["last_checkpoint_timestamp_seconds"] > 1.7e9
+    assert seen[SAVED] > 1.7e9
     assert Progress.model_validate_json(fetch(f"{address}/progress")) == Progress(
         step=41,
         total_steps=100,

@@ -36,6 +36,7 @@ class Reports:
     def __init__(self, total_steps: int, validation: ValidationPlan | None = None) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._measured: set[Gauge] = set()
         self._progress = Progress(step=0, total_steps=total_steps, epoch="0.00")
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT_STEPS)
         self._validation = validation
@@ -66,17 +67,20 @@ class Reports:
         )
         self._step_seconds = self._histogram("step_duration_seconds", "Duration of optimizer steps")
         self._save_seconds = self._histogram("checkpoint_duration_seconds", "Duration of checkpoint saves")
-        self._planned.set(total_steps)
+        self._set(self._planned, total_steps)
+        self._set(self._step, 0)
+        self._set(self._epoch, 0)
 
     @property
     def progress(self) -> Progress:
         """Body of /progress."""
         return self._progress
 
-    def resumed(self, *, step: int, epoch: float, tokens: int) -> None:
-        """Continue from a checkpoint."""
-        self._step.set(step)
-        self._epoch.set(epoch)
+    def resumed(self, *, step: int, epoch: float, tokens: int, saved_at: float) -> None:
+        """Continue from a checkpoint that was written at a time in Unix seconds."""
+        self._set(self._saved_at, saved_at)
+        self._set(self._step, step)
+        self._set(self._epoch, epoch)
         self._tokens.inc(tokens)
         self._update(step=step, epoch=f"{epoch:.2f}", trained_tokens=tokens, last_checkpoint_step=step)
 
@@ -94,8 +98,8 @@ class Reports:
             (self._grad_norm, "grad_norm"),
             (self._accuracy, "mean_token_accuracy"),
         ):
-            gauge.set(values[key])
-        self._speed.set(speed)
+            self._set(gauge, values[key])
+        self._set(self._speed, speed)
         self._tokens.inc(tokens)
         self._step_seconds.observe(seconds)
         left = max(0, self._progress.total_steps - step)
@@ -114,17 +118,17 @@ class Reports:
     ) -> None:
         """Validation rows were scored, in this attempt or before it: a sample, and perhaps all of them."""
         if loss is not None:
-            self._validation_loss.set(loss)
+            self._set(self._validation_loss, loss)
             self._update(validation_loss=f"{loss:.4f}")
         if full_loss is not None:
-            self._full_validation_loss.set(full_loss)
+            self._set(self._full_validation_loss, full_loss)
         if seconds_per_row is not None:
             self._seconds_per_row = seconds_per_row
 
     def saved(self, *, step: int, seconds: float) -> None:
         """A checkpoint is published."""
         self._save_seconds.observe(seconds)
-        self._saved_at.set(time.time())
+        self._set(self._saved_at, time.time())
         self._update(last_checkpoint_step=step)
 
     def _evaluation_seconds(self, step: int) -> float:
@@ -135,7 +139,14 @@ class Reports:
         self._progress = self._progress.model_copy(update=values)  # one assignment: readers see old or new
 
     def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"kubetune_train_{name}", text, registry=self.registry)
+        """A gauge that is absent until it is set for the first time: 0 would look like something measured."""
+        return Gauge(f"kubetune_train_{name}", text, registry=None)
+
+    def _set(self, gauge: Gauge, value: float) -> None:
+        gauge.set(value)
+        if gauge not in self._measured:
+            self._measured.add(gauge)
+            self.registry.register(gauge)
 
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(f"kubetune_train_{name}", text, registry=self.registry, buckets=_SECONDS)

@@ -69,7 +69,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         journal = Journal(reports=reports, records=Records(run, from_step=from_step))
         if found:
             epoch = found.step / steps_per_epoch(len(rows), training.batch_size)
-            reports.resumed(step=found.step, epoch=epoch, tokens=found.tokens)
+            saved_at = found.path.stat().st_mtime
+            reports.resumed(step=found.step, epoch=epoch, tokens=found.tokens, saved_at=saved_at)
             reports.evaluated(
                 loss=journal.records.last("validation_loss"),
                 full_loss=journal.records.last("full_validation_loss"),
