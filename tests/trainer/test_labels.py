@@ -16,7 +16,7 @@ from kubetune_trainer.chat import Conversation, check_messages, check_tools
 from kubetune_trainer.errors import BadRow, ModelUnavailable
 from kubetune_trainer.findings import Findings
 from kubetune_trainer.formats import Plain
-from kubetune_trainer.labels import ChatTemplate
+from kubetune_trainer.labels import ChatTemplate, Span
 from kubetune_trainer.tokens import IGNORED, Dropped, Tokeniser, TokenRow
 from tests.support.chat_templates import CHATML, MISTRAL, stored_template
 from tests.support.tiny_model import tiny_tokenizer
@@ -96,9 +96,15 @@ def trained(
     return [tokenizer.decode(run) for run in runs if run]
 
 
+def spans_of(tokenizer: Any, row: Conversation) -> tuple[str, list[Span]]:
+    template = ChatTemplate(tokenizer)
+    rendered = template.rendered(row)
+    return rendered.text, template.assistant_spans(rendered)
+
+
 def refused(family: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> str:
     with pytest.raises(Findings) as caught:
-        ChatTemplate(tokenizer_for(family)).assistant_spans(conversation(messages, tools))
+        spans_of(tokenizer_for(family), conversation(messages, tools))
     return f"{caught.value.findings[0].kind}: {caught.value.findings[0].message}"
 
 
@@ -321,7 +327,7 @@ def test_template_that_changes_what_is_said_is_refused(
     template: str, messages: list[dict[str, Any]], message: str
 ) -> None:
     with pytest.raises(Findings, match=message):
-        ChatTemplate(tiny_tokenizer(chat_template=template)).assistant_spans(conversation(messages))
+        spans_of(tiny_tokenizer(chat_template=template), conversation(messages))
 
 
 MARKED = (
@@ -380,7 +386,7 @@ def test_turns_found_without_markers_are_those_that_marked_templates_mark(family
         tokens = sorted(set(SPECIAL_LIKE.findall(plain)))
         tokenizer = tiny_tokenizer(chat_template=template, bos="<s>", eos="</s>")
         tokenizer.add_special_tokens({"additional_special_tokens": tokens})
-        text, spans = ChatTemplate(tokenizer).assistant_spans(conversation(messages))
+        text, spans = spans_of(tokenizer, conversation(messages))
         found.append((text, [text[start:end].strip() for start, end in spans]))
     (text, turns), (marked_text, marked_turns) = found
     for turn, marked_turn, message in zip(turns, marked_turns, (ANSWER, ANSWER_2), strict=True):
@@ -391,8 +397,7 @@ def test_turns_found_without_markers_are_those_that_marked_templates_mark(family
 
 def test_date_in_a_template_is_fixed_so_that_tomorrow_gives_the_same_tokens() -> None:
     template = ChatTemplate(tiny_tokenizer(chat_template="{{ strftime_now('%d %b %Y') }}|" + CHATML))
-    text, _ = template.assistant_spans(conversation([USER, ANSWER]))
-    assert text.startswith("26 Jul 2024|")
+    assert template.rendered(conversation([USER, ANSWER])).text.startswith("26 Jul 2024|")
 
 
 def sentencepiece_like(chat_template: str) -> Any:
@@ -485,10 +490,92 @@ def test_long_row_is_cut_at_the_end_and_counted(max_length: int, learned: int, t
     assert (row.truncated, row.answer_cut) == (truncated, truncated)
 
 
+def test_turns_behind_the_cut_are_not_looked_for_but_counted() -> None:
+    behind = [*NINE, USER, REASONED, USER_2, ANSWER_2]  # the template drops the reasoning
+    (row,) = rows(conversation(behind), template=SHORT, max_length=12)
+    assert isinstance(row, TokenRow)
+    assert sum(label != IGNORED for label in row.labels) == 5
+    assert (row.truncated, row.answer_cut) == (True, True)
+
+
 def test_cutting_behind_the_answer_loses_nothing_of_it() -> None:
     (row,) = rows(conversation([*NINE, USER]), template=SHORT, max_length=9)
     assert isinstance(row, TokenRow)
     assert (row.truncated, row.answer_cut) == (True, False)
+
+
+def byte_pairs() -> Any:
+    """A tokenizer with merges, so that what is cut off could change the tokens before it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    words = [f"{a}{b}{c} " for a in ("who", "what", "    ") for b in ("ever", "soever", "aaa") for c in "abc"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        show_progress=False,
+        special_tokens=["<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(words * 50, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
+    fast.chat_template = CHATML
+    return fast
+
+
+LONG = st.builds(
+    lambda parts, times: "".join(parts) * times,
+    st.lists(
+        st.sampled_from(["whosoever ", "what", "aaa", "    ", "\n", "é", "🦜", "<|im_end|>", "x" * 70]),
+        min_size=1,
+    ),
+    st.integers(1, 400),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    turns=st.lists(st.tuples(LONG, LONG, st.booleans()), min_size=1, max_size=3),
+    max_length=st.integers(20, 300),
+    plain=st.booleans(),
+)
+def test_long_text_gives_the_tokens_and_counts_that_the_whole_text_gives(
+    turns: list[tuple[str, str, bool]], max_length: int, plain: bool
+) -> None:
+    tokenizer = byte_pairs()
+    example: Conversation | Plain
+    if plain:
+        tokenizer.chat_template = None
+        example = Plain(prompt=turns[0][0], completion=turns[0][1])
+    else:
+        messages: list[dict[str, Any]] = []
+        for question, answer, learned in turns:
+            messages.append({"role": "user", "content": question})
+            messages.append({"role": "assistant", "content": answer, "weight": int(learned)})
+        messages += [USER, ANSWER]
+        example = conversation(messages)
+
+    def row(limit: int) -> Any:
+        tokeniser = Tokeniser(tokenizer, max_length=limit, on_too_long="Truncate")
+        return tokeniser.rows([(1, example)], file="")[0]
+
+    whole, cut = row(10**9), row(max_length)
+    if not isinstance(whole, TokenRow):  # the template's check, of a turn that only it knows to be cut off
+        return
+    labels = whole.labels[:max_length]
+    if all(label == IGNORED for label in labels[1:]):
+        assert isinstance(cut, BadRow)
+        assert cut.kind == "nothing_to_train"
+    else:
+        assert cut == TokenRow(
+            line=1,
+            input_ids=whole.input_ids[:max_length],
+            labels=labels,
+            truncated=len(whole.input_ids) > max_length,
+            answer_cut=any(label != IGNORED for label in whole.labels[max_length:]),
+        )
 
 
 @pytest.mark.parametrize(
@@ -497,7 +584,7 @@ def test_cutting_behind_the_answer_loses_nothing_of_it() -> None:
         (
             "Truncate",
             "nothing_to_train",
-            "Of 9 tokens the first 4 (dataset.maxLength) hold nothing of the answer",
+            "The first 4 tokens (dataset.maxLength) of the row hold nothing of the answer: raise maxLength",
         ),
         ("Fail", "too_long", "The row has 9 tokens; dataset.maxLength is 4 and onTooLong is Fail."),
     ],

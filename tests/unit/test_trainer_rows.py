@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubetune_trainer.errors import BadRow, DataInvalid
+from kubetune_trainer.portions import portions
 from kubetune_trainer.rows import MAX_LINE_BYTES, Row, read_rows
 
 GOOD = b'{"text": "good"}\n'
@@ -161,6 +162,14 @@ def test_parquet_row_with_a_string_that_is_not_utf_8_is_reported_with_its_number
         BadRow(line=2, kind="encoding", message=message, file="rows.parquet"),
         Row(3, {"text": "c"}),
     ]
+
+
+def test_rows_are_held_by_their_size_and_not_by_their_number_alone() -> None:
+    def groups(sizes: list[int]) -> list[list[int]]:
+        return list(portions(sizes, size=lambda size: size, limit=10, count=3))
+
+    assert groups([]) == []
+    assert groups([4, 6, 1, 99, 2, 2, 2, 2]) == [[4, 6], [1], [99], [2, 2, 2], [2]]
 
 
 def test_large_file_is_read_without_holding_it(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ MESSAGE_KEYS = frozenset(
         *REASONING_KEYS,
     )
 )
+_SAID = ("content", "reasoning_content")
 _ROLE_IN_TEMPLATES = {"developer": "system", "function": "tool"}  # templates drop roles that they do not know
 
 
@@ -41,6 +42,12 @@ class Conversation:
     trained: tuple[bool, ...]
     """True for assistant messages whose weight is not 0."""
     tools: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def characters(self) -> int:
+        """Size of what is said."""
+        said = (message[key] for message in self.messages for key in _SAID if key in message)
+        return sum(map(len, said))
 
     def with_tools(self, tools: tuple[dict[str, Any], ...]) -> Conversation:
         """Offer tools to the model."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 import random
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from .errors import BadRow, DataInvalid
 from .findings import findings_of
 from .formats import Example, RowReader
 from .messages import TokensPerRow
+from .portions import portions
 from .rows import read_rows
 from .sources import DataFile, Role
 from .tokens import Dropped, Tokeniser, TokenRow
@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 MIN_ROWS = 10
 """Fewer training rows teach nothing; the limit is OpenAI's."""
 
-_BATCH = 1000
+_PORTION = 4 * 1024 * 1024
+"""Characters of the rows that are held at the same time."""
 
 FEATURES = Features({"input_ids": [Value("int32")], "labels": [Value("int32")], "length": Value("int32")})
 
@@ -98,8 +99,9 @@ def tokenise_split(
             logger.info("reading the %s rows of %s", role, file.name)
             name = file.name if len(files) > 1 or role == "validation" else ""
             reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
-            for batch in _batches(_examples(file, reader, counts, bad, name=name), _BATCH):
-                rows = _keep(tokeniser.rows(batch, file=name), counts, bad)
+            examples = _examples(file, reader, counts, bad, name=name)
+            for portion in portions(examples, size=_characters, limit=_PORTION):
+                rows = _keep(tokeniser.rows(portion, file=name), counts, bad)
                 digests += [_digest(row) for row in rows]
                 if rows:
                     writer.write_batch(_columns(rows))
@@ -165,9 +167,8 @@ def _digest(row: TokenRow) -> bytes:
     return hashlib.blake2b(content.tobytes(), digest_size=16).digest()
 
 
-def _batches(items: Iterator[tuple[int, Example]], size: int) -> Iterator[list[tuple[int, Example]]]:
-    while batch := list(itertools.islice(items, size)):
-        yield batch
+def _characters(numbered: tuple[int, Example]) -> int:
+    return numbered[1].characters
 
 
 def require_rows(train: Split, validation: Split | None) -> None:

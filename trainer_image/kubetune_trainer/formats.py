@@ -36,6 +36,11 @@ class Plain:
     prompt: str
     completion: str
 
+    @property
+    def characters(self) -> int:
+        """Size of the text."""
+        return len(self.prompt) + len(self.completion)
+
 
 Example = Conversation | Plain
 

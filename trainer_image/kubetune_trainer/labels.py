@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -17,6 +18,7 @@ import jinja2
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from .chat import Conversation, Message
+from .dropped import require_context, require_history, require_turn
 from .findings import Finding, Findings
 
 Span = tuple[int, int]
@@ -27,6 +29,16 @@ TEMPLATE_DATE = date(2024, 7, 26)
 _MARKER = "\ue000\ue001\ue002"  # private-use characters, which neither templates nor people write
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A conversation as text."""
+
+    conversation: Conversation
+    text: str
+    marked: list[Span]
+    """The assistant's turns, where the template marks them itself."""
 
 
 class ChatTemplate:
@@ -47,44 +59,34 @@ class ChatTemplate:
         """Text of a conversation; with ``prompt`` it ends where the assistant goes on."""
         return self._render(messages, tools, prompt=prompt)[0]
 
-    def assistant_spans(self, conversation: Conversation) -> tuple[str, list[Span]]:
-        """Render a conversation and find what is trained on; raises Findings."""
-        messages, tools = conversation.messages, conversation.tools
-        text, marked = self._render(messages, tools, spans=True)
-        _require_context(conversation, text)
-        self._require_history(conversation)
-        turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-        spans = []
+    def rendered(self, conversation: Conversation) -> Rendered:
+        """Render a conversation; raises Findings where the template refuses or drops something."""
+        text, marked = self._render(conversation.messages, conversation.tools, spans=True)
+        require_context(conversation, text)
+        require_history(conversation, self.render)
+        return Rendered(conversation=conversation, text=text, marked=marked)
+
+    def assistant_spans(self, rendered: Rendered, *, until: int | None = None) -> list[Span]:
+        """Find what is trained on, in order; raises Findings.
+
+        ``until`` is the character after which nothing is kept: turns after the first that ends behind it are
+        not looked for, since each costs as much as rendering the whole conversation.
+        """
+        conversation, text, marked = rendered.conversation, rendered.text, rendered.marked
+        turns = [i for i, message in enumerate(conversation.messages) if message["role"] == "assistant"]
+        spans: list[Span] = []
         for order, index in enumerate(turns):
             if not conversation.trained[index]:
                 continue
+            if until is not None and spans and spans[-1][1] > until:
+                break
             if len(marked) == len(turns):
                 span = self._with_end_token(text, marked[order])
             else:
                 span = self._span(conversation, index, text)
-            _require_turn(messages[index], index + 1, text[slice(*span)])
+            require_turn(conversation.messages[index], index + 1, text[slice(*span)])
             spans.append(span)
-        return text, spans
-
-    def _require_history(self, conversation: Conversation) -> None:
-        """Refuse a row of which the template drops tool results, or answers that are not trained on.
-
-        Their text may stand elsewhere too, or be written as JSON, so marks are looked for in their place.
-        """
-        messages = [*conversation.messages]
-        marks: dict[int, str] = {}
-        for index, (message, trained) in enumerate(zip(messages, conversation.trained, strict=True)):
-            if message["role"] == "tool" or (
-                message["role"] == "assistant" and message["content"] and not trained
-            ):
-                marks[index] = f"kubetune-{index}-mark"
-                messages[index] = {**message, "content": marks[index]}
-        if not marks:
-            return
-        marked = self.render(messages, conversation.tools)
-        for index, mark in marks.items():
-            if mark not in marked:
-                raise _drops(index + 1, messages[index]["role"])
+        return spans
 
     def _span(self, conversation: Conversation, index: int, text: str) -> Span:
         """Where message ``index`` stands in the text."""
@@ -99,11 +101,20 @@ class ChatTemplate:
         if end - start > end_as_last - start_as_last:  # more than this turn differs
             raise _rewrites(index)
         here, there = self._end_match(text, end), self._end_match(until, end_as_last)
-        opens = self._end_match(before.removeprefix(self.render(messages[:index], tools)) if index else "", 0)
         # Turns of this template end with a token, and the one found here does not open the next turn.
-        if here and there and (here[1] == there[1] or not (opens and opens[1] == here[1])):
+        if (
+            here
+            and there
+            and (here[1] == there[1] or here[1] != self._opening(messages[:index], tools, before))
+        ):
             end = here.end()
         return start, end
+
+    def _opening(self, messages: Sequence[Message], tools: Sequence[Any], prompted: str) -> str | None:
+        """Token that opens the assistant's turn after some messages."""
+        opening = prompted.removeprefix(self.render(messages, tools)) if messages else ""
+        match = self._end_match(opening, 0)
+        return match[1] if match else None
 
     def _replaced(self, messages: Sequence[Message], index: int, tools: Sequence[Any], text: str) -> Span:
         """Where the text differs from one that has a marker for message ``index``."""
@@ -161,8 +172,14 @@ def _template_date(call: re.Match[str]) -> str:
 
 def _common(one: str, other: str) -> int:
     """Length of the common prefix."""
-    shortest = min(len(one), len(other))
-    return next((at for at in range(shortest) if one[at] != other[at]), shortest)
+    low, high = 0, min(len(one), len(other))
+    while low < high:  # slices are compared in C: a loop over characters took most of prepare's time
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _rewrites(index: int) -> Findings:
@@ -170,16 +187,6 @@ def _rewrites(index: int) -> Findings:
         f"The model's chat template rewrites message {index + 1} so that its turn cannot be told from others."
     )
     return Findings([Finding("template_rewrites", message)])
-
-
-def _drops(number: int, role: str) -> Findings:
-    sentence = f"The model's chat template drops or changes message {number} ({role})."
-    return Findings([Finding("template_drops", sentence)])
-
-
-def _drops_calls(number: int) -> Findings:
-    sentence = f"The model's chat template drops the tool calls of message {number}."
-    return Findings([Finding("template_drops", sentence)])
 
 
 def _without_empty(messages: Sequence[Message]) -> list[Message]:
@@ -192,42 +199,3 @@ def _without_empty(messages: Sequence[Message]) -> list[Message]:
         }
         for message in messages
     ]
-
-
-def _require_context(conversation: Conversation, text: str) -> None:
-    """Refuse a row whose tools, system or user messages the template drops."""
-    for number, message in enumerate(conversation.messages, start=1):
-        if message["role"] in ("system", "user") and message["content"].strip() not in text:
-            raise _drops(number, message["role"])
-        for call in message.get("tool_calls", ()):
-            if call["function"]["name"] not in text:
-                raise _drops_calls(number)
-    for tool in conversation.tools:
-        if tool["function"]["name"] not in text:
-            sentence = "The model's chat template drops the row's tools: use a model that knows tools."
-            raise Findings([Finding("template_drops", sentence)])
-
-
-def _require_turn(message: Message, number: int, span: str) -> None:
-    """Refuse an assistant turn of which the template drops something."""
-    for call in message.get("tool_calls", ()):
-        if call["function"]["name"] not in span:
-            raise _drops_calls(number)
-    content: str = message["content"]
-    reasoning = message.get("reasoning_content", "")
-    if "</think>" in content:
-        inline, _, content = content.rpartition("</think>")
-        reasoning = reasoning or inline.rpartition("<think>")[2]
-    if reasoning.strip() not in span:
-        sentence = (
-            f"The model's chat template drops the reasoning of message {number}. Remove the reasoning, set "
-            "the message's weight to 0, or end the conversation with it."
-        )
-        raise Findings([Finding("reasoning_dropped", sentence)])
-    if content.strip() not in span:
-        sentence = f"The model's chat template drops or changes the content of message {number}."
-        raise Findings([Finding("template_drops", sentence)])
-    if not span.strip():
-        raise Findings(
-            [Finding("nothing_to_train", f"Nothing of message {number} is left by the chat template.")]
-        )
