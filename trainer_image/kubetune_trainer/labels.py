@@ -84,8 +84,9 @@ class ChatTemplate:
                 span = self._with_end_token(text, marked[order])
             else:
                 span = self._span(conversation, index, text)
-            require_turn(conversation.messages[index], index + 1, text[slice(*span)])
             spans.append(span)
+            if until is None or span[0] < until:
+                require_turn(conversation.messages[index], index + 1, text[slice(*span)])
         return spans
 
     def _span(self, conversation: Conversation, index: int, text: str) -> Span:
