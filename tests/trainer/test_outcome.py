@@ -68,6 +68,31 @@ def test_a_rank_without_an_outcome_is_unknown_at_the_step_of_the_others(tmp_path
     assert message.message.startswith("Local rank 1 was killed by signal 11 (SIGSEGV)")
 
 
+WATCHDOG = """[rank1]:[E1124 ProcessGroupNCCL.cpp:700] [Rank 1] Watchdog caught collective operation \
+timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE, Timeout(ms)=1800000) ran for 1800021 milliseconds.
+terminate called after throwing an instance of 'c10::DistBackendError'
+"""
+
+
+def test_an_abort_by_the_watchdog_is_a_lost_peer(tmp_path: Path) -> None:
+    aborted = RankExit(local_rank=1, status=-6, said=WATCHDOG)
+    message, code = conclude([aborted], tmp_path, oom_killed=False)
+    assert (code, message.reason) == (ExitCode.PEER_LOST, Reason.PEER_LOST)
+    assert "did not answer local rank 1 in time: Watchdog caught" in message.message
+    assert "OpType=ALLREDUCE" in message.message
+
+    write_outcome(tmp_path, 0, LEFT[45])
+    message, code = conclude([aborted, RankExit(local_rank=0, status=45)], tmp_path, oom_killed=False)
+    assert (code, message.reason) == (45, Reason.NUMERICAL_FAILURE)
+
+
+def test_any_other_abort_is_told_with_the_last_line_of_the_log(tmp_path: Path) -> None:
+    aborted = RankExit(local_rank=0, status=-6, said="loading\nterminate called: bad_alloc\n\n")
+    message, code = conclude([aborted], tmp_path, oom_killed=False)
+    assert (code, message.reason) == (134, Reason.UNKNOWN)
+    assert message.message.endswith("its log ends with: terminate called: bad_alloc")
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

@@ -11,13 +11,14 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import cgroup, outcome, termination
 from .config import RENDEZVOUS_PORT, TrainerConfig
 from .outcome import RankExit
+from .rank_log import RankLog
 
 PEER_GRACE_SECONDS = 10.0
 """After the first failure, the other ranks get this long to say what they saw, then they are killed."""
@@ -69,15 +70,20 @@ def main(config: TrainerConfig) -> int:
         signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
         # Blocked and waited for, instead of handled: nothing is missed, and PID 1 has no default handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        ranks = {_start(directory, placement, config, local): local for local in range(placement.ranks)}
-        exits = _supervise(ranks, signals)
+        logs = [RankLog() for _ in range(placement.ranks)]
+        ranks = {
+            _start(directory, placement, config, local, logs[local]): local for local in range(len(logs))
+        }
+        exits = _supervise(ranks, signals, logs)
         oom_killed = cgroup.oom_kills() > kills_before
         message, code = outcome.conclude(exits, directory, oom_killed=oom_killed)
     termination.write(message)
     return code
 
 
-def _start(directory: Path, placement: Placement, config: TrainerConfig, local_rank: int) -> int:
+def _start(
+    directory: Path, placement: Placement, config: TrainerConfig, local_rank: int, log: RankLog
+) -> int:
     """Start one rank and return its process id."""
     environment = {
         "OMP_NUM_THREADS": str(max(1, cgroup.usable_cores() // placement.ranks)),
@@ -93,10 +99,17 @@ def _start(directory: Path, placement: Placement, config: TrainerConfig, local_r
     command = [sys.executable, "-m", "kubetune_trainer.rank", str(directory)]
     # posix_spawn and not subprocess: it can set the signal mask. SIGTERM stays blocked, so that one that
     # comes while the rank is starting waits until the rank listens.
-    return os.posix_spawn(command[0], command, environment, setsigmask=[signal.SIGTERM])
+    stderr = (os.POSIX_SPAWN_DUP2, log.writer, 2)
+    process = os.posix_spawn(
+        command[0], command, environment, file_actions=[stderr], setsigmask=[signal.SIGTERM]
+    )
+    log.started()
+    return process
 
 
-def _supervise(ranks: dict[int, int], signals: set[signal.Signals]) -> list[RankExit]:
+def _supervise(
+    ranks: dict[int, int], signals: set[signal.Signals], logs: Sequence[RankLog]
+) -> list[RankExit]:
     """Wait for every rank, in the order in which they end; after a failure the others get a grace period."""
     running = dict(ranks)
     exits: list[RankExit] = []
@@ -110,11 +123,11 @@ def _supervise(ranks: dict[int, int], signals: set[signal.Signals]) -> list[Rank
             arrived = info.si_signo if info else 0
         if arrived in (signal.SIGTERM, signal.SIGINT):
             _signal_all(running, signal.SIGTERM)
-        exits += [
-            RankExit(local_rank=running.pop(process), status=status, killed_by_us=killed)
-            for process, status in _reap()
-            if process in running
-        ]
+        for process, status in _reap():
+            if process in running:
+                local_rank = running.pop(process)
+                said = logs[local_rank].end() if status else ""
+                exits.append(RankExit(local_rank=local_rank, status=status, said=said, killed_by_us=killed))
         if deadline is None and any(end.status for end in exits):
             deadline = time.monotonic() + PEER_GRACE_SECONDS
         if deadline is not None and not killed and time.monotonic() >= deadline:

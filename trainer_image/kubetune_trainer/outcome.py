@@ -15,6 +15,12 @@ from pydantic import ValidationError
 from .config import TrainerConfig
 from .messages import ExitCode, Reason, TerminationMessage
 
+_WATCHDOG = "Watchdog caught collective operation timeout"
+"""What torch's watchdog of NCCL prints before it aborts the process."""
+
+_LONGEST_LINE = 300
+"""Characters of a line that go into a sentence."""
+
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class RankExit:
@@ -23,12 +29,21 @@ class RankExit:
     local_rank: int
     status: int
     """As subprocess has it: the exit code, or minus the signal."""
+    said: str = ""
+    """The end of what it printed."""
     killed_by_us: bool = False
     """Killed after the grace period, so never the cause."""
 
     @property
+    def timed_out(self) -> bool:
+        """Whether NCCL's watchdog aborted it: from a thread, so that no Python code could leave a reason."""
+        return self.status == -signal.SIGABRT and _WATCHDOG in self.said
+
+    @property
     def code(self) -> int:
         """The container's exit code for it: 128 + n for a signal."""
+        if self.timed_out:
+            return ExitCode.PEER_LOST
         return self.status if self.status >= 0 else 128 - self.status
 
 
@@ -68,7 +83,7 @@ def conclude(
     """
     outcomes = {end.local_rank: read_outcome(directory, end.local_rank) for end in exits}
     failures = [end for end in exits if end.status and not end.killed_by_us]
-    causes = [end for end in failures if end.status != ExitCode.PEER_LOST] or failures
+    causes = [end for end in failures if end.code != ExitCode.PEER_LOST] or failures
     if not causes:
         return outcomes.get(0) or TerminationMessage(
             reason=Reason.COMPLETED, message="Training completed."
@@ -76,7 +91,19 @@ def conclude(
     cause = causes[0]
     if cause.status == -signal.SIGKILL and oom_killed:
         return _out_of_memory(cause, outcomes), ExitCode.OUT_OF_MEMORY
+    if cause.timed_out:
+        return _timed_out(cause, outcomes), cause.code
     return outcomes[cause.local_rank] or _unknown(cause, outcomes), cause.code
+
+
+def _timed_out(cause: RankExit, outcomes: dict[int, TerminationMessage | None]) -> TerminationMessage:
+    line = next(line for line in cause.said.splitlines() if _WATCHDOG in line)
+    what = line[line.index(_WATCHDOG) :][:_LONGEST_LINE]
+    return TerminationMessage(
+        reason=Reason.PEER_LOST,
+        message=f"Another rank did not answer local rank {cause.local_rank} in time: {what}",
+        step=_last_step(outcomes),
+    )
 
 
 def _out_of_memory(cause: RankExit, outcomes: dict[int, TerminationMessage | None]) -> TerminationMessage:
@@ -98,9 +125,14 @@ def _unknown(cause: RankExit, outcomes: dict[int, TerminationMessage | None]) ->
         how = f"ended with code {cause.status}"
     return TerminationMessage(
         reason=Reason.UNKNOWN,
-        message=f"Local rank {cause.local_rank} {how} and left no reason; the pod's log may say more.",
+        message=f"Local rank {cause.local_rank} {how} and left no reason; {_last_words(cause)}",
         step=_last_step(outcomes),
     )
+
+
+def _last_words(cause: RankExit) -> str:
+    lines = [line.strip() for line in cause.said.splitlines() if line.strip()]
+    return f"its log ends with: {lines[-1][-_LONGEST_LINE:]}" if lines else "the pod's log may say more."
 
 
 def _last_step(outcomes: dict[int, TerminationMessage | None]) -> int | None:

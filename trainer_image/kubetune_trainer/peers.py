@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .config import TrainingConfig
+from .errors import PeerLost, TrainerError
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,12 @@ _LOST_MARKS = (
     "Socket",
 )
 """Parts of the plain RuntimeErrors that gloo and NCCL raise when a peer is gone or a collective timed out."""
+
+_NETWORK_MARKS = ("connect", "socket", "closed by", "remote")
+"""Parts of what NCCL calls a system error when the other end of a connection is gone."""
+
+_LONGEST, _MOST_LINES = 300, 3
+"""Characters of a line, and lines, that go into a sentence: a cause is short, and a stack trace is none."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -103,10 +110,30 @@ def join(training: TrainingConfig) -> Peers:
     )
 
 
-def is_peer_loss(error: BaseException) -> bool:
-    """Whether an exception says that another rank is gone, and not that this one is at fault."""
+def explain(error: BaseException) -> TrainerError | None:
+    """Say what an error of the communication means; None for an error of any other kind."""
     import torch.distributed as dist
 
-    if isinstance(error, dist.DistStoreError | dist.DistNetworkError | dist.DistBackendError):
-        return True
-    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in _LOST_MARKS)
+    backend = isinstance(error, dist.DistStoreError | dist.DistNetworkError | dist.DistBackendError)
+    marked = isinstance(error, RuntimeError) and any(mark in str(error) for mark in _LOST_MARKS)
+    if not backend and not marked:
+        return None
+    text = _told(error)
+    if "shared memory" in text or "/dev/shm" in text:
+        return TrainerError(f"NCCL found no room in /dev/shm ({text}). Raise the platform's setting shmSize.")
+    if "unhandled system error" in text and not any(mark in text.lower() for mark in _NETWORK_MARKS):
+        return TrainerError(
+            f"NCCL failed on this node ({text}). Most often /dev/shm is too small: raise the platform's "
+            "setting shmSize."
+        )
+    return PeerLost(f"Another rank was lost, or did not answer in time: {text}")
+
+
+def _told(error: BaseException) -> str:
+    """The first line, and what NCCL says under "Last error:", which is the cause."""
+    first, _, rest = (str(error).strip() or type(error).__name__).partition("\n")
+    _, _, cause = rest.partition("Last error:")
+    lines = [
+        line.strip() for line in cause.partition("Exception raised from")[0].splitlines() if line.strip()
+    ]
+    return "; ".join([first.strip()[:_LONGEST], *(line[:_LONGEST] for line in lines[:_MOST_LINES])])

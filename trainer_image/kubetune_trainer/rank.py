@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import outcome, termination
-from .errors import OutOfMemory, PeerLost, TrainerError
+from .errors import OutOfMemory, TrainerError
 from .messages import TerminationMessage
 from .stop import StopFlag
 
@@ -75,11 +75,9 @@ def _explain(error: BaseException) -> TrainerError:
         or "can't allocate memory" in str(error)
     ):
         return OutOfMemory(_first_line(error))  # the operator adds what to do
-    from .peers import is_peer_loss
+    from . import peers
 
-    if is_peer_loss(error):
-        return PeerLost(f"Another rank was lost, or did not answer in time: {_first_line(error)}")
-    return TrainerError("".join(lines[-_LAST_LINES:]).strip())
+    return peers.explain(error) or TrainerError("".join(lines[-_LAST_LINES:]).strip())
 
 
 def _first_line(error: BaseException) -> str:
