@@ -225,10 +225,12 @@ def free_port() -> int:
 
 def fault(*, rank: int, function: str, call: int, signal: str) -> dict[str, str]:
     """Environment in which a rank sends itself a signal at the n-th call of a function."""
-    return {
-        "PYTHONPATH": str(Path(__file__).parent / "faults"),
-        "KUBETUNE_FAULT": f"{rank}:{function}:{call}:{signal}",
-    }
+    return faults(f"{rank}:{function}:{call}:{signal}")
+
+
+def faults(*each: str) -> dict[str, str]:
+    """Environment with several faults, as ``support/faults`` writes them."""
+    return {"PYTHONPATH": str(Path(__file__).parent / "faults"), "KUBETUNE_FAULT": " ".join(each)}
 
 
 def get(pod: Pod, path: str) -> str | None:

@@ -17,6 +17,7 @@ from tests.support.training_runs import (
     Pod,
     Volume,
     fault,
+    faults,
     get,
     make_rows,
     pods,
@@ -167,6 +168,48 @@ def test_a_rank_killed_in_the_middle_of_a_save_costs_that_save_only(
     assert TrainSummary.model_validate(last.message.summary).from_step == 4
     assert steps_of(made) == steps_of(undisturbed[3])
     assert same_weights(made, undisturbed[3])
+
+
+def test_a_resume_within_an_epoch_continues_the_accumulation(
+    tmp_path: Path, model: Path, one_process: Volume
+) -> None:
+    """Step 4 is the first of the second epoch, and each step has two micro-batches."""
+    made = volume(tmp_path, model, **PARITY | {"checkpoint_every_steps": 4})
+    made.environment = FLOAT32 | fault(rank=0, function="step", call=7, signal="SIGKILL")
+    train(made, tmp_path / "killed")
+    assert made.checkpoints() == ["step-000004"]
+    made.environment = FLOAT32
+    succeed(made, tmp_path / "last")
+    assert steps_of(made) == steps_of(one_process)
+    assert same_weights(made, one_process)
+
+
+def test_a_rank_that_is_silent_is_given_up_after_the_timeout(tmp_path: Path, model: Path) -> None:
+    made = volume(tmp_path, model, collective_timeout_seconds=15)
+    made.environment = fault(rank=1, function="step", call=3, signal="SIGSTOP")
+    with pods(made, tmp_path, nodes=2) as (waiting, silent):
+        assert waiting.wait() == 46, waiting.log
+        assert silent.process.poll() is None
+    assert waiting.message.reason == Reason.PEER_LOST
+    assert waiting.message.step == 2
+
+
+def test_a_rank_that_hangs_after_another_has_failed_is_killed(tmp_path: Path, model: Path) -> None:
+    made = volume(tmp_path, model)
+    made.environment = faults("0:step:3:SIGSTOP", "1:step:3:SIGKILL")
+    (pod,) = train(made, tmp_path, ranks=2)
+    assert pod.process.returncode == 137
+    assert pod.message.message.startswith("Local rank 1 was killed by signal 9 (SIGKILL)")
+
+
+def test_damaged_weights_fail_the_job_on_every_rank(tmp_path: Path, model: Path) -> None:
+    made = volume(tmp_path, model, zero_stage=3, max_steps=2)
+    made.environment = faults("0:gather:1:none")
+    ended = train(made, tmp_path, nodes=2)
+    assert [pod.process.returncode for pod in ended] == [42, 42]
+    assert {pod.message.reason for pod in ended} == {Reason.ADAPTER_INVALID}
+    assert "lora_A.weight are empty" in ended[0].message.message
+    assert verified_artifact(made.run.root) is None
 
 
 def same_weights(one: Volume, other: Volume) -> bool:

@@ -1,6 +1,7 @@
 """Faults at an exact point of one rank; Python imports this module at start when it is on PYTHONPATH.
 
-KUBETUNE_FAULT is "rank:function:call:signal": the rank sends itself the signal at the n-th call.
+KUBETUNE_FAULT is "rank:function:call:signal": the rank sends itself the signal at the n-th call. Several are
+separated by spaces. With the function "gather" the rank loses the content of a tensor instead.
 """
 
 import os
@@ -33,9 +34,22 @@ def _install(fault: str) -> None:
         from kubetune_trainer.peers import Peers
 
         Peers.any = wrap(Peers.any)
+    elif function == "gather":
+        from kubetune_trainer import publish
+
+        gather = publish._gather_weights
+
+        def emptied(*args, **kwargs):
+            weights = gather(*args, **kwargs)
+            for name in list(weights)[:1]:
+                weights[name] = weights[name][:0]
+            return weights
+
+        publish._gather_weights = emptied
     else:
         setattr(os, function, wrap(getattr(os, function)))
 
 
 if "KUBETUNE_FAULT" in os.environ and any(argument == "kubetune_trainer.rank" for argument in sys.orig_argv):
-    _install(os.environ["KUBETUNE_FAULT"])
+    for each in os.environ["KUBETUNE_FAULT"].split():
+        _install(each)
