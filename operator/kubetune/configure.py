@@ -13,7 +13,7 @@ from .jobstate import JobState
 from .kube import Kube
 from .names import CONFIG_KEY, Names
 from .parse import parse_bare
-from .resolve import resolve
+from .resolve import frozen_settings, resolve
 from .settings import JobSettings
 from .views import Key, Kind, Raw
 
@@ -26,14 +26,15 @@ class Configurer:
         self._index = index
         self._settings = settings
 
-    async def config(self, key: Key, job: FineTuneJob, state: JobState) -> TrainerConfig:
-        """Return the job's configuration.
+    async def config(self, key: Key, job: FineTuneJob, state: JobState) -> tuple[TrainerConfig, JobSettings]:
+        """Return the job's configuration, and the settings in it.
 
         What a ConfigMap of this very job says wins over the live settings: an upgrade changes nothing.
         Raises SpecError when the spec cannot be resolved.
         """
-        if not state.config_read:
-            name = Names(key.name).config
+        name = Names(key.name).config
+        # The index knows what exists; should it not, the creation meets it.
+        if not state.config_read and self._index.child(key, Kind.CONFIG_MAP, name) is not None:
             try:
                 raw = await self._kube.get(Kind.CONFIG_MAP, key.namespace, name)
             except NotFound:
@@ -42,11 +43,13 @@ class Configurer:
                 view = parse_bare(raw, Kind.CONFIG_MAP)
                 self._index.put(view, key=key)
                 if view.owner_uid == state.uid:
-                    state.config = _parse(raw)
+                    state.config, state.settings = _parse(raw), None
             state.config_read = True
         if state.config is None:
-            state.config = resolve(job, _as_started(job, self._settings))
-        return state.config
+            state.config, state.settings = resolve(job, _as_started(job, self._settings)), None
+        if state.settings is None:
+            state.settings = frozen_settings(state.config)
+        return state.config, state.settings
 
 
 def _as_started(job: FineTuneJob, settings: JobSettings) -> JobSettings:

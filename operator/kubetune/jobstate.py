@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from kubetune_trainer.config import TrainerConfig
 
+from .api.v1alpha1 import FineTuneJob
 from .observe import Diagnosis
+from .settings import JobSettings
 from .views import Kind, View
 
 Child = tuple[Kind, str]
@@ -33,6 +35,10 @@ class JobState:
     uid: str
     config: TrainerConfig | None = None
     """From the ConfigMap, or resolved and about to be written there."""
+    settings: JobSettings | None = None
+    """Those in ``config``."""
+    parsed: tuple[str, FineTuneJob] | None = None
+    """Resource version and object that was parsed last."""
     config_read: bool = False
     """The ConfigMap was looked for."""
     births: dict[Child, Birth] = field(default_factory=dict)

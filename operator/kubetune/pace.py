@@ -9,6 +9,9 @@ from typing import Final
 
 from .views import Key
 
+_LINGER: Final = 2.0
+"""Replicas, ready pods and progress change within seconds of each other, and of news."""
+
 _EARLY: Final = 0.001
 """A timer that fires a rounding error too early is not sent away again."""
 
@@ -16,7 +19,9 @@ _EARLY: Final = 0.001
 class Pace:
     """A token bucket that hands out turns."""
 
-    def __init__(self, *, per_second: float = 1.0, burst: int = 20) -> None:
+    def __init__(self, *, per_second: float = 1.0, burst: int = 20, linger: float = 0.0) -> None:
+        """``linger``: seconds that every turn waits, for what changes next to come with it."""
+        self._linger = linger
         self._interval = 1.0 / per_second
         self._slack = self._interval * burst
         self._next = float("-inf")
@@ -29,7 +34,7 @@ class Pace:
         if turn is None:
             # An idle time saves up turns, at most a burst of them.
             self._next = max(self._next, now - self._slack + self._interval) + self._interval
-            turn = self._turns[key] = self._next - self._interval
+            turn = self._turns[key] = max(self._next - self._interval, now + self._linger)
         if turn <= now + _EARLY:
             del self._turns[key]
             return 0.0
@@ -48,7 +53,7 @@ class StatusPace:
 
     def __init__(self) -> None:
         self._news = Pace(per_second=10.0)
-        self._rest = Pace()
+        self._rest = Pace(linger=_LINGER)
 
     def delay(self, key: Key, now: float, *, news: bool) -> float:
         """Seconds until the key may write; 0 takes the turn."""

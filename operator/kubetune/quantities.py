@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final
 
 _MEBI: Final = 2**20
@@ -23,6 +24,7 @@ _SUFFIXES: Final = {
 }
 
 
+@lru_cache(maxsize=1024)  # the same few, asked at every look
 def amount_of(quantity: str) -> Decimal:
     """Value of a quantity; 0 when it is none."""
     suffix = next((s for s in sorted(_SUFFIXES, key=len, reverse=True) if quantity.endswith(s)), "")

@@ -32,7 +32,7 @@ from .plan.model import Plan
 from .probe import Probes
 from .publish import Publisher, condition
 from .refusal import diagnose_refusal
-from .resolve import check_serving, frozen_settings
+from .resolve import check_serving
 from .settings import Settings
 from .status import compute_status
 from .views import Key, Kind, Raw, View
@@ -109,13 +109,13 @@ class Reconciler:
 
     async def _reconcile(self, key: Key, raw: Raw, state: JobState) -> float | None:
         try:
-            job = validate_spec(raw)
+            job = _parse(raw, state)
         except SpecError as error:
             return await self._publisher.publish(key, raw, invalid_status(raw, error, now=self._now()), state)
         delays: list[float | None] = []
         try:
-            config = await self._configurer.config(key, job, state)
-            check_serving(job, frozen_settings(config))
+            config, settings = await self._configurer.config(key, job, state)
+            check_serving(job, settings)
         except SpecError as error:
             observed = observe(job, self._index.children(key), diagnosis=None, answered=False, progress=None)
             status = compute_status(job, observed, None, now=self._now(), error=error)
@@ -125,12 +125,12 @@ class Reconciler:
         strangers = await self._looker.strangers(key, children, state)
         delays.append(await self._looker.look(job, children, state))
         observed = self._observe(job, config, state, strangers)
-        todo = plan(job, observed, config, frozen_settings(config), now=self._now())
+        todo = plan(job, observed, config, settings, now=self._now())
         if todo.create_once or todo.apply or todo.delete:
             put_off = await self._execute(key, state, todo)
-            config = state.config or await self._configurer.config(key, job, state)
+            config, settings = await self._configurer.config(key, job, state)
             observed = self._observe(job, config, state, strangers)
-            todo = plan(job, observed, config, frozen_settings(config), now=self._now())
+            todo = plan(job, observed, config, settings, now=self._now())
             if todo.create_once or todo.apply or todo.delete:
                 # Whatever else is left needs a fresh look.
                 delays.append(put_off if state.refusal else put_off or 1.0)
@@ -142,7 +142,7 @@ class Reconciler:
         if observed.earlier or observed.conflicts or strangers:
             delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())
         raw = self._index.job(key) or raw
-        status = compute_status(job, observed, config, now=self._now())
+        status = compute_status(job, observed, config, settings=settings, now=self._now())
         delays.append(await self._publisher.publish(key, raw, status, state))
         return min((delay for delay in delays if delay is not None), default=None)
 
@@ -223,6 +223,14 @@ def is_finished(raw: Raw, children: tuple[View, ...]) -> bool:
         return (raw.get("spec") or {}).get("serving") is None
     stalled = condition(status, ConditionType.STALLED)
     return stalled.get("status") == "True" and stalled.get("reason") in _FINAL
+
+
+def _parse(raw: Raw, state: JobState) -> FineTuneJob:
+    """Parse a FineTuneJob, unless it is the one that was parsed last. Raises SpecError."""
+    version = raw["metadata"].get("resourceVersion", "")
+    if state.parsed is None or state.parsed[0] != version:
+        state.parsed = version, validate_spec(raw)
+    return state.parsed[1]
 
 
 def _progress_url(key: Key, observed: Observed) -> str | None:

@@ -36,6 +36,7 @@ from .observed import Attempt, Observed, Outcome
 from .quantities import mebibytes
 from .resolve import frozen_settings, serving_image
 from .resources import serving_resources, training_resources
+from .settings import JobSettings
 from .sources import output_claim
 
 _MESSAGE_LIMIT: Final = 4096
@@ -48,9 +49,12 @@ def compute_status(
     config: TrainerConfig | None,
     *,
     now: datetime,
+    settings: JobSettings | None = None,
     error: SpecError | None = None,
 ) -> dict[str, Any]:
     """Compute the whole status as JSON; ``config`` is None only together with ``error``.
+
+    ``settings`` are ``frozen_settings(config)``, for callers that have them.
 
     A key of the old status that the new one lacks has to be removed (null in a merge patch).
     """
@@ -60,7 +64,7 @@ def compute_status(
         conditions=merge_conditions(old.conditions, conditions_of(job, observed, now=now, error=error)),
         model=_model(job, observed),
         dataset=_dataset(observed),
-        plan=_plan(job, observed, config) if config else old.plan,
+        plan=_plan(job, observed, config, settings or frozen_settings(config)) if config else old.plan,
         progress=old.progress,
         attempts=tuple(_attempt(a) for a in observed.attempts[-MAX_ATTEMPTS_LISTED:]) or None,
         artifact=_artifact(job, observed),
@@ -97,9 +101,9 @@ def _dataset(observed: Observed) -> DatasetStatus | None:
     )
 
 
-def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig) -> PlanStatus:
+def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings) -> PlanStatus:
     """Every default resolved: what runs is shown here, never written to the spec."""
-    settings, training = frozen_settings(config), config.training
+    training = config.training
     found = observed.prepared.plan if observed.prepared else None
     serves = job.spec.serving is not None
     return PlanStatus(

@@ -251,7 +251,7 @@ def test_a_watch_that_hears_nothing_is_corrected_by_the_relist() -> None:
         await operator.start()
         kube.add(finetunejob())
         await until(lambda: kube.find("Job", "job-train-1"))
-        await asyncio.sleep(1)
+        await asyncio.sleep(5)  # its first progress is written
         operator.deaf = True
         kube.remove(_job(kube))
         kube.requests.clear()

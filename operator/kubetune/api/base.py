@@ -88,7 +88,7 @@ class SpecModel(ApiModel):
     @classmethod
     def _drop_nulls(cls, data: object) -> object:
         """Treat null as absent, as the API server does with fields that it knows."""
-        if not isinstance(data, dict):
+        if not isinstance(data, dict) or None not in data.values():
             return data
         known = {field.alias for field in cls.model_fields.values()}
         return {key: value for key, value in data.items() if value is not None or key not in known}
