@@ -44,6 +44,7 @@ class Reason(StrEnum):
     CONTAINER_FAILED = "ContainerFailed"
     QUOTA_EXCEEDED = "QuotaExceeded"
     POD_REJECTED = "PodRejected"
+    NODE_LOST = "NodeLost"
     ROLLOUT_FAILED = "RolloutFailed"
 
     # Stalled: a person must change something.

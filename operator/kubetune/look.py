@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
 
 from . import names
 from .api.v1alpha1 import FineTuneJob
 from .constants import LOOK_AFTER
-from .diagnose import diagnose
-from .errors import KubeError, KubeTuneError
+from .diagnose import claim_problem, diagnose, diagnose_idle, diagnose_lost, refusal_of
+from .errors import KubeError, KubeTuneError, NotFound
 from .index import TERMINAL_PHASES
 from .jobstate import JobState
 from .kube import Kube
-from .names import Names
 from .observe import Diagnosis
 from .pace import Pace
 from .parse import parse_pod
+from .sources import output_claim
 from .views import DeploymentView, JobView, Key, Kind, PodView, Raw, View
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,9 @@ Waiting = JobView | DeploymentView
 LOOKS_PER_SECOND: Final = 2.0
 LOOK_LIMIT: Final = 30.0
 
+_AT_ONCE: Final = 0.001
+"""Less is what is left of a rounded sum, and a timer for it may fire without the clock's moving."""
+
 _MOST_PODS: Final = 3
 """Pods of a gang wait for the same reason: the Events of a few say it."""
 
@@ -39,8 +42,9 @@ _MOST_PODS: Final = 3
 class Looker:
     """Finds out why a child waits."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, now: Callable[[], datetime]) -> None:
         self._kube = kube
+        self._now = now
         # A full cluster makes thousands wait, and one look is up to a dozen requests.
         self._pace = Pace(per_second=LOOKS_PER_SECOND)
 
@@ -62,9 +66,9 @@ class Looker:
         if state.next_look is None:
             state.next_look, state.look_period = min(state.waiting.values()) + first, first
         pause = state.next_look - now
-        if pause <= 0:
+        if pause < _AT_ONCE:
             pause = self._pace.delay(key, now)
-        if pause > 0:
+        if pause >= _AT_ONCE:
             return pause
         oldest = min(waiting, key=lambda child: state.waiting[child.uid])
         before = state.diagnosis
@@ -80,6 +84,21 @@ class Looker:
         state.look_period = min(state.look_period * 2, LOOK_LIMIT) if same else first
         state.next_look = now + state.look_period
         return state.look_period
+
+    async def unfit_claim(
+        self, job: FineTuneJob, children: Sequence[View], state: JobState
+    ) -> Diagnosis | None:
+        """Say why an output claim that is there already cannot do; asked until the first Job is made.
+
+        A prepare that runs well is never looked at, and its end would be the start of GPU pods.
+        """
+        if any(child.kind is Kind.JOB and child.owner_uid == state.uid for child in children):
+            return None
+        try:
+            claim = await self._kube.get(Kind.CLAIM, job.metadata.namespace, output_claim(job))
+        except NotFound:
+            return None
+        return claim_problem(job, claim, stage="prepare")
 
     async def strangers(self, key: Key, children: Sequence[View], state: JobState) -> tuple[PodView, ...]:
         """Return pods that still run for a Job that is gone: they may write where the next ones will.
@@ -112,63 +131,65 @@ class Looker:
         pods = await self._kube.list(Kind.POD, namespace, selector=selector)
         if isinstance(child, JobView):
             pods = [pod for pod in pods if _owner(pod) == child.uid]
-        stuck = [pod for pod in pods if not _is_ready(pod)]
-        # A Deployment's older pods do not tell whether the newer ones could be made.
-        short = isinstance(child, DeploymentView) or len(pods) < child.completions
-        shown = [pod["metadata"]["name"] for pod in stuck[:_MOST_PODS]]
-        claim, job_events, pod_events = await asyncio.gather(
+            if _is_ending(child):
+                lost = (diagnose_lost(stage, pod, self._now()) for pod in pods)
+                return next((finding for finding in lost if finding is not None), None)
+            idle = None if pods else diagnose_idle(stage, child, self._now())
+            if idle is not None:
+                return idle
+        shown = [pod for pod in pods if not _is_ready(pod)][:_MOST_PODS]
+        claim, refusal, pod_events = await asyncio.gather(
             self._claim(job),
-            self._maker_events(namespace, child, pods if short else None),
-            asyncio.gather(*(self._kube.events_of(namespace, kind="Pod", name=name) for name in shown)),
+            self._refusal(child, made=len(pods)),
+            asyncio.gather(*(self._events(pod) for pod in shown)),
         )
-        claim_events: Sequence[Raw] = ()
-        if claim is not None and (claim.get("status") or {}).get("phase") != "Bound":
-            claim_events = await self._kube.events_of(
-                namespace, kind=Kind.CLAIM, name=claim["metadata"]["name"]
-            )
+        unfit = claim_problem(job, claim, stage=stage) if claim is not None else None
+        if unfit is not None:
+            return unfit
+        is_bound = claim is None or (claim.get("status") or {}).get("phase") == "Bound"
         return diagnose(
             stage=stage,
             pods=pods,
-            events=dict(zip(shown, pod_events, strict=True)),
+            events={pod["metadata"]["name"]: events for pod, events in zip(shown, pod_events, strict=True)},
             claim=claim,
-            claim_events=claim_events,
-            job_events=job_events,
+            claim_events=() if claim is None or is_bound else await self._events(claim),
+            refusal=refusal,
+            now=self._now(),
         )
 
     async def _claim(self, job: FineTuneJob) -> Raw | None:
-        storage = job.spec.storage
-        name = (storage and storage.claim_name) or Names(job.metadata.name).output
         try:
-            return await self._kube.get(Kind.CLAIM, job.metadata.namespace, name)
+            return await self._kube.get(Kind.CLAIM, job.metadata.namespace, output_claim(job))
         except KubeError:
             return None
 
-    async def _maker_events(
-        self, namespace: str, child: Waiting, pods: Sequence[Raw] | None
-    ) -> Sequence[Raw]:
-        """Events of what makes the pods: the Job, or the Deployment's ReplicaSets; none when it made all."""
-        if pods is None:
-            return ()
-        if isinstance(child, JobView):
-            return await self._kube.events_of(namespace, kind="Job", name=child.name)
-        named = re.compile(rf'"({re.escape(child.name)}-[a-z0-9]+)"')
-        found = {match for c in child.conditions for match in named.findall(c.message)}
-        makers = {owner["name"] for pod in pods for owner in pod["metadata"].get("ownerReferences") or ()}
-        events: list[Raw] = []
-        for maker in sorted(found | makers)[:_MOST_PODS]:
-            events += await self._kube.events_of(namespace, kind="ReplicaSet", name=maker)
-        return events
+    async def _events(self, raw: Raw) -> Sequence[Raw]:
+        meta = raw["metadata"]
+        return await self._kube.events_of(meta["namespace"], name=meta["name"], uid=meta["uid"])
+
+    async def _refusal(self, child: Waiting, *, made: int) -> str:
+        """What the API server says to the controller that makes the pods; a Deployment repeats it."""
+        if isinstance(child, DeploymentView):
+            failed = (c for c in child.conditions if c.type == "ReplicaFailure" and c.status == "True")
+            return next((c.message for c in failed if c.reason == "FailedCreate"), "")
+        if made >= child.completions:
+            return ""
+        return refusal_of(await self._kube.events_of(child.namespace, name=child.name, uid=child.uid))
 
 
 def _waits(child: Waiting) -> bool:
-    """Whether a child has fewer ready pods than it wants."""
+    """Whether a child has fewer ready pods than it wants, or pods that do not end."""
     if isinstance(child, JobView):
-        ended = any(
-            child.condition(type_) for type_ in ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet")
-        )
-        return not ended and not child.deleting and child.ready + child.succeeded < max(1, child.completions)
+        if child.deleting or child.condition("Complete") or child.condition("Failed"):
+            return False
+        return _is_ending(child) or child.ready + child.succeeded < max(1, child.completions)
     behind = child.observed_generation < child.generation
     return behind or min(child.available, child.updated) < _wanted(child)
+
+
+def _is_ending(child: JobView) -> bool:
+    """Whether a Job has its verdict, and waits for its last pods."""
+    return any(child.condition(type_) for type_ in ("FailureTarget", "SuccessCriteriaMet"))
 
 
 def _wanted(child: DeploymentView) -> int:

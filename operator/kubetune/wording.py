@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 _LIMIT: Final = 240
+
+APPLY_AGAIN: Final = "delete the FineTuneJob and apply it again"
+"""model, dataset, training and storage cannot be edited."""
+
+ADOPTED: Final = "finished work is adopted"
 
 
 def sentences(*texts: str) -> str:
@@ -16,3 +22,13 @@ def shortened(text: str, *, limit: int = _LIMIT) -> str:
     """One line of bounded length, without a full stop at its end."""
     line = " ".join(text.split()).rstrip(". ")
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
+def respec(change: str, *, stage: str = "") -> str:
+    """A change of the spec with the way to make it: only spec.serving can be edited in place."""
+    return change if stage == "serve" else f"{change} ({APPLY_AGAIN}; {ADOPTED})"
+
+
+def stamp(time: datetime) -> str:
+    """A time as Kubernetes writes it; the same at every look, unlike an age."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

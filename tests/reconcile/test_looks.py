@@ -5,8 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from kubetune.api.v1alpha1 import validate_spec
+from kubetune.jobstate import JobState
+from kubetune.look import Looker
 from tests.support import virtual_time
-from tests.support.harness import Controllers, Operator, finetunejob, true_conditions, until
+from tests.support.harness import (
+    Controllers,
+    Operator,
+    Outcome,
+    finetunejob,
+    good,
+    key,
+    true_conditions,
+    until,
+)
 from tests.support.memory_kube import MemoryKube, Object
 
 
@@ -72,3 +84,174 @@ def test_nothing_is_looked_at_while_all_is_well_or_finished() -> None:
         await operator.stop()
 
     virtual_time.run(main())
+
+
+def _event(kube: MemoryKube, kind: str, name: str, uid: str, reason: str, message: str) -> None:
+    about = {"kind": kind, "name": name, "uid": uid}
+    meta = {"namespace": "team", "name": f"{reason}-{uid}"}
+    kube.add(
+        {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": meta,
+            "involvedObject": about,
+            "reason": reason,
+            "message": message,
+            "lastTimestamp": "2026-01-01T00:00:00Z",
+        }
+    )
+
+
+NOT_SHARED = "failed to provision volume: NodePath only supports ReadWriteOnce access modes"
+QUOTA = 'Error creating: pods "job-prepare-" is forbidden: exceeded quota: gpus'
+
+
+def test_events_of_earlier_objects_of_the_same_names_explain_nothing() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        _event(
+            kube,
+            "PersistentVolumeClaim",
+            "job-output",
+            "a-claim-that-is-gone",
+            "ProvisioningFailed",
+            NOT_SHARED,
+        )
+        _event(kube, "Job", "job-prepare", "a-job-that-is-gone", "FailedCreate", QUOTA)
+        Controllers(kube=kube, pod_after=40, ready_after=40)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(nodes=2))
+        reasons = set()
+        for _ in range(100):
+            await asyncio.sleep(1)
+            reasons.add(_condition(kube, "Prepared")["reason"])
+        assert reasons == {"Preparing"}
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_events_of_the_present_claim_and_job_explain_why_they_wait() -> None:
+    async def main(kind: str, name: str, reason: str, message: str) -> str:
+        kube = MemoryKube()
+        Controllers(kube=kube, pod_after=1e6)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(nodes=2))
+        await until(
+            lambda: kube.find("Job", "job-prepare") and kube.find("PersistentVolumeClaim", "job-output")
+        )
+        about, job = kube.find(kind, name), kube.find("Job", "job-prepare")
+        assert about
+        assert job
+        kube.change(job, {"status": {"startTime": "2026-01-01T00:00:01Z"}})
+        _event(kube, kind, name, about["metadata"]["uid"], reason, message)
+        await asyncio.sleep(15)
+        await operator.stop()
+        return str(_condition(kube, "Prepared")["reason"])
+
+    claim = main("PersistentVolumeClaim", "job-output", "ProvisioningFailed", NOT_SHARED)
+    assert virtual_time.run(claim) == "StorageNotShared"
+    assert virtual_time.run(main("Job", "job-prepare", "FailedCreate", QUOTA)) == "QuotaExceeded"
+
+
+def test_what_a_deployment_cannot_make_is_read_from_its_conditions() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        controllers = Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: kube.find("Job", "job-train-1"))
+        await asyncio.sleep(5)
+        controllers.ready_after = 1e6
+        await until(lambda: kube.find("Deployment", "job"))
+        deployment = kube.find("Deployment", "job")
+        assert deployment
+        message = 'pods "job-5dbd58f668-" is forbidden: error looking up service account team/nlp: not found'
+        condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+        kube.change(deployment, {"status": {"observedGeneration": 1, "conditions": [condition]}})
+        await asyncio.sleep(15)
+        assert _condition(kube, "Served")["reason"] == "PodRejected"
+        assert "service account team/nlp" in _condition(kube, "Served")["message"]
+        assert {r.name for r in kube.requests if r.verb == "list" and r.kind == "Event"} <= {"job-output"}
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_pod_that_its_lost_node_never_ends_is_named() -> None:
+    def script(pod: Object) -> Outcome | None:
+        return good(pod) if pod["metadata"]["labels"]["kubetune.dev/stage"] == "prepare" else None
+
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube, script=script)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(nodes=2))
+        await until(lambda: kube.find("Job", "job-train-1"))
+        await asyncio.sleep(30)
+        job = kube.find("Job", "job-train-1")
+        assert job
+        verdict = "Pod team/job-train-1-0 has condition DisruptionTarget matching FailJob rule at index 1"
+        failing = {
+            "type": "FailureTarget",
+            "status": "True",
+            "reason": "PodFailurePolicy",
+            "message": verdict,
+        }
+        for pod in [o for o in kube.of_kind("Pod") if o["metadata"]["name"].startswith("job-train-1")]:
+            gone = {"deletionTimestamp": virtual_time.now().strftime("%Y-%m-%dT%H:%M:%SZ")}
+            kube.change(pod, {"metadata": gone, "spec": {"nodeName": "gpu-7"}})
+        kube.change(job, {"status": {"conditions": [failing], "ready": 0, "active": 0, "terminating": 2}})
+        await asyncio.sleep(20)
+        assert _condition(kube, "Trained")["reason"] == "Preempted"
+        await asyncio.sleep(40)
+        assert _condition(kube, "Reconciling")["reason"] == "NodeLost"
+        assert "node gpu-7 does not confirm" in _condition(kube, "Reconciling")["message"]
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_claim_that_cannot_be_shared_is_found_before_the_first_job() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        job = validate_spec(kube.add(finetunejob(nodes=2)))
+        looker, state = Looker(kube, virtual_time.now), JobState(uid="uid-1")
+        assert await looker.unfit_claim(job, (), state) is None
+        meta = {"namespace": "team", "name": "job-output"}
+        claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
+        kube.add({**claim, "spec": {"accessModes": ["ReadWriteOnce"]}})
+        found = await looker.unfit_claim(job, (), state)
+        assert found is not None
+        assert (found.reason, found.stalled, found.stage) == ("StorageNotShared", True, "prepare")
+
+    virtual_time.run(main())
+
+
+def test_a_job_that_nothing_takes_up_or_that_is_suspended_is_named() -> None:
+    async def main(status: dict[str, Any]) -> dict[str, Any]:
+        kube = MemoryKube()
+        Controllers(kube=kube, pod_after=1e6)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob())
+        await until(lambda: kube.find("Job", "job-prepare"))
+        job = kube.find("Job", "job-prepare")
+        assert job
+        kube.change(job, {"status": status})
+        operator.queue.add(key())
+        await asyncio.sleep(100)
+        await operator.stop()
+        return _condition(kube, "Prepared")
+
+    idle = virtual_time.run(main({}))
+    assert idle["reason"] == "Unschedulable"
+    assert "has taken up Job job-prepare since 2026-01-01T00:00:00Z" in idle["message"]
+    suspended = {"type": "Suspended", "status": "True", "reason": "JobSuspended", "message": ""}
+    held = virtual_time.run(main({"conditions": [suspended]}))
+    assert held["reason"] == "Unschedulable"
+    assert "Job job-prepare is suspended" in held["message"]

@@ -103,7 +103,7 @@ class Case:
         return observe(
             self.job,
             self.children,
-            diagnosis=diagnose(**{**NOTHING_SEEN, **looked}) if looked else None,
+            diagnosis=diagnose(**{**NOTHING_SEEN, "now": self.now, **looked}) if looked else None,
             answered=self.facts.get("answered", False),
             progress=Progress.model_validate(progress) if progress else None,
         )
@@ -122,7 +122,7 @@ NOTHING_SEEN: dict[str, Any] = {
     "events": {},
     "claim": {"status": {"phase": "Bound"}},
     "claim_events": (),
-    "job_events": (),
+    "refusal": "",
 }
 
 

@@ -5,29 +5,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
 from kubetune.constants import Reason
-from kubetune.diagnose import diagnose
+from kubetune.diagnose import claim_problem, diagnose, refusal_of
+from kubetune.observed import Diagnosis
 
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 POD = "intents-1-train-1-0-abcde"
 IMAGE = "registry.example.com/trainer:nope"
 BOUND: dict[str, Any] = {"metadata": {"name": "intents-1-output"}, "status": {"phase": "Bound"}}
 
 
-def waiting(reason: str, message: str = "", *, container: str = "trainer", **status: Any) -> dict[str, Any]:
+def waiting(
+    reason: str, message: str = "", *, container: str = "trainer", node: str = "gpu-1", **status: Any
+) -> dict[str, Any]:
     state = {"waiting": {"reason": reason, "message": message}}
     containers = [{"name": container, "image": IMAGE, "ready": False, "state": state, **status}]
     return {
         "metadata": {"name": POD},
-        "status": {"phase": "Pending", "containerStatuses": containers},
+        "spec": {"nodeName": node},
+        "status": {
+            "phase": "Pending",
+            "conditions": [{"type": "PodScheduled", "status": "True"}],
+            "containerStatuses": containers,
+        },
     }
 
 
-def unscheduled(message: str, *, reason: str = "Unschedulable", **requests: str) -> dict[str, Any]:
+def unscheduled(
+    message: str, *, reason: str = "Unschedulable", seconds: float = 20, **requests: str
+) -> dict[str, Any]:
     condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    condition["lastTransitionTime"] = ago(seconds)
     return {
         "metadata": {"name": POD},
         "spec": {
@@ -51,13 +65,63 @@ def server(last: dict[str, Any], *, restarts: int = 3) -> dict[str, Any]:
     )
 
 
-def event(reason: str, message: str) -> dict[str, Any]:
-    return {"reason": reason, "message": message}
+def ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def claim(*modes: str, storage_class: str | None = "standard", phase: str = "Pending") -> dict[str, Any]:
+def event(reason: str, message: str, *, first: float = 20, last: float = 10) -> dict[str, Any]:
+    """An Event that came first and last so many seconds ago."""
+    return {
+        "reason": reason,
+        "message": message,
+        "firstTimestamp": ago(first),
+        "lastTimestamp": ago(min(first, last)),
+    }
+
+
+def pending(*, seconds: float, scheduler: str = "default-scheduler") -> dict[str, Any]:
+    """A pod that no scheduler has looked at."""
+    return {
+        "metadata": {"name": POD, "creationTimestamp": ago(seconds)},
+        "spec": {"schedulerName": scheduler},
+        "status": {"phase": "Pending"},
+    }
+
+
+def running_server(*, seconds: float, started: bool = False) -> dict[str, Any]:
+    """A server that runs so long and is not ready."""
+    state = {"running": {"startedAt": ago(seconds)}}
+    container = {"name": "server", "ready": False, "started": started, "restartCount": 0, "state": state}
+    return {"metadata": {"name": POD}, "status": {"phase": "Running", "containerStatuses": [container]}}
+
+
+def on_lost_node(*, deleted: float | None = None) -> dict[str, Any]:
+    """A pod whose kubelet says nothing any more."""
+    gone = {} if deleted is None else {"deletionTimestamp": ago(deleted)}
+    conditions = [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}]
+    conditions += [{"type": "PodScheduled", "status": "True"}]
+    container = {"name": "trainer", "ready": True, "state": {"running": {}}}
+    return {
+        "metadata": {"name": POD, **gone},
+        "spec": {"nodeName": "gpu-7"},
+        "status": {"phase": "Running", "conditions": conditions, "containerStatuses": [container]},
+    }
+
+
+def claim(
+    *modes: str,
+    storage_class: str | None = "standard",
+    phase: str = "Pending",
+    selected_node: str | None = None,
+    deleted: str | None = None,
+) -> dict[str, Any]:
     spec = {"accessModes": list(modes)} | ({"storageClassName": storage_class} if storage_class else {})
-    return {"metadata": {"name": "intents-1-output"}, "spec": spec, "status": {"phase": phase}}
+    meta: dict[str, Any] = {"name": "intents-1-output"}
+    if selected_node:
+        meta["annotations"] = {"volume.kubernetes.io/selected-node": selected_node}
+    if deleted:
+        meta["deletionTimestamp"] = deleted
+    return {"metadata": meta, "spec": spec, "status": {"phase": phase}}
 
 
 @dataclass(frozen=True)
@@ -73,8 +137,14 @@ class Case:
     claim: dict[str, Any] | None = field(default_factory=lambda: BOUND)
     claim_events: list[dict[str, Any]] = field(default_factory=list)
     job_events: list[dict[str, Any]] = field(default_factory=list)
+    refusal: str = ""
     stalled: bool = False
 
+
+EXTERNAL = (
+    "Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually by the system "
+    "administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
+)
 
 UNBOUND = unscheduled(
     "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/1 nodes are "
@@ -197,7 +267,7 @@ CASES = [
     Case(
         "the volume is in use on another node",
         Reason.VOLUME_MOUNT_FAILED,
-        ("already used by pod(s) intents-1-prepare-x7k2p", "ReadWriteMany"),
+        ("already used by pod(s) intents-1-prepare-x7k2p", "free when the pod that uses it has ended"),
         pod=waiting("ContainerCreating"),
         events=[
             event(
@@ -231,7 +301,11 @@ CASES = [
     Case(
         "no node has the GPUs",
         Reason.UNSCHEDULABLE,
-        ("No node has 8 free nvidia.com/gpu", "2 Insufficient nvidia.com/gpu", "Lower training.gpusPerNode"),
+        (
+            "No node has 8 free nvidia.com/gpu",
+            "2 Insufficient nvidia.com/gpu",
+            "or lower training.gpusPerNode (delete",
+        ),
         pod=unscheduled(
             "0/3 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, 2 "
             "Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 1 Preemption is not helpful for "
@@ -242,14 +316,17 @@ CASES = [
     Case(
         "no node has the GPUs for a server",
         Reason.UNSCHEDULABLE,
-        ("Lower serving.gpus",),
+        ("Free GPUs, add nodes, or lower serving.gpus.",),
         stage="serve",
         pod=unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", **{"nvidia.com/gpu": "1"}),
     ),
     Case(
         "no node has the memory",
         Reason.UNSCHEDULABLE,
-        ("No node has 64 cpu, 512Gi memory free", "Lower training.resources"),
+        (
+            "No node has 64 cpu, 512Gi memory free",
+            "or lower training.resources (delete the FineTuneJob and apply it again",
+        ),
         pod=unscheduled(
             "0/2 nodes are available: 2 Insufficient cpu, 2 Insufficient memory. preemption: 0/2 nodes are "
             "available: 2 No preemption victims found for incoming pod.",
@@ -452,6 +529,311 @@ CASES = [
             },
         },
     ),
+    Case(
+        "the Service account of a server does not exist, as its Deployment says",
+        Reason.POD_REJECTED,
+        ('The pod is refused: error looking up service account team-a/nlp: serviceaccount "nlp" not found.',),
+        stage="serve",
+        refusal='pods "intents-1-5dbd58f668-" is forbidden: error looking up service account team-a/nlp: '
+        'serviceaccount "nlp" not found',
+    ),
+    Case(
+        "the network plugin fails for a while",
+        Reason.CONTAINER_FAILED,
+        (f"Pod {POD} cannot start on gpu-7: failed to setup network: plugin type=", "network plugin"),
+        pod=waiting("ContainerCreating", node="gpu-7"),
+        events=[
+            event(
+                "FailedCreatePodSandBox",
+                "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "
+                f'"{"5f" * 32}": plugin type="calico" failed (add): no more IPs',
+                first=90,
+            )
+        ],
+    ),
+    Case(
+        "the network plugin has failed once, a moment ago",
+        None,
+        pod=waiting("ContainerCreating"),
+        events=[event("FailedCreatePodSandBox", "Failed to create pod sandbox: rpc error: x", first=5)],
+    ),
+    Case(
+        "the node has no such runtime",
+        Reason.CONTAINER_FAILED,
+        ('no runtime for "nvidia" is configured', "training.podTemplate.runtimeClassName (delete"),
+        pod=waiting("ContainerCreating"),
+        events=[
+            event(
+                "FailedCreatePodSandBox",
+                "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to get sandbox runtime: no "
+                'runtime for "nvidia" is configured',
+                first=90,
+            )
+        ],
+    ),
+    Case(
+        "a mount failed at first, and the image is being pulled",
+        Reason.TRAINING,
+        (f"Pod {POD} has been pulling image {IMAGE} since 2026-03-01T11:59:40Z.",),
+        pod=waiting("ContainerCreating"),
+        events=[
+            event("FailedMount", 'MountVolume.SetUp failed for volume "x" : object not registered', first=40),
+            event("Pulling", f'Pulling image "{IMAGE}"', last=20),
+        ],
+    ),
+    Case(
+        "an image is pulled, and the kubelet has not said so yet",
+        None,
+        stage="prepare",
+        pod=waiting("ContainerCreating"),
+        events=[
+            event("Pulling", f'Pulling image "{IMAGE}"'),
+            event("Pulled", f'Successfully pulled image "{IMAGE}"'),
+        ],
+    ),
+    Case(
+        "the kubelet sums up what it has told before",
+        Reason.VOLUME_MOUNT_FAILED,
+        ("mount failed: exit status 32",),
+        pod=waiting("ContainerCreating"),
+        events=[
+            event(
+                "FailedMount", 'MountVolume.SetUp failed for volume "pvc-7d4b" : mount failed: exit status 32'
+            ),
+            event(
+                "FailedMount",
+                "Unable to attach or mount volumes: unmounted volumes=[kubetune-output], unattached volumes=[], "
+                "failed to process volumes=[]: context deadline exceeded",
+            ),
+        ],
+    ),
+    Case(
+        "a peer on another node has the volume",
+        Reason.STORAGE_NOT_SHARED,
+        (f"already used by pod(s) {POD}", "ReadWriteMany", "training.nodes to 1 (delete"),
+        pod=waiting("ContainerCreating"),
+        events=[
+            event(
+                "FailedAttachVolume",
+                f'Multi-Attach error for volume "pvc-7d4b" Volume is already used by pod(s) {POD}',
+            )
+        ],
+        stalled=True,
+    ),
+    Case(
+        "the server that is to be replaced has the volume",
+        Reason.VOLUME_MOUNT_FAILED,
+        (f"Delete pod {POD} to let this one have the volume",),
+        stage="serve",
+        pod=waiting("ContainerCreating"),
+        events=[
+            event(
+                "FailedAttachVolume",
+                f'Multi-Attach error for volume "pvc-7d4b" Volume is already used by pod(s) {POD}',
+            )
+        ],
+    ),
+    Case(
+        "the pull secret does not exist",
+        Reason.SECRET_NOT_FOUND,
+        ("pull access denied", "Pull Secret regcred does not exist in this namespace: create it"),
+        pod=waiting(
+            "ImagePullBackOff", f'Back-off pulling image "{IMAGE}": ErrImagePull: pull access denied'
+        ),
+        events=[
+            event(
+                "FailedToRetrieveImagePullSecret",
+                "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed.",
+            )
+        ],
+    ),
+    Case(
+        "the pull secret was missing long ago",
+        Reason.IMAGE_PULL_FAILED,
+        ("pull access denied",),
+        pod=waiting("ErrImagePull", "pull access denied"),
+        events=[
+            event(
+                "FailedToRetrieveImagePullSecret",
+                "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed.",
+                first=3000,
+                last=2000,
+            )
+        ],
+    ),
+    Case("the scheduler needs a moment", None, pod=pending(seconds=20)),
+    Case(
+        "no scheduler has the name that the pod asks for",
+        Reason.UNSCHEDULABLE,
+        ("since 2026-03-01T11:58:30Z; it asks for volcano.", "training.podTemplate.schedulerName (delete"),
+        pod=pending(seconds=90, scheduler="volcano"),
+    ),
+    Case(
+        "the scheduler is down",
+        Reason.UNSCHEDULABLE,
+        ("it asks for default-scheduler", "kube-scheduler"),
+        stage="serve",
+        pod=pending(seconds=90),
+    ),
+    Case(
+        "the scheduler waits for the volume",
+        None,
+        pod=pending(seconds=90),
+        claim=claim("ReadWriteOnce", selected_node="gpu-7"),
+    ),
+    Case(
+        "the scheduler fails",
+        Reason.CLAIM_PENDING,
+        (f"The scheduler fails to place pod {POD}: running PreBind plugin", "Events of the claims"),
+        pod=unscheduled(
+            'running PreBind plugin "VolumeBinding": binding volumes: context deadline exceeded',
+            reason="SchedulerError",
+            seconds=40,
+        ),
+    ),
+    Case(
+        "the scheduler has just failed",
+        None,
+        pod=unscheduled("etcdserver: request timed out", reason="SchedulerError", seconds=4),
+    ),
+    *(
+        Case(
+            f"nothing makes the volume, and the claim is {'bound at once' if node is None else 'for a node'}",
+            Reason.CLAIM_PENDING,
+            (
+                "PersistentVolumeClaim intents-1-output waits since 2026-03-01T11:58:20Z for provisioner "
+                "ebs.csi.aws.com, which does not answer.",
+            ),
+            pod=UNBOUND if node is None else pending(seconds=110),
+            claim=claim("ReadWriteOnce", selected_node=node),
+            claim_events=[
+                event("ProvisioningFailed", 'storageclass.storage.k8s.io "standard" not found', first=110),
+                event("ExternalProvisioning", EXTERNAL, first=100),
+            ],
+        )
+        for node in (None, "gpu-7")
+    ),
+    Case(
+        "a volume takes its time",
+        Reason.CLAIM_PENDING,
+        ("Provisioner ebs.csi.aws.com makes the volume of PersistentVolumeClaim intents-1-output",),
+        pod=UNBOUND,
+        claim=claim("ReadWriteMany"),
+        claim_events=[
+            event("Provisioning", "External provisioner is provisioning volume for claim", first=99),
+            event("ExternalProvisioning", EXTERNAL, first=100),
+        ],
+    ),
+    Case(
+        "the output claim is being deleted",
+        Reason.CLAIM_NOT_FOUND,
+        ("PersistentVolumeClaim intents-1-output is being deleted", "create it again"),
+        pod=unscheduled(
+            '0/1 nodes are available: persistentvolumeclaim "intents-1-output" is being deleted. not found'
+        ),
+        claim=claim("ReadWriteOnce", phase="Bound", deleted=ago(20)),
+    ),
+    Case(
+        "the dataset's claim is being deleted",
+        Reason.CLAIM_NOT_FOUND,
+        ("PersistentVolumeClaim datasets, which pod", "is being deleted"),
+        pod=unscheduled(
+            '0/1 nodes are available: persistentvolumeclaim "datasets" is being deleted. not found'
+        ),
+    ),
+    Case("a pod has just been told to end", None, pod=on_lost_node(deleted=5)),
+    Case(
+        "a node does not confirm that a pod has ended",
+        Reason.NODE_LOST,
+        (
+            "should have ended at 2026-03-01T11:58:20Z, which node gpu-7 does not confirm",
+            "delete its Node object",
+        ),
+        pod=on_lost_node(deleted=100),
+    ),
+    Case(
+        "a node does not answer",
+        Reason.NODE_LOST,
+        (f"Node gpu-7 of pod {POD} does not answer any more.", "Bring gpu-7 back"),
+        pod=on_lost_node(),
+    ),
+    Case(
+        "the server loads, and nothing listens yet",
+        Reason.DEPLOYING,
+        ("has been loading since 2026-03-01T11:56:40Z", f"`kubectl logs {POD}`"),
+        stage="serve",
+        pod=running_server(seconds=200),
+        events=[
+            event(
+                "Unhealthy",
+                "Startup probe failed: curl: (7) Failed to connect to 127.0.0.1 port 8000 after 4 ms: Couldn't "
+                "connect to server\n",
+            )
+        ],
+    ),
+    Case(
+        "the server has just started",
+        None,
+        stage="serve",
+        pod=running_server(seconds=20),
+        events=[event("Unhealthy", "Startup probe failed: curl: (22) The requested URL returned error: 404")],
+    ),
+    Case(
+        "the server knows no model of this name",
+        Reason.CONTAINER_FAILED,
+        ("no model of this job's name: the startup probe got 404", "OpenAI-compatible"),
+        stage="serve",
+        pod=running_server(seconds=200),
+        events=[
+            event("Unhealthy", "Startup probe failed: curl: (7) Failed to connect to 127.0.0.1 port 8000"),
+            event("Unhealthy", "Startup probe failed: curl: (22) The requested URL returned error: 404\n"),
+        ],
+    ),
+    Case(
+        "the server's image lacks curl",
+        Reason.CONTAINER_FAILED,
+        ("its image has no curl",),
+        stage="serve",
+        pod=running_server(seconds=200),
+        events=[
+            event(
+                "Unhealthy",
+                "Startup probe errored and resulted in unknown state: rpc error: code = Unknown desc = failed to exec "
+                f'in container: failed to start exec "{"ab" * 32}": OCI runtime exec failed: exec failed: unable to '
+                'start container process: exec: "curl": executable file not found in $PATH: unknown',
+            )
+        ],
+    ),
+    Case(
+        "the first token takes too long",
+        Reason.DEPLOYING,
+        ("does not answer its startup probe in time",),
+        stage="serve",
+        pod=running_server(seconds=200),
+        events=[
+            event("Unhealthy", "Startup probe failed: curl: (28) Operation timed out after 9001 milliseconds")
+        ],
+    ),
+    Case(
+        "a server that was ready is not healthy",
+        Reason.CONTAINER_FAILED,
+        ("fails its readiness probe: HTTP probe failed with statuscode: 500", f"`kubectl logs {POD}`"),
+        stage="serve",
+        pod=running_server(seconds=200, started=True),
+        events=[
+            event(
+                "Unhealthy", "Startup probe failed: curl: (22) The requested URL returned error: 404", last=99
+            ),
+            event("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 500"),
+        ],
+    ),
+    Case(
+        "what an earlier container of the pod met does not count",
+        None,
+        stage="serve",
+        pod=running_server(seconds=60),
+        events=[event("Unhealthy", "Startup probe failed: exit 1", first=400, last=300)],
+    ),
 ]
 
 
@@ -463,7 +845,8 @@ def test_the_diagnosis(case: Case) -> None:
         events={POD: case.events},
         claim=case.claim,
         claim_events=case.claim_events,
-        job_events=case.job_events,
+        refusal=case.refusal or refusal_of(case.job_events),
+        now=NOW,
     )
     if case.reason is None:
         assert found is None
@@ -493,7 +876,97 @@ def test_incomplete_objects_are_no_error(broken: dict[str, Any]) -> None:
             events={},
             claim={},
             claim_events=[{}],
-            job_events=[{}, {"reason": "x"}],
+            refusal=refusal_of([{}, {"reason": "x"}]),
+            now=NOW,
         )
         is None
     )
+
+
+def job(*, nodes: int = 1, replicas: int | None = None, claim_name: str | None = None) -> FineTuneJob:
+    return validate_spec(
+        {
+            "metadata": {"name": "intents-1", "namespace": "team-a", "uid": "u", "generation": 1},
+            "spec": {
+                "model": {"uri": "pvc://models/smol"},
+                "dataset": {"train": {"uri": "pvc://datasets/train.jsonl"}},
+                "training": {"gpusPerNode": 0, "nodes": nodes},
+                **({"serving": {"replicas": replicas}} if replicas else {}),
+                **({"storage": {"claimName": claim_name}} if claim_name else {}),
+            },
+        }
+    )
+
+
+def existing(name: str, *modes: str, volume: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A claim with these access modes, bound to a volume with those."""
+    status: dict[str, Any] = (
+        {"phase": "Bound", "accessModes": list(volume)} if volume else {"phase": "Pending"}
+    )
+    return {"metadata": {"name": name}, "spec": {"accessModes": list(modes)}, "status": status}
+
+
+RWO, RWX, ROX = "ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"
+AGAIN = "(delete the FineTuneJob and apply it again; finished work is adopted)"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "claim", "stage", "message"),
+    [
+        pytest.param(
+            job(nodes=2, claim_name="team-data"),
+            existing("team-data", RWO),
+            "prepare",
+            "PersistentVolumeClaim team-data is for one node at a time (ReadWriteOnce), and training.nodes is 2. "
+            f"Lower training.nodes to 1, or name a claim with ReadWriteMany in storage.claimName {AGAIN}.",
+            id="a claim that the spec names, for two nodes",
+        ),
+        pytest.param(
+            job(nodes=2, replicas=3),
+            existing("intents-1-output", RWO, volume=(RWO,)),
+            "prepare",
+            "PersistentVolumeClaim intents-1-output is for one node at a time (ReadWriteOnce), and training.nodes is "
+            f"2 and serving.replicas is 3. Lower training.nodes and serving.replicas to 1 {AGAIN}, or delete the claim "
+            "with all that it holds: a new one is made, which can be shared.",
+            id="an earlier job's claim, for more pods",
+        ),
+        pytest.param(
+            job(nodes=2, replicas=3),
+            existing("intents-1-output", RWO, volume=(RWO,)),
+            "serve",
+            "PersistentVolumeClaim intents-1-output is for one node at a time (ReadWriteOnce), and serving.replicas "
+            "is 3. Lower serving.replicas to 1, or delete the claim with all that it holds: a new one is made, which "
+            "can be shared.",
+            id="replicas that were added later",
+        ),
+        pytest.param(
+            job(claim_name="models"),
+            existing("models", ROX),
+            "prepare",
+            "PersistentVolumeClaim models is for reading only (ReadOnlyMany). Name a claim with ReadWriteMany in "
+            f"storage.claimName {AGAIN}.",
+            id="a claim that cannot be written",
+        ),
+    ],
+)
+def test_a_claim_that_is_not_for_so_many_pods(
+    wanted: FineTuneJob, claim: dict[str, Any], stage: str, message: str
+) -> None:
+    assert claim_problem(wanted, claim, stage=stage) == Diagnosis(
+        reason=Reason.STORAGE_NOT_SHARED, message=message, stage=stage, stalled=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "claim", "stage"),
+    [
+        pytest.param(job(), existing("intents-1-output", RWO), "prepare", id="one pod at a time"),
+        pytest.param(job(nodes=2, replicas=2), existing("c", RWX), "prepare", id="a shared claim"),
+        pytest.param(job(nodes=2), existing("c", RWO, volume=(RWO, RWX)), "prepare", id="a shared volume"),
+        pytest.param(job(nodes=2), existing("c", RWO), "serve", id="training is over"),
+        pytest.param(job(replicas=2), existing("c", RWO), "train", id="a matter of serving"),
+        pytest.param(job(nodes=2), {}, "prepare", id="nothing is known"),
+    ],
+)
+def test_a_claim_that_will_do(wanted: FineTuneJob, claim: dict[str, Any], stage: str) -> None:
+    assert claim_problem(wanted, claim, stage=stage) is None

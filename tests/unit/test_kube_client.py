@@ -157,7 +157,8 @@ async def test_events_come_oldest_first_whatever_api_made_them() -> None:
         {"metadata": {}, "lastTimestamp": None, "series": {"lastObservedTime": "2026-01-01T00:00:02Z"}},
     ]
     async with serving(body={"items": items}) as server, client(server) as kube:
-        found = await kube.events_of("team", kind="Pod", name="p")
+        found = await kube.events_of("team", name="p", uid="6f1c")
+    assert server.seen[0]["query"] == {"fieldSelector": "involvedObject.uid=6f1c"}
     assert [items.index(dict(event)) for event in found] == [1, 2, 0]
 
 

@@ -30,8 +30,8 @@ class Kube(Protocol):
         """Metadata of all our objects of a kind in the watched namespaces, from the watch cache (relist)."""
         ...
 
-    async def events_of(self, namespace: str, *, kind: str, name: str) -> Sequence[Raw]:
-        """Events about one object, oldest first."""
+    async def events_of(self, namespace: str, *, name: str, uid: str) -> Sequence[Raw]:
+        """Events about one object, oldest first; not those of an earlier object of its name."""
         ...
 
     async def create(self, manifest: Manifest) -> Raw:

@@ -82,10 +82,10 @@ class ApiKube:
         path = RESOURCES[kind].path(namespace)
         return await self._request("GET", target, RESOURCES[kind], path, query=query, accept=METADATA_LIST)
 
-    async def events_of(self, namespace: str, *, kind: str, name: str) -> Sequence[Raw]:
-        """Events about one object, oldest first."""
+    async def events_of(self, namespace: str, *, name: str, uid: str) -> Sequence[Raw]:
+        """Events about one object, oldest first; not those of an earlier object of its name."""
         target = Target(verb="list", kind="Event", namespace=namespace, name=name)
-        query = {"fieldSelector": f"involvedObject.kind={kind},involvedObject.name={name}"}
+        query = {"fieldSelector": f"involvedObject.uid={uid}"}
         found = _items(await self._request("GET", target, EVENTS, EVENTS.path(namespace), query=query))
         return sorted(found, key=_event_time)
 

@@ -1,0 +1,105 @@
+"""Why something waits: pods that do not start, claims that do not bind, pods that are refused, in sentences.
+
+Pure. Called while a Job has fewer ready pods than it wants or a Deployment is not available; what it finds
+heals by itself when the cause is removed, and says what to do.
+
+==============  ====================================================
+``images``      pulls that fail, or take long
+``containers``  configuration, crashes, probes
+``startup``     volumes, network and runtime of a pod that has a node
+``claims``      the output claim
+``scheduling``  pods without a node, and nodes that are lost
+==============  ====================================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from ..constants import Reason
+from ..observed import Diagnosis
+from ..views import Raw
+from ..wording import respec, shortened
+from .claims import claim_problem, diagnose_claim, is_binding
+from .containers import diagnose_container, diagnose_probe
+from .evidence import found, is_deleting, last, message_of, name_of
+from .images import diagnose_pulling
+from .scheduling import diagnose_idle, diagnose_lost, diagnose_unscheduled
+from .startup import diagnose_startup
+
+__all__ = ["claim_problem", "diagnose", "diagnose_idle", "diagnose_lost", "refusal_of"]
+
+
+def diagnose(
+    *,
+    stage: str,
+    pods: Sequence[Raw],
+    events: Mapping[str, Sequence[Raw]],
+    claim: Raw | None,
+    claim_events: Sequence[Raw],
+    refusal: str,
+    now: datetime,
+) -> Diagnosis | None:
+    """Find the most telling reason; None when nothing is wrong.
+
+    ``events`` are those of the pods, by pod name; ``claim`` is the output claim or None when it does not
+    exist; ``refusal`` is what the API server says to whoever makes the pods, empty when it takes them.
+    """
+    all_found = _findings(
+        stage, pods=pods, events=events, claim=claim, claim_events=claim_events, refusal=refusal, now=now
+    )
+    return next((finding for finding in all_found if finding is not None), None)
+
+
+def refusal_of(events: Sequence[Raw]) -> str:
+    """What the API server answered a Job that cannot make its pods, by the newest of its Events."""
+    newest = last(events, "FailedCreate", "SuccessfulCreate")
+    if newest is None or newest.get("reason") != "FailedCreate":
+        return ""
+    return message_of(newest).removeprefix("Error creating: ")
+
+
+def _findings(
+    stage: str,
+    *,
+    pods: Sequence[Raw],
+    events: Mapping[str, Sequence[Raw]],
+    claim: Raw | None,
+    claim_events: Sequence[Raw],
+    refusal: str,
+    now: datetime,
+) -> Iterator[Diagnosis | None]:
+    """Everything that may be wrong, the most telling first; what is still under way comes last."""
+    staying = [pod for pod in pods if not is_deleting(pod)]
+    told = [(pod, events.get(name_of(pod), ())) for pod in staying]
+    peers = [name_of(pod) for pod in pods]
+    for pod, own in told:
+        yield diagnose_container(stage, pod, own, now)
+    for pod, own in told:
+        yield diagnose_startup(stage, pod, own, peers, now)
+    yield diagnose_claim(stage, claim, claim_events, staying, now)
+    for pod in staying:
+        yield diagnose_unscheduled(stage, pod, now, binding=is_binding(claim))
+    for pod in pods:
+        yield diagnose_lost(stage, pod, now)
+    if refusal:
+        yield _refused(stage, refusal)
+    if stage == "serve":
+        for pod, own in told:
+            yield diagnose_probe(pod, own, now)
+    for pod, own in told:
+        yield diagnose_pulling(stage, pod, own)
+
+
+def _refused(stage: str, refusal: str) -> Diagnosis:
+    """Pods that the API server refuses to create."""
+    message = re.sub(r'^pods "[^"]*" is forbidden: ', "", refusal)
+    if "exceeded quota" in message:
+        what = f"A quota of this namespace leaves no room for the pod: {shortened(message, limit=400)}"
+        ask = respec("ask for less", stage=stage)
+        return found(Reason.QUOTA_EXCEEDED, stage, what, f"Free resources, raise the quota, or {ask}")
+    what = f"The pod is refused: {shortened(message, limit=400)}"
+    change = respec("change the podTemplate", stage=stage)
+    return found(Reason.POD_REJECTED, stage, what, f"Change what refuses it, or {change}")

@@ -1,0 +1,136 @@
+"""Containers that do not start, end again and again, or do not answer. Pure; part of ``diagnose``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from ..constants import Reason
+from ..names import CONTAINER_SERVER
+from ..observed import Diagnosis
+from ..parse import parse_time
+from ..views import Raw
+from ..wording import respec, shortened, stamp
+from .evidence import PATIENCE, found, lasts, latest, message_of, name_of, statuses
+from .images import PULL_ERRORS, diagnose_pull
+
+_REFUSED: Final = ("curl: (7)", "Connection refused", "connection refused")
+_TOO_SLOW: Final = ("curl: (28)", "timed out", "deadline exceeded", "Timeout")
+
+
+def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw], now: datetime) -> Diagnosis | None:
+    """A container that waits for something that is wrong, or ends again and again."""
+    for status in statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason, message = waiting.get("reason", ""), waiting.get("message", "")
+        if reason in PULL_ERRORS:
+            return diagnose_pull(stage, pod, status, events, now)
+        if reason == "CreateContainerConfigError":
+            return _configuration(stage, pod, message)
+        if reason in ("CreateContainerError", "RunContainerError"):
+            text = f"Pod {name_of(pod)} cannot start container {status.get('name')}: {shortened(message)}"
+            return found(Reason.CONTAINER_FAILED, stage, text, "Check image, command and podTemplate")
+        if stage == "serve" and status.get("name") == CONTAINER_SERVER:
+            crashed = _crash(stage, pod, status)
+            if crashed is not None:
+                return crashed
+    return None
+
+
+def diagnose_probe(pod: Raw, events: Sequence[Raw], now: datetime) -> Diagnosis | None:
+    """A server that runs and is not ready, by the newest failure of the probe that it has to pass."""
+    server: Raw = next((s for s in statuses(pod) if s.get("name") == CONTAINER_SERVER), {})
+    since = parse_time(((server.get("state") or {}).get("running") or {}).get("startedAt"))
+    if since is None or server.get("ready") or not lasts(since, now, longer_than=PATIENCE):
+        return None
+    probe = "Readiness probe" if server.get("started") else "Startup probe"
+    said = [
+        message_of(event)
+        for event in events
+        if event.get("reason") == "Unhealthy"
+        and probe in message_of(event)
+        and (latest(event) or now) >= since
+    ]
+    if not said:
+        return None
+    where, name = f"The server in pod {name_of(pod)}", name_of(pod)
+    message = said[-1]
+    if any(sign in message for sign in _REFUSED):
+        what = f"{where} has been loading since {stamp(since)} and does not listen yet"
+        return found(Reason.DEPLOYING, "serve", what, f"`kubectl logs {name}` shows how far it is")
+    if any(sign in message for sign in _TOO_SLOW):
+        what = f"{where} runs since {stamp(since)} and does not answer its {probe.lower()} in time"
+        return found(Reason.DEPLOYING, "serve", what, f"`kubectl logs {name}` shows what it does")
+    program = re.search(r'exec: "([^"]+)": executable file not found', message)
+    if program is not None:
+        what = f"{where} never gets ready: its image has no {program[1]}, which asks it for a first token"
+        return found(Reason.CONTAINER_FAILED, "serve", what, "Use a serving.image that has it")
+    if "error: 404" in message:
+        what = f"{where} runs, but knows no model of this job's name: the {probe.lower()} got 404"
+        return found(
+            Reason.CONTAINER_FAILED,
+            "serve",
+            what,
+            "serving.image must be vLLM's OpenAI-compatible server; check serving.engineArgs and its log",
+        )
+    what = f"{where} runs, but fails its {probe.lower()}: {_answer(message)}"
+    return found(Reason.CONTAINER_FAILED, "serve", what, f"Look at `kubectl logs {name}`")
+
+
+def missing_object(stage: str, where: str, *, kind: str, name: str) -> Diagnosis:
+    """A Secret or ConfigMap that a pod refers to and that is not there."""
+    is_secret = kind.lower() == "secret"
+    noun = "Secret" if is_secret else "ConfigMap"
+    return found(
+        Reason.SECRET_NOT_FOUND if is_secret else Reason.CONFIG_MAP_NOT_FOUND,
+        stage,
+        f"{where}: {noun} {name} does not exist in this namespace",
+        f"Create it, or {respec('correct its name', stage=stage)}",
+    )
+
+
+def _configuration(stage: str, pod: Raw, message: str) -> Diagnosis:
+    """A Secret, a ConfigMap or one of their keys that the container refers to."""
+    where = f"Pod {name_of(pod)} cannot start"
+    missing = re.search(r'(secret|configmap) "([^"]+)" not found', message, re.IGNORECASE)
+    if missing is not None:
+        return missing_object(stage, where, kind=missing[1], name=missing[2])
+    key = re.search(r"couldn't find key (\S+) in (Secret|ConfigMap) [^/]+/(\S+)", message)
+    if key is None:
+        return found(Reason.CONTAINER_FAILED, stage, f"{where}: {shortened(message)}", "Check podTemplate")
+    reason = Reason.SECRET_NOT_FOUND if key[2] == "Secret" else Reason.CONFIG_MAP_NOT_FOUND
+    return found(reason, stage, f"{where}: {key[2]} {key[3]} has no key {key[1]}", "Add the key")
+
+
+def _crash(stage: str, pod: Raw, status: Raw) -> Diagnosis | None:
+    """A server that ends: by the end of its log, which the kubelet keeps as the message."""
+    states = (status.get("state") or {}, status.get("lastState") or {})
+    ended = next((state["terminated"] for state in states if state.get("terminated")), None)
+    if ended is None or status.get("ready"):
+        return None
+    again = f" (restarted {status['restartCount']} times)" if status.get("restartCount", 0) > 1 else ""
+    if ended.get("reason") == "OOMKilled":
+        return found(
+            Reason.OUT_OF_MEMORY,
+            stage,
+            f"The server in pod {name_of(pod)} used more memory than its limit{again}",
+            "Raise the memory in serving.resources, or lower max-model-len or max-num-seqs in engineArgs",
+        )
+    log = [line.strip() for line in str(ended.get("message", "")).splitlines() if line.strip()]
+    tail = f"; its log ends with: {shortened(' | '.join(log[-3:]), limit=600)}" if log else ""
+    return found(
+        Reason.CONTAINER_FAILED,
+        stage,
+        f"The server in pod {name_of(pod)} ended with exit code {ended.get('exitCode')}{again}{tail}",
+        "Check serving.engineArgs and serving.image",
+    )
+
+
+def _answer(message: str) -> str:
+    """What a probe met, without what differs from one try to the next."""
+    text = message.partition("probe failed: ")[2] or message.partition("unknown state: ")[2] or message
+    curl = re.search(r"curl: .*", text)
+    text = re.sub(r" after \d+ ms", "", curl[0] if curl else text)
+    return shortened(re.sub(r'"?[0-9a-f]{64}"?', "", text))

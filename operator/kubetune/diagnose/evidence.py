@@ -1,0 +1,86 @@
+"""What diagnoses are read from, and how they are said: pods, claims and Events in small readings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from ..constants import Reason
+from ..observed import Diagnosis
+from ..parse import parse_time
+from ..views import Raw
+from ..wording import sentences
+
+PATIENCE: Final = timedelta(seconds=30)
+"""What may still come right by itself is not told before."""
+
+SLOW: Final = timedelta(seconds=60)
+"""A scheduler or provisioner that has not acted for so long may not be there."""
+
+
+def found(reason: Reason, stage: str, what: str, remedy: str, *, stalled: bool = False) -> Diagnosis:
+    """A diagnosis in two sentences: what is wrong, and what to do."""
+    return Diagnosis(reason=reason, stage=stage, message=sentences(what, remedy), stalled=stalled)
+
+
+def name_of(raw: Raw) -> str:
+    """Name of an object."""
+    return str((raw.get("metadata") or {}).get("name", ""))
+
+
+def is_deleting(raw: Raw) -> bool:
+    """Whether somebody has deleted the object, which is still there."""
+    return "deletionTimestamp" in (raw.get("metadata") or {})
+
+
+def created(raw: Raw) -> datetime | None:
+    """When an object was made."""
+    return parse_time((raw.get("metadata") or {}).get("creationTimestamp"))
+
+
+def condition(raw: Raw, type_: str) -> Raw:
+    """A condition of an object, empty when it has none of that type."""
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c.get("type") == type_), {})
+
+
+def statuses(pod: Raw) -> Iterable[Raw]:
+    """Status of each container of a pod."""
+    status = pod.get("status") or {}
+    return (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+
+
+def is_starting(pod: Raw) -> bool:
+    """Whether a pod has a node, and no container has started or says what it waits for."""
+    waits = [(status.get("state") or {}).get("waiting") for status in statuses(pod)]
+    return bool(waits) and all(
+        wait is not None and wait.get("reason", "") in ("ContainerCreating", "PodInitializing", "")
+        for wait in waits
+    )
+
+
+def last(events: Sequence[Raw], *reasons: str) -> Raw | None:
+    """The newest Event with one of these reasons; Events come oldest first."""
+    return next((event for event in reversed(events) if event.get("reason") in reasons), None)
+
+
+def message_of(event: Raw) -> str:
+    """What an Event says."""
+    return str(event.get("message", ""))
+
+
+def begun(event: Raw) -> datetime | None:
+    """When an Event happened first."""
+    meta = event.get("metadata") or {}
+    return parse_time(event.get("firstTimestamp") or event.get("eventTime") or meta.get("creationTimestamp"))
+
+
+def latest(event: Raw) -> datetime | None:
+    """When an Event happened last."""
+    return parse_time(event.get("lastTimestamp")) or begun(event)
+
+
+def lasts(since: datetime | None, now: datetime, *, longer_than: timedelta) -> bool:
+    """Whether something began long enough ago."""
+    return since is not None and now - since >= longer_than

@@ -1,0 +1,81 @@
+"""What keeps a pod that has a node from starting its containers: volumes, network, runtime.
+
+Pure; part of ``diagnose``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from ..constants import Reason
+from ..observed import Diagnosis
+from ..views import Raw
+from ..wording import respec, shortened
+from .containers import missing_object
+from .evidence import PATIENCE, begun, found, is_starting, last, lasts, message_of, name_of
+
+_VOLUME: Final = ("FailedMount", "FailedAttachVolume")
+_SANDBOX: Final = "FailedCreatePodSandBox"
+_WENT_ON: Final = ("SuccessfulAttachVolume", "Pulling", "Pulled", "Created", "Started")
+"""After one of these an earlier failure is over."""
+
+_SUMMARY: Final = "Unable to attach or mount volumes"
+"""The kubelet's own timeout, which says less than the Events before it."""
+
+
+def diagnose_startup(
+    stage: str, pod: Raw, events: Sequence[Raw], peers: Sequence[str], now: datetime
+) -> Diagnosis | None:
+    """A volume that cannot be attached or mounted, or a sandbox that cannot be made."""
+    if not is_starting(pod):
+        return None
+    newest = last(events, *_VOLUME, _SANDBOX, *_WENT_ON)
+    if newest is None or newest.get("reason") in _WENT_ON:
+        return None
+    if newest.get("reason") == _SANDBOX:
+        first = next(event for event in events if event.get("reason") == _SANDBOX)
+        return _sandbox(stage, pod, newest) if lasts(begun(first), now, longer_than=PATIENCE) else None
+    failed = [event for event in events if event.get("reason") in _VOLUME]
+    telling = [event for event in failed if not message_of(event).startswith(_SUMMARY)]
+    return _volume(stage, pod, message_of((telling or failed)[-1]), peers)
+
+
+def _volume(stage: str, pod: Raw, message: str, peers: Sequence[str]) -> Diagnosis:
+    where = f"Pod {name_of(pod)} cannot start"
+    missing = re.search(r'(secret|configmap) "([^"]+)" not found', message, re.IGNORECASE)
+    if missing is not None:
+        return missing_object(stage, where, kind=missing[1], name=missing[2])
+    if "Multi-Attach" in message:
+        return _attached_elsewhere(stage, f"{where}: {shortened(message)}", message, peers)
+    volume = re.search(r'volume "([^"]+)" ?: (.*)', message, re.DOTALL)
+    what = f"volume {volume[1]} cannot be mounted: {shortened(volume[2])}" if volume else shortened(message)
+    return found(Reason.VOLUME_MOUNT_FAILED, stage, f"{where}: {what}", "Check the volume and its storage")
+
+
+def _attached_elsewhere(stage: str, what: str, message: str, peers: Sequence[str]) -> Diagnosis:
+    """A volume for one node at a time, that another node has."""
+    holders = [peer for peer in peers if peer in message]
+    if not holders:
+        remedy = "It can be used on one node at a time, and is free when the pod that uses it has ended"
+        return found(Reason.VOLUME_MOUNT_FAILED, stage, what, remedy)
+    if stage == "serve":
+        remedy = f"Delete pod {holders[0]} to let this one have the volume, or use ReadWriteMany storage"
+        return found(Reason.VOLUME_MOUNT_FAILED, stage, what, remedy)
+    remedy = respec("Its peer keeps it: use a claim with ReadWriteMany, or set training.nodes to 1")
+    return found(Reason.STORAGE_NOT_SHARED, stage, what, remedy, stalled=True)
+
+
+def _sandbox(stage: str, pod: Raw, event: Raw) -> Diagnosis:
+    text = re.sub(r"^Failed to create pod sandbox: (rpc error: code = \w+ desc = )?", "", message_of(event))
+    text = re.sub(r' (for )?(sandbox )?"?[0-9a-f]{64}"?', "", text)  # a new one at each try
+    node = (pod.get("spec") or {}).get("nodeName") or "its node"
+    what = f"Pod {name_of(pod)} cannot start on {node}: {shortened(text)}"
+    if "no runtime for" in text:
+        block = "serving" if stage == "serve" else "training"
+        change = respec(f"correct {block}.podTemplate.runtimeClassName", stage=stage)
+        return found(Reason.CONTAINER_FAILED, stage, what, f"Install the runtime there, or {change}")
+    remedy = "Look at that node's network plugin and container runtime"
+    return found(Reason.CONTAINER_FAILED, stage, what, remedy)
