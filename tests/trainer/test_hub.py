@@ -15,7 +15,7 @@ from kubetune_trainer.config import FileSource, PlatformConfig, TrainerConfig
 from kubetune_trainer.errors import DataInvalid, ModelUnavailable, TrainerError, Transient
 from kubetune_trainer.layout import OUTPUT_VARIABLE
 from kubetune_trainer.model import fetch_model
-from kubetune_trainer.sources import fetch_data
+from kubetune_trainer.sources import locate_data
 from tests.support.hub_server import TOKEN, HubServer, files_of, hub_server
 from tests.support.tiny_model import make_tiny_model
 from tests.support.trainer_configs import trainer_config
@@ -282,12 +282,8 @@ def test_uri_of_a_model_is_organisation_and_name(hub: HubServer, uri: str, messa
 
 
 def data(hub: HubServer, uri: str, tmp_path: Path, role: Any = "train") -> list[tuple[str, bytes]]:
-    files = fetch_data(
-        FileSource(uri=uri),
-        role,
-        platform=PlatformConfig(hf_endpoint=hub.endpoint),
-        scratch=tmp_path / "scratch",
-    )
+    source = locate_data(FileSource(uri=uri), role, platform=PlatformConfig(hf_endpoint=hub.endpoint))
+    files = source.fetch(tmp_path / "scratch")
     return [(file.name, file.path.read_bytes()) for file in files]
 
 

@@ -11,7 +11,7 @@ from kubetune_trainer.config import FileSource, PlatformConfig
 from kubetune_trainer.errors import DataInvalid, ModelUnavailable, TrainerError, Transient
 from kubetune_trainer.layout import OUTPUT_VARIABLE
 from kubetune_trainer.model import PinnedModel, fetch_model
-from kubetune_trainer.sources import fetch_data
+from kubetune_trainer.sources import locate_data
 from tests.support.hub_server import files_of
 from tests.support.object_store import ACCESS_KEY, SECRET_KEY, ObjectStoreServer, object_store
 from tests.support.tiny_model import make_tiny_model
@@ -41,9 +41,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectSto
 
 
 def data(uri: str, tmp_path: Path) -> bytes:
-    (file,) = fetch_data(
-        FileSource(uri=uri), "train", platform=PlatformConfig(), scratch=tmp_path / "scratch"
-    )
+    source = locate_data(FileSource(uri=uri), "train", platform=PlatformConfig())
+    (file,) = source.fetch(tmp_path / "scratch")
     assert file.name == uri
     return file.path.read_bytes()
 

@@ -150,6 +150,8 @@ def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path,
     assert DatasetSummary.model_validate_json(run.dataset_file.read_text()) == result.summary.dataset
     assert ModelSummary.model_validate_json(run.model_file.read_text()) == result.summary.model
     details = json.loads(run.dataset_file.read_text())["details"]
+    assert details.pop("made_from").startswith("sha256:")
+    assert {file["name"].partition("/")[0] for file in details.pop("row_files")} == {"train", "validation"}
     assert details == {
         "format": "Chat",
         "rows_read": 50,
@@ -481,6 +483,48 @@ def test_data_source_that_cannot_be_used_is_named(
     result = prepare(model=tiny, train=directory / name)
     assert result.message.reason == "DataInvalid"
     assert message.format(directory=directory.name) in result.message.message
+
+
+AGAIN = "the run holds the rows of these files already: nothing is tokenised again"
+
+
+def test_rows_of_the_same_files_are_not_tokenised_again(
+    prepare: Prepare, tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def prepared(*lines: str, **fields: Any) -> tuple[PrepareSummary, bool]:
+        caplog.clear()
+        caplog.set_level("INFO")
+        train, test = write(tmp_path / "train.jsonl", *lines), write(tmp_path / "test.jsonl", *pairs(1))
+        result = prepare(model=tiny, train=train, validation=test, **fields)
+        assert len(result.rows()) == 20
+        return result.summary, AGAIN not in caplog.messages
+
+    first, tokenised = prepared(*pairs(20))
+    assert tokenised
+    assert prepared(*pairs(20)) == (first, False)
+    assert prepared("\n", *pairs(20)) == (first, True)  # the same rows of another file
+    assert prepared("\n", *pairs(20)) == (first, False)
+
+    (rows,) = (tmp_path / "output").rglob("train/*.arrow")
+    content = bytearray(rows.read_bytes())
+    content[len(content) // 2] ^= 1
+    rows.write_bytes(content)
+    assert prepared("\n", *pairs(20)) == (first, True)
+    assert rows.read_bytes() != content
+    assert prepared("\n", *pairs(20)) == (first, False)
+
+
+def test_files_of_a_hub_are_not_fetched_to_find_that_they_are_the_same(prepare: Prepare, tiny: Path) -> None:
+    with hub_server() as hub:
+
+        def prepared(count: int) -> list[str]:
+            hub.add("dataset", "acme/rows", {"train.jsonl": "".join(pairs(count)).encode()})
+            hub.requests.clear()
+            result = prepare(model=tiny, train="hf://acme/rows", platform={"hf_endpoint": hub.endpoint})
+            assert result.summary.dataset.train_rows == count
+            return hub.downloads()
+
+        assert [prepared(20), prepared(20), prepared(21)] == [["train.jsonl"], [], ["train.jsonl"]]
 
 
 def write_checkpoint(run: RunDirectory) -> None:

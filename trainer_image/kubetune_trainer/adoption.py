@@ -11,39 +11,73 @@ import json
 import logging
 import os
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from . import manifest
 from .layout import RunDirectory
-from .messages import ArtifactSummary
+from .messages import ArtifactSummary, DatasetSummary, ModelSummary
 
 logger = logging.getLogger(__name__)
 
 
-def install(run: RunDirectory, staged: Path, *, fingerprint: str, revision: str) -> bool:
-    """Move a complete ``prepared/`` into the run; True when the run already held the same one."""
+def held_rows(run: RunDirectory, *, made_from: str | None, revision: str) -> DatasetSummary | None:
+    """What the run's rows are, if they were made from the same and are as they were written; else None."""
     held = _held(run)
-    same = held == (fingerprint, revision)
-    if same and _files(staged) <= _files(run.prepared):
-        shutil.rmtree(staged)
-        run.errors_file.write_bytes(b"")  # of a prepare that failed since
-        return True
+    if held is None or made_from is None or held.made_from != made_from or held.revision != revision:
+        return None
+    return held.summary if _is_intact(run, held) else None
+
+
+def install(run: RunDirectory, staged: RunDirectory) -> None:
+    """Move a complete ``prepared/`` into the run, unless the run holds the same rows of the same model."""
+    held, new = _held(run), _held(staged)
+    assert new is not None
+    same = held is not None and (held.fingerprint, held.revision) == (new.fingerprint, new.revision)
+    if held is not None and same and _is_intact(run, held):
+        if held.made_from != new.made_from:  # other files, or other versions, with the same rows in the end
+            new.document["details"]["row_files"] = held.document["details"]["row_files"]
+            write_json(run.dataset_file, new.document)
+        return
     if not same and (held is not None or _has_results(run)):
         _set_aside(run)
     elif run.prepared.exists():  # it lost files, or holds only the errors.jsonl of a prepare that failed
         shutil.rmtree(run.prepared)
     run.root.mkdir(parents=True, exist_ok=True)
-    for path in sorted(staged.rglob("*")):
+    for path in sorted(staged.prepared.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         else:
             manifest.sync_directory(path)
-    manifest.sync_directory(staged)
-    staged.rename(run.prepared)
+    manifest.sync_directory(staged.prepared)
+    staged.prepared.rename(run.prepared)
     manifest.sync_directory(run.root)
     manifest.sync_directory(run.root.parent)
-    return False
+
+
+def row_files(run: RunDirectory) -> list[dict[str, Any]]:
+    """The files that training reads the run's rows from: name, size and SHA-256 of each."""
+    splits = (run.train_rows.name, run.validation_rows.name)
+    names = (name for name in manifest.list_files(run.prepared) if name.partition("/")[0] in splits)
+    return [asdict(manifest.sync_file(run.prepared, name)) for name in names]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file of ``prepared/``, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    manifest.sync_directory(path.parent)
+
+
+def clear_errors(run: RunDirectory) -> None:
+    """Forget the bad rows of a prepare that failed before this one."""
+    run.errors_file.write_bytes(b"")
 
 
 def keep_errors(run: RunDirectory, errors: Path) -> None:
@@ -62,23 +96,38 @@ def finished_artifact(run: RunDirectory) -> ArtifactSummary | None:
     return verified_artifact(run.root)
 
 
-def _held(run: RunDirectory) -> tuple[str, str] | None:
-    """Fingerprint and model revision of what is there."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """dataset.json and model.json of a run."""
+
+    document: dict[str, Any]
+    summary: DatasetSummary
+    revision: str
+    made_from: str | None
+
+    @property
+    def fingerprint(self) -> str:
+        return self.summary.fingerprint
+
+
+def _held(run: RunDirectory) -> _Held | None:
+    """What is there; None where it is not complete."""
     try:
-        dataset = json.loads(run.dataset_file.read_bytes())
-        model = json.loads(run.model_file.read_bytes())
-        return str(dataset["fingerprint"]), str(model["revision"])
-    except (OSError, ValueError, KeyError, TypeError):
+        document = json.loads(run.dataset_file.read_bytes())
+        return _Held(
+            document=document,
+            summary=DatasetSummary.model_validate(document),
+            revision=ModelSummary.model_validate_json(run.model_file.read_bytes()).revision,
+            made_from=document["details"]["made_from"],
+        )
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
 
 
-def _files(directory: Path) -> set[tuple[str, int]]:
-    """Names and sizes of the files that training reads."""
-    return {
-        (path.relative_to(directory).as_posix(), path.stat().st_size)
-        for path in directory.rglob("*.arrow")
-        if path.is_file()
-    }
+def _is_intact(run: RunDirectory, held: _Held) -> bool:
+    """Whether the rows are on the volume as they were written."""
+    recorded = held.document["details"].get("row_files")
+    return bool(recorded) and recorded == row_files(run)
 
 
 def _has_results(run: RunDirectory) -> bool:

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line
-from .sources import Credentials, DataFile, RemoteFile, Role, field_of
+from .sources import Credentials, DataFile, DataSource, RemoteFile, Role, field_of
 from .splits import choose
 
 Kind = Literal["model", "dataset"]
@@ -101,18 +101,22 @@ class Hub:
             raise Transient(f"{file.name} of hf://{name} arrived incomplete; it will be fetched again.")
         return path
 
-    def fetch_dataset(self, uri: str, role: Role, scratch: Path) -> list[DataFile]:
-        """Download the files of a dataset's split, or the one file that the URI names."""
+    def locate_dataset(self, uri: str, role: Role) -> DataSource:
+        """Find the files of a dataset's split, or the one file that the URI names, at one commit."""
         repository = Repository.of(uri)
         listing = self.list_files(repository.name, "dataset", repository.revision)
         chosen = choose(listing.files, repository=repository.name, path=repository.path, role=role)
-        return [
-            DataFile(
-                path=self.download(repository.name, "dataset", listing.commit, file, scratch),
-                name=f"hf://{repository.name}/{file.name}",
-            )
-            for file in chosen
-        ]
+
+        def fetch(directory: Path) -> list[DataFile]:
+            return [
+                DataFile(
+                    path=self.download(repository.name, "dataset", listing.commit, file, directory),
+                    name=f"hf://{repository.name}/{file.name}",
+                )
+                for file in chosen
+            ]
+
+        return DataSource(contents=lambda: chosen, fetch=fetch)
 
     def _not_a_name(self, name: str) -> InvalidInput:
         field = field_of(self._credentials.role)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line
-from .sources import Credentials, DataFile, RemoteFile, field_of
+from .sources import Credentials, DataFile, DataSource, RemoteFile, field_of
 
 T = TypeVar("T")
 
@@ -31,15 +31,25 @@ class ObjectStore:
             use_listings_cache=False,
         )
 
-    def fetch_file(self, uri: str, directory: Path) -> DataFile:
-        """Download one object into a directory."""
-        key = uri.removeprefix("s3://")
-        path = directory / PurePosixPath(key).name
-        directory.mkdir(parents=True, exist_ok=True)
-        if self._translated(uri, lambda: self._files.info(key))["type"] == "directory":
+    def locate_file(self, uri: str) -> DataSource:
+        """Find one object."""
+        self._object(uri)
+        return DataSource(
+            contents=lambda: [self._object(uri)], fetch=lambda directory: [self._fetch(uri, directory)]
+        )
+
+    def _object(self, uri: str) -> RemoteFile:
+        info = self._translated(uri, lambda: self._files.info(uri.removeprefix("s3://")))
+        if info["type"] == "directory":
             raise self._failure(
                 f"{uri} is a prefix, not an object: {field_of(self._credentials.role)} must name a file."
             )
+        return _remote_file(info)
+
+    def _fetch(self, uri: str, directory: Path) -> DataFile:
+        key = uri.removeprefix("s3://")
+        path = directory / PurePosixPath(key).name
+        directory.mkdir(parents=True, exist_ok=True)
         self._translated(uri, lambda: self._files.get_file(key, str(path)))
         return DataFile(path=path, name=uri)
 
@@ -48,15 +58,7 @@ class ObjectStore:
         prefix = uri.removeprefix("s3://").rstrip("/")
         entries = self._translated(uri, lambda: self._files.ls(prefix, detail=True))
         return sorted(
-            (
-                RemoteFile(
-                    name=PurePosixPath(entry["name"]).name,
-                    size=entry["size"],
-                    etag=str(entry.get("ETag", "")).strip('"'),
-                )
-                for entry in entries
-                if entry["type"] == "file" and entry["name"] != prefix
-            ),
+            (_remote_file(entry) for entry in entries if entry["type"] == "file" and entry["name"] != prefix),
             key=lambda file: file.name,
         )
 
@@ -92,3 +94,8 @@ class ObjectStore:
             ) from None
         except (BotoCoreError, ClientError, OSError) as error:
             raise Transient(f"{uri} cannot be read now: {first_line(error)}") from error
+
+
+def _remote_file(entry: Mapping[str, Any]) -> RemoteFile:
+    name = PurePosixPath(entry["name"]).name
+    return RemoteFile(name=name, size=entry["size"], etag=str(entry.get("ETag", "")).strip('"'))

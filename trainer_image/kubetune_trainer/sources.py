@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,19 +66,36 @@ def scheme_of(uri: str) -> str:
     return uri.partition("://")[0]
 
 
-def fetch_data(source: FileSource, role: Role, *, platform: PlatformConfig, scratch: Path) -> list[DataFile]:
-    """Make the files of a data source readable here; remote ones are put into ``scratch``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSource:
+    """The files of a data source: found, and not fetched yet."""
+
+    contents: Callable[[], list[RemoteFile]]
+    """What the files hold now, by their etags; an empty etag says that nobody knows."""
+    fetch: Callable[[Path], list[DataFile]]
+    """Make the files readable here; remote ones are put into a directory."""
+
+
+def locate_data(source: FileSource, role: Role, *, platform: PlatformConfig) -> DataSource:
+    """Find the files of a data source."""
     match scheme_of(source.uri):
         case "hf":
             from .hub import Hub
 
-            return Hub(Credentials(role), platform.hf_endpoint).fetch_dataset(source.uri, role, scratch)
+            return Hub(Credentials(role), platform.hf_endpoint).locate_dataset(source.uri, role)
         case "s3":
             from .s3 import ObjectStore
 
-            return [ObjectStore(Credentials(role)).fetch_file(source.uri, scratch)]
+            return ObjectStore(Credentials(role)).locate_file(source.uri)
         case _:
-            return [_mounted(source, role)]
+            file = _mounted(source, role)
+            return DataSource(contents=lambda: [_contents(file)], fetch=lambda _: [file])
+
+
+def _contents(file: DataFile) -> RemoteFile:
+    with file.path.open("rb") as content:
+        etag = hashlib.file_digest(content, "sha256").hexdigest()
+    return RemoteFile(name=file.name, size=file.path.stat().st_size, etag=etag)
 
 
 def _mounted(source: FileSource, role: Role) -> DataFile:
