@@ -18,7 +18,7 @@ from kubetune_trainer.messages import Reason as TrainerReason
 from .constants import Reason
 from .observed import Ending, Outcome
 from .views import ConditionView, JobView, PodView
-from .wording import sentences
+from .wording import ADOPTED, APPLY_AGAIN, sentences
 
 STALLING: Final = frozenset(
     {
@@ -41,24 +41,28 @@ _INVALID: Final = {
 }
 """What says more about exit code 42."""
 
-_APPLY_AGAIN: Final = "delete the FineTuneJob and apply it again"
-
 _AGAIN: Final = {
-    Reason.INVALID_SPEC: f"Correct the spec, {_APPLY_AGAIN}; finished work is adopted.",
-    Reason.DATA_INVALID: f"Fix the data, {_APPLY_AGAIN}; finished work is adopted.",
-    Reason.MODEL_UNAVAILABLE: f"Make the model available, {_APPLY_AGAIN}; finished work is adopted.",
-    Reason.DOES_NOT_FIT: f"Use a larger zeroStage, a smaller maxLength or larger GPUs, {_APPLY_AGAIN}.",
-    Reason.NUMERICAL_FAILURE: f"Lower training.learningRate or look for broken rows, {_APPLY_AGAIN}.",
-    Reason.ADAPTER_INVALID: f"Change training.adapter, {_APPLY_AGAIN}.",
+    Reason.INVALID_SPEC: f"Correct the spec, {APPLY_AGAIN}; {ADOPTED}.",
+    Reason.DATA_INVALID: f"Fix the data, {APPLY_AGAIN}; {ADOPTED}.",
+    Reason.MODEL_UNAVAILABLE: f"Make the model available, {APPLY_AGAIN}; {ADOPTED}.",
+    Reason.DOES_NOT_FIT: f"Use a larger zeroStage, a smaller maxLength or larger GPUs, {APPLY_AGAIN}.",
+    Reason.NUMERICAL_FAILURE: f"Lower training.learningRate or look for broken rows, {APPLY_AGAIN}.",
+    Reason.ADAPTER_INVALID: f"Change training.adapter, {APPLY_AGAIN}.",
 }
 
 _MORE_MEMORY: Final = {
-    "prepare": f"Raise the memory limit in training.resources, {_APPLY_AGAIN}.",
-    "train": f"Raise the memory in training.resources, or use GPUs with more; {_APPLY_AGAIN}: it goes on "
+    "prepare": f"Raise the memory limit in training.resources, {APPLY_AGAIN}.",
+    "train": f"Raise the memory in training.resources, or use GPUs with more; {APPLY_AGAIN}: it goes on "
     "from the last checkpoint. A smaller dataset.maxLength, training.batchSize or training.adapter.rank "
     "needs less, but trains from the beginning; so do more GPUs or a larger training.deepspeed.zeroStage, "
     "which need another training.seed once there are checkpoints.",
 }
+
+_BY_NODE: Final = re.compile(
+    r"UnexpectedAdmissionError|TopologyAffinityError|NodeAffinity|OutOf.+"  # refused before any container ran
+    r"|NodeShutdown|Shutdown|Terminated|Preempting"
+)
+"""Reasons of pods that the kubelet refused or ended for the node's sake; Evicted is told by its condition."""
 
 _LOG_LIMIT: Final = 600
 """Characters of a log's tail that a message keeps."""
@@ -95,6 +99,7 @@ def end_of(job: JobView, pods: Sequence[PodView]) -> Ending | None:
         verdict = _by_condition(job, target)
     outcome, reason, message = verdict
     finished = next((pod.finished for pod in own or failed), None) or (target.since if target else None)
+    finished = finished or job.started or job.created  # a pod that never ran has no times of its own
     ended = done | {pod.index or 0 for pod in failed}
     settled = job.condition("Failed") is not None or len(ended) >= max(job.completions, 1)
     return Ending(outcome=outcome, reason=reason, message=message, finished=finished, settled=settled)
@@ -128,6 +133,10 @@ def _by_pod(job: JobView, pod: PodView) -> tuple[Outcome, Reason, str]:
         return Outcome.FAILED, Reason.POD_FAILED, sentences(f"{where} was evicted: {pod.message.strip()}")
     if pod.disruption is not None:
         return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(f"{where} was disrupted: {pod.disruption}")
+    if _BY_NODE.fullmatch(pod.reason):
+        done = "turned away" if code is None else "ended"
+        text = f"{where} was {done} by the node ({pod.reason}): {pod.message.strip()}"
+        return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(text)
     if code == ExitCode.PREEMPTED:
         return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(f"{where} was asked to stop")
     if code == ExitCode.PEER_LOST:

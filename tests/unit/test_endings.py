@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -311,20 +311,58 @@ CASES = [
         Reason.PREEMPTED,
         says=("low on resource: memory.",),
     ),
+    *(
+        Case(
+            f"the kubelet refused the pod ({reason}), its container never ran",
+            job(("FailureTarget", BACKOFF, 3), ("Failed", BACKOFF, 4), completions=1),
+            [pod(0, None, 2, pod_reason=(reason, message))],
+            Outcome.PREEMPTED,
+            Reason.PREEMPTED,
+            says=("on node node-0 was turned away by the node", reason, message.removesuffix(".")),
+        )
+        for reason, message in {
+            "UnexpectedAdmissionError": "Pod was rejected: Allocate failed due to no healthy devices",
+            "OutOfcpu": "Pod was rejected: Node didn't have enough resource: cpu, requested: 8000",
+            "OutOfnvidia.com/gpu": "Pod was rejected: Node didn't have enough resource: nvidia.com/gpu",
+            "NodeAffinity": "Pod was rejected: Predicate NodeAffinity failed",
+            "TopologyAffinityError": "Pod was rejected: Topology locality",
+            "NodeShutdown": "Pod was rejected as the node is shutting down.",
+        }.items()
+    ),
+    *(
+        Case(
+            f"the node ended a pod that ran ({reason})",
+            job(("FailureTarget", BACKOFF, 3), ("Failed", BACKOFF, 4), completions=1),
+            [pod(0, 137, 2, pod_reason=(reason, message))],
+            Outcome.PREEMPTED,
+            Reason.PREEMPTED,
+            says=(message,),
+        )
+        for reason, message in {
+            "Terminated": "Pod was terminated in response to imminent node shutdown.",
+            "Preempting": "Preempted in order to admit critical pod.",
+        }.items()
+    ),
     Case(
-        "the kubelet refused the pod, its container never ran",
+        "the kubelet refused one rank, and the other never met it",
+        failing(BACKOFF, 12, 16),
+        [pod(0, 46, 10, said=LOST), pod(1, None, 2, pod_reason=("OutOfcpu", "Pod was rejected: cpu"))],
+        Outcome.PREEMPTED,
+        Reason.PREEMPTED,
+    ),
+    Case(
+        "a pod ran out of memory on a node that shuts down",
         job(("FailureTarget", BACKOFF, 3), ("Failed", BACKOFF, 4), completions=1),
         [
             pod(
                 0,
-                None,
+                43,
                 2,
-                pod_reason=("UnexpectedAdmissionError", "Allocate failed due to no healthy devices"),
+                pod_reason=("Terminated", "Pod was terminated in response to imminent node shutdown."),
             )
         ],
         Outcome.FAILED,
-        Reason.POD_FAILED,
-        says=("UnexpectedAdmissionError", "no healthy devices"),
+        Reason.OUT_OF_MEMORY,
     ),
 ]
 
@@ -343,6 +381,14 @@ def test_the_verdict(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_the_order_of_pods_does_not_matter(case: Case) -> None:
     assert end_of(case.job, case.pods) == end_of(case.job, case.pods[::-1])
+
+
+def test_a_pod_that_never_ran_has_an_end_before_the_job_controller_says_so() -> None:
+    """Else the growing pause between attempts would not begin, and they would follow each other at once."""
+    started = replace(job(completions=1), created=START, started=START + timedelta(seconds=1))
+    ending = end_of(started, [pod(0, None, 2, pod_reason=("OutOfcpu", "Pod was rejected: cpu"))])
+    assert ending is not None
+    assert ending.finished == START + timedelta(seconds=1)
 
 
 def test_a_job_whose_pods_run_has_no_ending() -> None:
