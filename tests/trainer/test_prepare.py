@@ -424,6 +424,16 @@ def test_validation_fraction_takes_exact_rows_by_the_seed_alone(
     assert len(held_out(dataset={"validation_fraction": "0.001"})[1]) == 1
 
 
+def test_rows_left_for_training_must_be_ten_too(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(10))
+    result = prepare(model=tiny, train=train, dataset={"validation_fraction": "0.9"})
+    assert (result.code, result.message.reason) == (ExitCode.INVALID_INPUT, "DataInvalid")
+    assert result.message.message == (
+        "dataset.validationFraction 0.9 leaves 1 of the 10 rows for training, which must be at least 10: "
+        "lower it, or give more rows."
+    )
+
+
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a fraction beside a validation file": (
         {"dataset": {"validation_fraction": "0.1"}, "validation": "pvc://d/test.jsonl"},

@@ -189,9 +189,10 @@ def split_off(split: Split, fraction: Decimal, *, seed: int) -> tuple[Split, Spl
     """Take a fraction of the rows (at least one) for validation, chosen by the seed alone."""
     total = len(split.digests)
     count = max(1, int(total * fraction))
-    if count >= total:
+    if total - count < MIN_ROWS:
         raise DataInvalid(
-            f"dataset.validationFraction leaves none of the {total} rows for training: lower it."
+            f"dataset.validationFraction {fraction} leaves {total - count} of the {total} rows for training, "
+            f"which must be at least {MIN_ROWS}: lower it, or give more rows."
         )
     chosen = sorted(random.Random(seed).sample(range(total), count))
     left = sorted(set(range(total)).difference(chosen))
