@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -65,16 +64,18 @@ def test_bad_rows_and_their_counts_are_in_the_message() -> None:
     }
 
 
-def test_thousands_of_bad_rows_are_counted_and_written_but_not_held(tmp_path: Path) -> None:
+def test_thousands_of_bad_rows_are_counted_and_written_but_not_held(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     bad = BadRows(tmp_path / "errors.jsonl")
-    logging.disable(logging.ERROR)
     for row in rows(5000):
         bad.add(row)
         bad.add(
             errors.BadRow(line=row.line, kind="missing_content", message="The content of message 2 is empty.")
         )
-    logging.disable(logging.NOTSET)
     bad.close()
+    assert len(caplog.messages) == 1001
+    assert caplog.messages[-1] == "9,000 more are in prepared/errors.jsonl"
     assert len((tmp_path / "errors.jsonl").read_text().splitlines()) == 10000
     error = bad.error(6000)
     assert error.message.startswith("5,000 of 6,000 rows cannot be used. Line 1: Message 2 has no role. ")

@@ -18,7 +18,7 @@ _NAMED = 3
 """Findings in the sentence that becomes the condition's message."""
 
 _LOGGED = 1000
-"""Bad rows in the pod's log."""
+"""Findings in the pod's log."""
 
 
 class BadRows:
@@ -49,7 +49,9 @@ class BadRows:
         self._file.write(json.dumps(row.as_json(), ensure_ascii=False) + "\n")
 
     def close(self) -> None:
-        """Write what is buffered."""
+        """Write what is buffered, and say in the log how many findings it does not have."""
+        if self._findings > _LOGGED:
+            logger.error("%s more are in prepared/errors.jsonl", f"{self._findings - _LOGGED:,}")
         self._file.close()
 
     def error(self, read: int) -> DataInvalid:
