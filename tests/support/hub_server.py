@@ -45,6 +45,8 @@ class HubServer:
     """``METHOD path [range]`` of every request."""
     cut: dict[str, int] = field(default_factory=dict)
     """How many more downloads of a file end after half of it."""
+    damaged: dict[str, int] = field(default_factory=dict)
+    """How many more downloads of a file have another byte."""
     failing: int | None = None
     """Status that every request gets."""
     failing_files: int | None = None
@@ -179,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.cut[path] -= 1
             self._send(data, headers=headers, body=body, cut=True)
             return
+        if body and self.hub.damaged.get(path, 0) > 0:
+            self.hub.damaged[path] -= 1
+            data = data[:-1] + bytes([data[-1] ^ 1])
         begin = 0
         if asked := self.headers.get("Range"):
             begin = int(asked.removeprefix("bytes=").partition("-")[0])

@@ -108,6 +108,25 @@ def test_download_that_breaks_off_goes_on_where_it_was(hub: HubServer, tiny: Pat
     assert any(request.endswith("bytes=10485760-") for request in hub.requests)
 
 
+def test_download_that_arrives_damaged_is_fetched_again(hub: HubServer, tiny: Path) -> None:
+    hub.add("model", "acme/tiny", files_of(tiny))
+    hub.damaged["model.safetensors"] = 1
+    error = refusal(config_for(hub))
+    assert isinstance(error, Transient)
+    assert error.message == f"model.safetensors of {MODEL} arrived damaged; it will be fetched again."
+    hub.requests.clear()
+    model = fetch_model(config_for(hub))
+    assert (model.path / "model.safetensors").read_bytes() == (tiny / "model.safetensors").read_bytes()
+    assert hub.downloads() == ["model.safetensors"]
+
+
+def test_data_that_arrives_damaged_is_fetched_again(hub: HubServer, tmp_path: Path) -> None:
+    hub.add("dataset", "acme/rows", {"train.parquet": b"rows"})
+    hub.damaged["train.parquet"] = 1
+    with pytest.raises(Transient, match=r"train\.parquet of hf://acme/rows arrived damaged"):
+        data(hub, "hf://acme/rows", tmp_path)
+
+
 def test_prepare_that_was_killed_keeps_the_files_it_had(hub: HubServer, tiny: Path) -> None:
     hub.add("model", "acme/tiny", files_of(tiny))
     hub.cut["tokenizer.json"] = 100  # for ever: the client gives up

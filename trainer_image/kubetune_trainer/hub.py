@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from .errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line
-from .sources import Credentials, DataFile, DataSource, RemoteFile, Role, field_of
+from .sources import Credentials, DataFile, DataSource, RemoteFile, Role, field_of, sha256
 from .splits import choose
 
 Kind = Literal["model", "dataset"]
@@ -108,13 +108,12 @@ class Hub:
         chosen = choose(listing.files, repository=repository.name, path=repository.path, role=role)
 
         def fetch(directory: Path) -> list[DataFile]:
-            return [
-                DataFile(
-                    path=self.download(repository.name, "dataset", listing.commit, file, directory),
-                    name=f"hf://{repository.name}/{file.name}",
-                )
-                for file in chosen
-            ]
+            fetched = []
+            for file in chosen:
+                path = self.download(repository.name, "dataset", listing.commit, file, directory)
+                file.require(sha256(path), f"hf://{repository.name}")
+                fetched.append(DataFile(path=path, name=f"hf://{repository.name}/{file.name}"))
+            return fetched
 
         return DataSource(contents=lambda: chosen, fetch=fetch)
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from . import manifest
 from .config import ModelSource, TrainerConfig, digest_of
-from .errors import InvalidInput, ModelUnavailable, name_list
+from .errors import InvalidInput, ModelUnavailable, Transient, name_list
 from .layout import model_path, output_root
 from .sources import Credentials, RemoteFile, scheme_of
 
@@ -148,7 +148,15 @@ def _fetched(
         logger.info("fetching %s (%s bytes)", file.name, f"{file.size:,}")
         download(file, partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub client's own records
-    entries = [manifest.sync_file(partial, file.name) for file in files]
+    entries = []
+    for file in files:
+        entry = manifest.sync_file(partial, file.name)
+        try:
+            file.require(entry.sha256, uri)
+        except Transient:
+            (partial / file.name).unlink()
+            raise
+        entries.append(entry)
     manifest.write_manifest(partial, entries, {"uri": uri, "revision": revision})
     if target.exists() and not _is_complete(target, files):  # a copy that lost files
         target.rename(target.with_name(f"{target.name}.damaged-{job}"))

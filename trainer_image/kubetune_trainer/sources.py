@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from .config import FileSource, PlatformConfig
-from .errors import DataInvalid, name_list
+from .errors import DataInvalid, Transient, name_list
 
 Role = Literal["model", "train", "validation"]
 
@@ -38,6 +38,15 @@ class RemoteFile:
     size: int
     etag: str
     """Changes with the content."""
+
+    def require(self, sha256: str, where: str) -> None:
+        """Compare a fetched file's content with what the hub tells of large files.
+
+        Raises:
+            Transient: it is another content.
+        """
+        if len(self.etag) == len(sha256) and self.etag != sha256:  # other etags are no SHA-256
+            raise Transient(f"{self.name} of {where} arrived damaged; it will be fetched again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +102,13 @@ def locate_data(source: FileSource, role: Role, *, platform: PlatformConfig) -> 
 
 
 def _contents(file: DataFile) -> RemoteFile:
-    with file.path.open("rb") as content:
-        etag = hashlib.file_digest(content, "sha256").hexdigest()
-    return RemoteFile(name=file.name, size=file.path.stat().st_size, etag=etag)
+    return RemoteFile(name=file.name, size=file.path.stat().st_size, etag=sha256(file.path))
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _mounted(source: FileSource, role: Role) -> DataFile:
