@@ -23,7 +23,7 @@ NAME_LENGTH: Final = 40
 RESERVED_SUFFIXES: Final = ("-train", "-candidate", "-baseline")
 
 _NAME: Final = r"[a-z]([-a-z0-9]*[a-z0-9])?"
-_FIXED: Final = "cannot be changed; make a new FineTuneJob with another name"
+_FIXED: Final = "cannot be changed; delete the FineTuneJob and apply it again, or make one with another name"
 
 
 def _immutable(field: str) -> Rule:
