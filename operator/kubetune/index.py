@@ -127,11 +127,13 @@ class Index:
         if kind is Kind.FINE_TUNE_JOB:
             for key, raw in self.jobs():
                 uid, version = raw["metadata"]["uid"], _number(raw["metadata"].get("resourceVersion"))
+                if key.namespace in listing.denied:
+                    continue
                 if uid not in listed and version <= listing.resource_version:
                     changed.add(self.remove_job(key, uid))
         else:
             for view in list(self._of_kind(kind)):
-                if view.finetunejob is None:
+                if view.finetunejob is None or view.namespace in listing.denied:
                     continue  # foreign: no list by our labels has it
                 if view.uid not in listed and _version(view) <= listing.resource_version:
                     changed.add(self.remove(view.uid))

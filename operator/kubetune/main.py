@@ -216,10 +216,10 @@ async def _wait_for_definition(kube: Kube) -> None:
 
 async def _work(settings: Settings, parts: Parts, ready: asyncio.Event) -> None:
     """Start the workers when everything is known, and compare the index with lists for ever."""
-    await parts.watches.wait_until_listed()
     # Kinds that are not watched, or children that exist would all be posted once more.
     while not await relist(parts, UNWATCHED):  # noqa: ASYNC110 - nothing would set an event
         await asyncio.sleep(START_PAUSE)
+    await parts.watches.wait_until_listed()
     for key in parts.index.all_keys():
         parts.queue.add(key)
     ready.set()
@@ -247,6 +247,9 @@ async def relist(parts: Parts, kinds: Iterable[Kind]) -> bool:
             logger.warning("A relist failed", extra={"kind": kind.value, "reason": str(error)})
             complete = False
             continue
+        for namespace in sorted(listing.denied):
+            logger.warning("A relist was denied", extra={"kind": kind.value, "namespace": namespace})
+            parts.watches.denied(namespace)
         for key in parts.index.correct(kind, listing):
             parts.queue.add(key)
     return complete

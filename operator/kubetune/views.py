@@ -151,3 +151,5 @@ class Listing:
     views: tuple[BareView, ...]
     resource_version: int
     """Of the list: an object with a lower version that is not in the list does not exist."""
+    denied: frozenset[str] = frozenset()
+    """Namespaces that we may not list: what is there now is not known."""

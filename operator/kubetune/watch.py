@@ -121,6 +121,11 @@ class Watches:
         if sum(stream.listed for stream in self._streams.values()) >= self.expected:
             self._ready.set()
 
+    def denied(self, namespace: str) -> None:
+        """We may not list one of several namespaces: nothing comes from it, and nobody waits for it."""
+        for kind in WATCHED:
+            self.listed(RESOURCES[kind].plural, namespace)
+
     async def wait_until_listed(self) -> None:
         """Return when every kind was listed and every listed object is in the index."""
         await self._ready.wait()

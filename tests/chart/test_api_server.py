@@ -138,6 +138,41 @@ def running_operator(kubectl: Kubectl, case: str, tmp_path: Path) -> Iterator[Op
         yield operator
 
 
+def test_a_namespace_that_takes_its_rights_back_does_not_stop_the_others(
+    kubectl: Kubectl, tmp_path: Path
+) -> None:
+    helm(kubectl, "namespaced", tmp_path, "upgrade", "--install")
+    kubectl("delete", "rolebinding", "--all", "-n", "team-b")
+    with running_operator(kubectl, "namespaced", tmp_path):
+        kubectl.apply(JOB)
+        wait_for("the job's children", lambda: has_child(kubectl, "job"), seconds=60)
+        kubectl("delete", "finetunejob", "rights", "-n", "team-a")
+
+
+def test_an_operator_that_loses_its_rights_for_a_while_goes_on_when_it_has_them_again(
+    kubectl: Kubectl, tmp_path: Path
+) -> None:
+    # Without values of their own, Helm takes those of the release before.
+    helm(kubectl, "default", tmp_path, "upgrade", "--install", "--reset-values")
+    bindings = kubectl.get("clusterrolebinding", "-l", "app.kubernetes.io/name=kubetune")
+    with running_operator(kubectl, "default", tmp_path) as operator:
+        for binding in bindings["items"]:
+            kubectl("delete", "clusterrolebinding", binding["metadata"]["name"])
+        denied = "is forbidden"
+        kubectl.apply(JOB)
+        wait_for("a refusal", lambda: denied in (tmp_path / "operator.log").read_text(), seconds=60)
+        kubectl.apply(*map(without_history, bindings["items"]))
+        wait_for("the job's children", lambda: has_child(kubectl, "job"), seconds=120)
+        assert operator.ready()
+        kubectl("delete", "finetunejob", "rights", "-n", "team-a")
+
+
+def without_history(raw: dict[str, Any]) -> dict[str, Any]:
+    """An object as it can be created again."""
+    meta = {key: raw["metadata"][key] for key in ("name", "labels")}
+    return {**raw, "metadata": meta}
+
+
 def has_child(kubectl: Kubectl, what: str) -> bool:
     return bool(kubectl.get(what, "-n", "team-a", "-l", "kubetune.dev/finetunejob=rights")["items"])
 

@@ -16,7 +16,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from .. import names
-from ..errors import Conflict, KubeTuneError, NotFound
+from ..errors import Conflict, KubeTuneError, NotFound, Rejected
 from ..parse import parse_bare
 from ..views import Kind, Listing, Raw
 from . import Manifest
@@ -65,16 +65,26 @@ class ApiKube:
         )
 
     async def list_metadata(self, kind: Kind) -> Listing:
-        """Metadata of all our objects of a kind in the watched namespaces, from the watch cache."""
+        """Metadata of all our objects of a kind in the watched namespaces, from the watch cache.
+
+        A namespace that denies us, as one that is gone does with its Role, does not keep us from the others.
+        """
         query = {"resourceVersion": "0"}
         if kind is not Kind.FINE_TUNE_JOB:
             query["labelSelector"] = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
-        answers = await asyncio.gather(
-            *(self._list_one(kind, namespace, query) for namespace in self._namespaces)
+        results = await asyncio.gather(
+            *(self._list_one(kind, namespace, query) for namespace in self._namespaces),
+            return_exceptions=True,
         )
+        answers = [result for result in results if not isinstance(result, BaseException)]
+        errors = [result for result in results if isinstance(result, BaseException)]
+        denied = {error.namespace for error in errors if isinstance(error, Rejected) and error.status == 403}
+        if errors and (not answers or len(denied) < len(errors)):
+            raise errors[0]
         return Listing(
             views=tuple(parse_bare(item, kind) for answer in answers for item in _items(answer)),
             resource_version=min(int(answer["metadata"]["resourceVersion"]) for answer in answers),
+            denied=frozenset(denied),
         )
 
     async def _list_one(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> Raw:
