@@ -31,7 +31,7 @@ from kubetune_trainer.messages import (
 )
 from kubetune_trainer.sampler import SAMPLER_NAME
 from tests.support.chat_templates import stored_template
-from tests.support.hub_server import hub_server
+from tests.support.hub_server import files_of, hub_server
 from tests.support.tiny_model import chat_row, make_tiny_model, write_chat_rows
 from tests.support.trainer_configs import trainer_config
 
@@ -522,6 +522,26 @@ def test_rows_of_the_same_files_are_not_tokenised_again(
     assert prepared("\n", *pairs(20)) == (first, True)
     assert rows.read_bytes() != content
     assert prepared("\n", *pairs(20)) == (first, False)
+
+
+def test_bad_rows_are_found_before_the_model_is_fetched(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20), "bad\n", '{"messages": []}\n')
+    with hub_server() as hub:
+        hub.add("model", "acme/tiny", files_of(tiny))
+        job = {"model": "hf://acme/tiny", "train": train, "platform": {"hf_endpoint": hub.endpoint}}
+        result = prepare(**job)
+        assert [(row["line"], row["class"]) for row in result.message.summary["rows"]] == [
+            (21, "invalid_json"),
+            (22, "missing_messages_list"),
+        ]
+        assert len(result.run.errors_file.read_text().splitlines()) == 2
+        assert hub.downloads() == []
+
+        write(train, *pairs(20))
+        result = prepare(**job)
+        assert result.summary.dataset.train_rows == 20
+        assert "model.safetensors" in hub.downloads()
+        assert result.run.errors_file.read_text() == ""
 
 
 def test_files_of_a_hub_are_not_fetched_to_find_that_they_are_the_same(prepare: Prepare, tiny: Path) -> None:

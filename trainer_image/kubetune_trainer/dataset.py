@@ -97,7 +97,7 @@ def tokenise_split(
     with ArrowWriter(features=FEATURES, path=str(arrow)) as writer:
         for file in files:
             logger.info("reading the %s rows of %s", role, file.name)
-            name = file.name if len(files) > 1 or role == "validation" else ""
+            name = _called(file, files, role)
             reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
             examples = _examples(file, reader, counts, bad, name=name)
             for portion in portions(examples, size=_characters, limit=_PORTION):
@@ -122,6 +122,22 @@ def tokenise_split(
         answers_cut=counts.answers_cut,
         dropped=counts.dropped,
     )
+
+
+def check_split(files: Sequence[DataFile], config: DatasetConfig, *, bad: BadRows, role: Role) -> int:
+    """Check the rows of a split as far as no tokenizer is needed, and count them."""
+    counts = _Counts()
+    for file in files:
+        name = _called(file, files, role)
+        reader = RowReader(config, name=file.name, has_template=True)
+        for _ in _examples(file, reader, counts, bad, name=name):
+            pass
+    return counts.read
+
+
+def _called(file: DataFile, files: Sequence[DataFile], role: Role) -> str:
+    """How bad rows name their file; the only training file needs no name."""
+    return file.name if len(files) > 1 or role == "validation" else ""
 
 
 def _examples(

@@ -37,8 +37,23 @@ class PinnedModel:
     """Commit of a hub model, else a digest of the files."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """A base model whose files are known, and perhaps not here yet."""
+
+    present: bool
+    """Nothing is left to fetch."""
+    fetch: Callable[[], PinnedModel]
+    """Make the files readable here."""
+
+
 def fetch_model(config: TrainerConfig) -> PinnedModel:
     """Pin the model's revision and make its files readable here."""
+    return find_model(config).fetch()
+
+
+def find_model(config: TrainerConfig) -> FoundModel:
+    """Pin the model's revision; raises ModelUnavailable for one that is not to be had or not to be used."""
     source = config.model
     match scheme_of(source.uri):
         case "hf":
@@ -46,10 +61,10 @@ def fetch_model(config: TrainerConfig) -> PinnedModel:
         case "s3":
             return _from_store(source, config.name)
         case _:
-            return _mounted(source)
+            return FoundModel(present=True, fetch=lambda: _mounted(source))
 
 
-def _from_hub(source: ModelSource, config: TrainerConfig) -> PinnedModel:
+def _from_hub(source: ModelSource, config: TrainerConfig) -> FoundModel:
     from .hub import Hub, Repository
 
     repository = Repository.of(source.uri)
@@ -62,10 +77,10 @@ def _from_hub(source: ModelSource, config: TrainerConfig) -> PinnedModel:
     def download(file: RemoteFile, directory: Path) -> None:
         hub.download(repository.name, "model", listing.commit, file, directory)
 
-    return _fetched(source.uri, listing.commit, files, download, job=config.name)
+    return _found(source.uri, listing.commit, files, download, job=config.name)
 
 
-def _from_store(source: ModelSource, job: str) -> PinnedModel:
+def _from_store(source: ModelSource, job: str) -> FoundModel:
     from .s3 import ObjectStore
 
     store = ObjectStore(Credentials("model"))
@@ -79,7 +94,7 @@ def _from_store(source: ModelSource, job: str) -> PinnedModel:
             store.download(source.uri, file, partial)
             partial.rename(target)
 
-    return _fetched(source.uri, revision, files, download, job=job)
+    return _found(source.uri, revision, files, download, job=job)
 
 
 def _mounted(source: ModelSource) -> PinnedModel:
@@ -124,6 +139,20 @@ def wanted(files: Sequence[RemoteFile], uri: str) -> list[RemoteFile]:
         and file.name != manifest.MANIFEST_NAME
         and not (vendor and file.name.startswith("consolidated"))
     ]
+
+
+def _found(
+    uri: str,
+    revision: str,
+    files: Sequence[RemoteFile],
+    download: Callable[[RemoteFile, Path], None],
+    *,
+    job: str,
+) -> FoundModel:
+    return FoundModel(
+        present=_is_complete(model_path(uri, revision), files),
+        fetch=lambda: _fetched(uri, revision, files, download, job=job),
+    )
 
 
 def _fetched(

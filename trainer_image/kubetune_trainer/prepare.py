@@ -52,13 +52,15 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
 
     from . import architecture, model, staging
 
-    pinned = model.fetch_model(config)
+    found, data = model.find_model(config), _locate(config)
+    if not found.present:
+        staging.check(config, data, scratch=scratch)
+    pinned = found.fetch()
     kind = architecture.inspect(pinned.path, config.model.uri)
     trained = architecture.trainable(kind, config.training.adapter, config.model.uri)
     summary = ModelSummary(
         revision=pinned.revision, path=str(pinned.path), architecture=kind.name, parameters=kind.parameters
     )
-    data = _locate(config)
     source = staging.made_from(config, data, summary)
     held = adoption.held_rows(run, made_from=source, revision=pinned.revision)
     if held is not None:

@@ -50,7 +50,8 @@ class ObjectStore:
         key = uri.removeprefix("s3://")
         path = directory / PurePosixPath(key).name
         directory.mkdir(parents=True, exist_ok=True)
-        self._translated(uri, lambda: self._files.get_file(key, str(path)))
+        if not path.exists():
+            self._translated(uri, lambda: self._files.get_file(key, str(path)))
         return DataFile(path=path, name=uri)
 
     def list_files(self, uri: str) -> list[RemoteFile]:

@@ -82,7 +82,7 @@ class DataSource:
     contents: Callable[[], list[RemoteFile]]
     """What the files hold now, by their etags; an empty etag says that nobody knows."""
     fetch: Callable[[Path], list[DataFile]]
-    """Make the files readable here; remote ones are put into a directory."""
+    """Make the files readable here; remote ones are put into a directory, unless they are there already."""
 
 
 def locate_data(source: FileSource, role: Role, *, platform: PlatformConfig) -> DataSource:

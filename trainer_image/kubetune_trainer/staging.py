@@ -55,6 +55,26 @@ def made_from(config: TrainerConfig, data: Data, model: ModelSummary) -> str | N
     return f"sha256:{digest_of(made_by)}"
 
 
+def check(config: TrainerConfig, data: Data, *, scratch: Path) -> None:
+    """Check the rows as far as no model is needed, before one is fetched.
+
+    Raises:
+        DataInvalid: rows or files cannot be used; all bad rows are in ``errors.jsonl`` of ``scratch``.
+    """
+    with closing(BadRows(scratch / "errors.jsonl")) as bad:
+        read = 0
+        for role, source in data.items():
+            logger.info("checking the %s rows before the model is fetched", role)
+            files = source.fetch(_fetched(scratch, role))
+            read += dataset.check_split(files, config.dataset, bad=bad, role=role)
+    if bad.count:
+        raise bad.error(read)
+
+
+def _fetched(scratch: Path, role: Role) -> Path:
+    return scratch / "files" / role
+
+
 def stage(
     config: TrainerConfig,
     data: Data,
@@ -126,7 +146,7 @@ def _tokenise(
     with closing(BadRows(scratch / "errors.jsonl")) as bad:
 
         def split(role: Role) -> dataset.Split:
-            files = data[role].fetch(scratch / "files" / role)
+            files = data[role].fetch(_fetched(scratch, role))
             directory = scratch / "rows" / role
             return dataset.tokenise_split(files, rows, tokeniser, directory=directory, bad=bad, role=role)
 
