@@ -12,8 +12,8 @@ import yaml
 from dev.chart import CHART, values
 from dev.paths import REPOSITORY
 from kubetune.metrics import Metrics
-from kubetune_trainer.progress import Reports
 from tests.support import chart
+from tests.support.reports import full_reports
 
 HOW_TO = [
     REPOSITORY / "docs" / "how-to" / "install-on-a-gpu-cluster.md",
@@ -54,7 +54,7 @@ def test_values_that_a_page_shows_are_taken_by_the_chart(page: Path) -> None:
 def test_metrics_that_the_page_names_exist() -> None:
     metrics = Metrics()
     metrics.count_jobs(lambda: [("ns", {"conditions": [{"type": "Ready", "status": "True"}]})])
-    families = [*metrics.registry.collect(), *Reports(total_steps=1).registry.collect()]
+    families = [*metrics.registry.collect(), *full_reports().registry.collect()]
     known = {
         name
         for family in families

@@ -11,8 +11,8 @@ import yaml
 from prometheus_client import generate_latest
 
 from dev import paths, shell
-from kubetune_trainer.progress import Reports
 from tests.cluster.conftest import Cluster
+from tests.support.reports import full_reports
 
 pytestmark = pytest.mark.cluster
 
@@ -45,7 +45,7 @@ def test_prometheus_scrapes_the_operator_and_is_content_with_it(cluster: Cluster
 def test_the_metrics_are_named_as_prometheus_wants_them(cluster: Cluster) -> None:
     with cluster.kubectl.port_forward("kubetune-system", "deployment/kubetune", 8080) as port:
         operator = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    trainer = generate_latest(Reports(total_steps=1).registry).decode()
+    trainer = generate_latest(full_reports().registry).decode()
     for metrics in (operator, trainer):
         assert "# HELP kubetune_" in metrics
         assert shell.output(["promtool", "check", "metrics"], stdin=metrics) == ""
