@@ -6,12 +6,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from kubetune_trainer.checkpoints import Checkpoints, Layout, own_files
-from kubetune_trainer.errors import InvalidInput
+from kubetune_trainer import resume
+from kubetune_trainer.checkpoints import Checkpoints, Layout, final, own_files
+from kubetune_trainer.errors import InvalidInput, Transient
 from kubetune_trainer.manifest import MANIFEST_NAME, verify_manifest
+
+if TYPE_CHECKING:
+    from kubetune_trainer.peers import Peers
 
 LAYOUT = Layout(world_size=2, global_batch=8, zero_stage=2, sampler="length-buckets/1")
 
@@ -37,6 +42,8 @@ def write(store: Checkpoints, step: int) -> None:
     files = [file for rank in range(2) for file in own_files(directory, rank)]
     assert len(files) == 6
     store.commit(directory, files, step=step, tokens=step * 1000, dtype="bfloat16")
+    if store.surplus and resume.damage(final(directory), files) is None:
+        store.retire()
 
 
 @pytest.fixture
@@ -146,6 +153,44 @@ def test_old_ones_stay_while_the_newest_cannot_be_read(store: Path, monkeypatch:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
     assert checkpoints(store).begin(30, expected_bytes=100) is None
     assert (store / "step-000010").exists()
+
+
+def test_an_older_one_that_cannot_be_read_is_not_needed(store: Path) -> None:
+    cannot_be_read(store / "step-000010" / MANIFEST_NAME)
+    assert newest_step(store) == 20
+
+
+class Ranks:
+    """Two ranks, of which this is one; the other says what a test wants."""
+
+    world_size = 2
+
+    def __init__(self, rank: int, other: str | Transient | None = None) -> None:
+        self.rank = rank
+        self._other = other
+
+    def gather(self, value: object) -> list[object]:
+        return [value, self._other] if self.rank == 0 else [self._other, value]
+
+
+def test_each_rank_verifies_its_share_and_all_decide_the_same(store: Path) -> None:
+    flip_a_byte(store / "step-000020")
+    survey = checkpoints(store).survey()
+    shares = [{file.name for file in survey.candidates[0].share(rank, 2)} for rank in range(2)]
+    assert shares[0] | shares[1] == {file.name for file in survey.candidates[0].files}
+    assert not shares[0] & shares[1]
+
+    verdicts = [resume.verify_together(cast("Peers", Ranks(rank)))(survey.candidates[0]) for rank in range(2)]
+    (damage,) = [verdict for verdict in verdicts if verdict is not None]
+    for rank in range(2):
+        peers = cast("Peers", Ranks(rank, other=damage))
+        assert resume.verify_together(peers)(survey.candidates[0]) is not None
+
+
+def test_a_read_error_on_one_rank_is_told_on_all(store: Path) -> None:
+    peers = cast("Peers", Ranks(0, other=Transient("The output volume did not let a file be read.")))
+    with pytest.raises(Transient, match="did not let"):
+        checkpoints(store).survey().newest(resume.verify_together(peers))
 
 
 def test_other_files_beside_the_checkpoints_stay_and_do_no_harm(store: Path) -> None:

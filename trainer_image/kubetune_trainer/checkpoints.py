@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .config import TrainingConfig
-from .errors import InvalidInput, name_list
 from .manifest import (
     FileEntry,
     Manifest,
@@ -25,8 +24,10 @@ from .manifest import (
     sync_directory,
     sync_file,
     verify_manifest,
+    verify_names,
     write_manifest,
 )
+from .resume import Candidate, Found, Survey, verify_alone
 from .sampler import SAMPLER_NAME
 
 logger = logging.getLogger(__name__)
@@ -71,16 +72,6 @@ _REMEDIES = {
 }
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Found:
-    """A checkpoint to continue from."""
-
-    path: Path
-    step: int
-    tokens: int
-    dtype: str
-
-
 class Checkpoints:
     """The checkpoints of one run; only ``own_files`` is for every rank, the rest is rank 0's."""
 
@@ -90,47 +81,56 @@ class Checkpoints:
         self._keep = max(1, keep)
 
     def newest(self) -> Found | None:
-        """The newest checkpoint that verifies and fits; None when the run has none at all.
+        """The newest checkpoint that verifies and fits, found without other ranks.
 
         Raises:
-            InvalidInput: there are checkpoints, but none is intact, or all are of another world size, batch
-                or order: to begin anew would throw GPU hours away without a word.
+            InvalidInput: as ``Survey.newest``.
             OSError: the volume did not let one be read.
         """
-        return self._newest(verify_manifest)
+        return self.survey().newest(verify_alone)
 
     def require_fitting(self) -> None:
         """Refuse what ``newest`` would, from the manifests alone: no file is read and hashed.
 
         Raises:
-            InvalidInput: as ``newest``.
+            InvalidInput: as ``Survey.newest``.
             OSError: the volume did not let one be read.
         """
-        self._newest(read_manifest)
+        self.survey().newest(lambda _: None)
 
-    def _newest(self, read: Callable[[Path], Manifest]) -> Found | None:
-        misfit: str | None = None
+    def survey(self) -> Survey:
+        """Read the manifests.
+
+        Raises:
+            OSError: the volume did not let the newest be read.
+        """
+        candidates: list[Candidate] = []
         damaged: list[str] = []
+        misfits: list[str] = []
         for step, path in self._finished():
             try:
-                manifest = read(path)
+                manifest = read_manifest(path)
+                verify_names(path, manifest)
             except ManifestError as error:
                 logger.warning("Checkpoint passed over: %s", error)
                 damaged.append(str(error))
                 continue
-            reason = self._misfit(manifest, path)
-            if reason is None:
-                details = manifest.details
-                return Found(path=path, step=step, tokens=int(details["tokens"]), dtype=str(details["dtype"]))
-            misfit = misfit or reason
-        if misfit is not None:
-            raise InvalidInput(misfit)
-        if damaged:
-            raise InvalidInput(
-                f"No checkpoint of this run is as it was written ({name_list(damaged, 3)}). Delete "
-                f"{self._directory} to train from the beginning, or change spec.training.seed."
-            )
-        return None
+            except OSError:
+                if candidates:  # an older one, which is not needed
+                    continue
+                raise
+            if reason := self._misfit(manifest, path):
+                misfits.append(reason)
+                continue
+            details = manifest.details
+            found = Found(path=path, step=step, tokens=int(details["tokens"]), dtype=str(details["dtype"]))
+            candidates.append(Candidate(found=found, files=manifest.files))
+        return Survey(
+            directory=self._directory,
+            candidates=tuple(candidates),
+            damaged=tuple(damaged),
+            misfit=misfits[0] if misfits else None,
+        )
 
     def begin(self, step: int, *, expected_bytes: int) -> Path | None:
         """Make the directory to write into; None, with a warning, when the volume is too full."""
@@ -138,7 +138,7 @@ class Checkpoints:
         self._clear_hidden()
         needed = int(_SPACE_FACTOR * (self._last_size() or expected_bytes))
         if shutil.disk_usage(self._directory).free < needed:
-            self._delete_older_than_newest(keep=1)
+            self._make_room()
         free = shutil.disk_usage(self._directory).free
         if free < needed:
             logger.warning(
@@ -152,17 +152,25 @@ class Checkpoints:
     def commit(
         self, written: Path, files: Iterable[FileEntry], *, step: int, tokens: int, dtype: str
     ) -> Manifest:
-        """Publish what every rank has written, then delete what is no longer needed."""
+        """Publish what every rank has written; what is no longer needed goes with ``retire``."""
         details = {"step": step, "tokens": tokens, "dtype": dtype, **asdict(self._layout)}
         manifest = write_manifest(written, files, details)
-        final = self._directory / written.name.removeprefix(".")
-        if final.exists():  # it did not verify, or the run would have continued from it
-            final.rename(self._directory / f".broken-{final.name}")
-        written.rename(final)
+        published = final(written)
+        if published.exists():  # it did not verify, or the run would have continued from it
+            published.rename(self._directory / f".broken-{published.name}")
+        written.rename(published)
         sync_directory(self._directory)
-        self._delete_older_than_newest(keep=self._keep)
         self._clear_hidden()
         return manifest
+
+    @property
+    def surplus(self) -> bool:
+        """Whether there are more than are kept, so that it is worth verifying the newest."""
+        return len(self._finished()) > self._keep
+
+    def retire(self) -> None:
+        """Delete what is no longer needed; only when every rank has verified its files of the newest."""
+        self._delete_all_but(self._keep)
 
     def _finished(self) -> list[tuple[int, Path]]:
         """Directories by step, newest first."""
@@ -192,17 +200,20 @@ class Checkpoints:
                 continue
         return None
 
-    def _delete_older_than_newest(self, *, keep: int) -> None:
-        """Delete all but ``keep``, once the newest has been read back and verifies."""
+    def _make_room(self) -> None:
+        """Delete all but the newest, once it has been read back and verifies."""
         finished = self._finished()
-        if len(finished) <= keep:
+        if len(finished) < 2:
             return
         try:
             verify_manifest(finished[0][1])
         except (ManifestError, OSError) as error:
             logger.warning("Older checkpoints are kept: %s", error)
             return
-        for _, path in finished[keep:]:
+        self._delete_all_but(1)
+
+    def _delete_all_but(self, keep: int) -> None:
+        for _, path in self._finished()[keep:]:
             hidden = path.with_name(f".old-{path.name}")
             path.rename(hidden)  # a half-deleted checkpoint never carries the name of a whole one
             _remove(hidden)
@@ -216,6 +227,11 @@ class Checkpoints:
 def _remove(path: Path) -> None:
     """Delete as much as goes: a file that NFS holds for a reader must not end a training."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def final(written: Path) -> Path:
+    """Where a checkpoint will be once it is published."""
+    return written.with_name(written.name.removeprefix("."))
 
 
 def own_files(directory: Path, rank: int) -> list[FileEntry]:

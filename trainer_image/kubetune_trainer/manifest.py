@@ -114,14 +114,23 @@ def verify_manifest(directory: Path) -> Manifest:
         OSError: the volume did not let a file be read, which says nothing about its content.
     """
     manifest = read_manifest(directory)
+    verify_names(directory, manifest)
+    for file in manifest.files:
+        verify_file(directory, file)
+    return manifest
+
+
+def verify_names(directory: Path, manifest: Manifest) -> None:
+    """Compare the names of a directory's files with its manifest; no file is read.
+
+    Raises:
+        ManifestError: a file is missing or left over.
+    """
     expected, found = {file.name for file in manifest.files}, set(list_files(directory))
     if missing := sorted(expected - found):
         raise ManifestError(f"{directory.name}: {missing[0]} is missing")
     if unknown := sorted(found - expected):
         raise ManifestError(f"{directory.name}: {unknown[0]} is not in {MANIFEST_NAME}")
-    for file in manifest.files:
-        verify_file(directory, file)
-    return manifest
 
 
 def verify_file(directory: Path, file: FileEntry) -> None:

@@ -6,6 +6,7 @@ overridden or called here are those of the pinned minor version."""
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -19,15 +20,19 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from typing_extensions import override
 
 from . import checkpoints as saving
+from . import resume
 from .batches import Rows, collate, count
 from .checkpoints import Checkpoints
-from .errors import NumericalFailure
+from .errors import NumericalFailure, Transient
 from .evaluation import Evaluation
 from .journal import Journal
 from .loss import LearnedPositions, summed_loss
+from .manifest import FileEntry
 from .peers import Peers
 from .sampler import Batching, TrainBatches
 from .stop import StopFlag
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -174,14 +179,34 @@ class FineTuner(Trainer):
         self._save_rng_state(str(directory))
         if attempt.peers.rank == 0:
             self.state.save_to_json(str(directory / "trainer_state.json"))
-        files = attempt.peers.gather(saving.own_files(directory, attempt.peers.rank))
+        own = saving.own_files(directory, attempt.peers.rank)
+        files = attempt.peers.gather(own)
+        surplus = False
         if attempt.peers.rank == 0:
-            manifest = attempt.checkpoints.commit(
+            attempt.checkpoints.commit(
                 directory, itertools.chain(*files), step=step, tokens=self.tokens, dtype=attempt.dtype
             )
-            if attempt.journal is not None:
-                seconds = time.perf_counter() - started
-                attempt.journal.saved(step=step, seconds=seconds, size=manifest.size_bytes)
+            surplus = attempt.checkpoints.surplus
+        if attempt.peers.broadcast(surplus):
+            self._retire(saving.final(directory), own)
+        if attempt.journal is not None:
+            seconds = time.perf_counter() - started
+            size = sum(file.size for file in itertools.chain(*files))
+            attempt.journal.saved(step=step, seconds=seconds, size=size)
+
+    def _retire(self, newest: Path, own: list[FileEntry]) -> None:
+        """Delete older checkpoints once every rank has read back its files of the newest."""
+        attempt = self._attempt
+        try:
+            damage = resume.agree(attempt.peers, newest, own)
+        except Transient as error:
+            damage = error.message
+        if attempt.peers.rank != 0:
+            return
+        if damage is None:
+            attempt.checkpoints.retire()
+        else:
+            logger.warning("Older checkpoints are kept: %s", damage)
 
 
 class _Steps(TrainerCallback):

@@ -13,15 +13,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import Checkpoints, Found, Layout
+from .checkpoints import Checkpoints, Layout
 from .config import TrainerConfig, TrainingConfig
-from .errors import InvalidInput, TrainerError, Transient
+from .errors import InvalidInput, TrainerError
 from .journal import Journal
 from .layout import RunDirectory
 from .messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
 from .peers import Peers, join
 from .progress import Reports, serve
 from .records import Records
+from .resume import Found, Survey, unreadable, verify_together
 from .sampler import Batching, planned_steps, steps_per_epoch
 from .stop import StopFlag
 from .validation import ValidationPlan
@@ -132,22 +133,23 @@ def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
 def _look(
     run: RunDirectory, checkpoints: Checkpoints, peers: Peers
 ) -> tuple[ArtifactSummary | None, Found | None]:
-    """What the volume already holds; rank 0 reads and hashes, so that all ranks decide the same."""
-    answer: tuple[ArtifactSummary | None, Found | None] | TrainerError = (None, None)
+    """What the volume already holds; rank 0 looks, and all ranks verify and decide the same."""
+    answer: tuple[ArtifactSummary | None, Survey | None] | TrainerError = (None, None)
     if peers.rank == 0:
         from .publish import verified_artifact
 
         try:
             artifact = verified_artifact(run.root)
-            answer = artifact, None if artifact else checkpoints.newest()
+            answer = artifact, None if artifact else checkpoints.survey()
         except TrainerError as error:
             answer = error
         except OSError as error:
-            answer = Transient(f"The output volume did not let {error.filename} be read: {error.strerror}.")
+            answer = unreadable(error)
     answer = peers.broadcast(answer)
     if isinstance(answer, TrainerError):
         raise answer
-    return answer
+    artifact, survey = answer
+    return artifact, survey.newest(verify_together(peers)) if survey else None
 
 
 def _dtype(peers: Peers) -> str:
