@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from .api.conditions import Condition, new_condition
 from .api.v1alpha1 import FineTuneJob
@@ -19,6 +19,9 @@ from .observed import Observed, Outcome
 from .verdict import Stall, last_ending, stage_of, stall_of
 from .views import DeploymentView
 from .wording import sentences
+
+_MOST_NAMED: Final = 3
+"""Of the objects that are waited for."""
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -93,11 +96,7 @@ def _has_failed(live: DeploymentView) -> bool:
 def _current(job: FineTuneJob, observed: Observed) -> Finding:
     """What is going on at the first stage that is not reached."""
     if observed.earlier:
-        return Finding(
-            Reason.WAITING_FOR_EARLIER_PODS,
-            "Objects of an earlier FineTuneJob of this name, or pods of a Job that was deleted, are still "
-            "being removed.",
-        )
+        return _waiting_for(observed.earlier)
     stage = stage_of(observed)
     done = stage == "serve" and is_ready(job, observed)
     live = observed.deployment
@@ -114,6 +113,19 @@ def _current(job: FineTuneJob, observed: Observed) -> Finding:
             return _serving(job, observed)
 
 
+def _waiting_for(earlier: tuple[str, ...]) -> Finding:
+    """What keeps new pods from starting, by name: two runs must not write to one directory."""
+    more = len(earlier) - _MOST_NAMED
+    named = ", ".join(earlier[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    are = "are" if len(earlier) > 1 else "is"
+    return Finding(
+        Reason.WAITING_FOR_EARLIER_PODS,
+        f"{named} {are} left from an earlier FineTuneJob of this name or a Job that was deleted, and must be "
+        "gone before anything starts. If it lasts, delete what is left, or see which finalizer or lost node "
+        "keeps it.",
+    )
+
+
 def _preparing(observed: Observed) -> Finding:
     ending, _ = last_ending(observed)
     if ending is not None and ending.outcome is not Outcome.SUCCEEDED:
@@ -128,6 +140,11 @@ def _training(job: FineTuneJob, observed: Observed) -> Finding:
     if attempt is None:
         return Finding(Reason.TRAINING, f"Attempt 1 starts on {pods}.")
     if attempt.ending is None:
+        up = attempt.job.ready + attempt.job.succeeded if attempt.job else 0
+        does = "starts" if observed.progress is None else "runs"
+        if up < nodes:
+            are = "is" if nodes == 1 else "are"
+            return Finding(Reason.TRAINING, f"Attempt {attempt.number} {does}: {up} of {pods} {are} ready.")
         return Finding(Reason.TRAINING, f"Attempt {attempt.number} runs on {pods}.")
     return Finding(Reason.RETRYING, f"Attempt {attempt.number + 1} follows. {attempt.ending.message}")
 

@@ -54,7 +54,9 @@ def observe(
         view.uid: [c for c in children if isinstance(c, PodView) and c.owner_uid == view.uid] for view in jobs
     }
     strays = (c for c in children if isinstance(c, PodView) and c.owner_uid not in pods)
-    earlier = earlier or any(pod.stage in ("prepare", "train") and pod.phase not in _ENDED for pod in strays)
+    earlier += [
+        f"Pod {pod.name}" for pod in strays if pod.stage in ("prepare", "train") and pod.phase not in _ENDED
+    ]
 
     runs = [(run, *_run_of_prepare(run, pods[run.uid])) for run in _of_stage(jobs, "prepare")]
     prepare, prepare_ending, told = runs[-1] if runs else (None, None, None)
@@ -74,7 +76,7 @@ def observe(
     return Observed(
         present=present,
         conflicts=tuple(sorted(conflicts)),
-        earlier=earlier,
+        earlier=tuple(sorted(earlier)),
         prepare=prepare,
         prepare_ending=prepare_ending,
         prepare_failures=sum(end is not None and end.outcome is Outcome.FAILED for _, end, _ in runs),
@@ -90,12 +92,12 @@ def observe(
 
 def _sort_by_owner(
     job: FineTuneJob, children: Sequence[View]
-) -> tuple[dict[tuple[Kind, str], View], set[tuple[Kind, str]], bool]:
-    """Ours, foreign objects under the names of children, and whether some are an earlier FineTuneJob's."""
+) -> tuple[dict[tuple[Kind, str], View], set[tuple[Kind, str]], list[str]]:
+    """Ours, foreign objects under the names of children, and what an earlier FineTuneJob has left."""
     names = Names(job.metadata.name)
     present: dict[tuple[Kind, str], View] = {}
     conflicts: set[tuple[Kind, str]] = set()
-    earlier = False
+    earlier: list[str] = []
     for child in children:
         if isinstance(child, PodView) or not _is_named_like_a_child(job, names, child):
             continue
@@ -104,7 +106,7 @@ def _sort_by_owner(
         if child.owner_uid == job.metadata.uid or kept:
             present[child.kind, child.name] = child
         elif labelled and child.owner_uid is not None:
-            earlier = True
+            earlier.append(f"{child.kind} {child.name}")
         else:
             conflicts.add((child.kind, child.name))
     return present, conflicts, earlier

@@ -72,8 +72,8 @@ class Observed:
     """Children that exist and are ours, by kind and name; the output claim by its label."""
     conflicts: tuple[tuple[Kind, str], ...] = ()
     """Foreign objects that hold a child's name."""
-    earlier: bool = False
-    """Objects or pods of an earlier FineTuneJob of the same name still exist."""
+    earlier: tuple[str, ...] = ()
+    """Kinds and names of what an earlier FineTuneJob of the same name, or a Job that is gone, has left."""
     prepare: JobView | None = None
     """The latest run of prepare; its number is ``prepare.attempt``."""
     prepare_ending: Ending | None = None

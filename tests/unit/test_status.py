@@ -107,3 +107,49 @@ def test_a_second_later_nothing_has_changed(name: str) -> None:
     assert {c["reason"] for c in later.status["conditions"]} == {
         c["reason"] for c in case.status["conditions"]
     }
+
+
+@pytest.mark.parametrize(
+    ("ready", "progress", "message"),
+    [
+        (0, False, "Attempt 1 starts: 0 of 2 pods are ready."),
+        (1, False, "Attempt 1 starts: 1 of 2 pods are ready."),
+        (2, False, "Attempt 1 runs on 2 pods."),
+        (1, True, "Attempt 1 runs: 1 of 2 pods are ready."),
+    ],
+)
+def test_how_many_pods_of_an_attempt_are_ready_is_said(ready: int, progress: bool, message: str) -> None:
+    case = load("training")
+    spec = {**case.raw["spec"], "training": {**case.raw["spec"]["training"], "nodes": 2, "batchSize": 32}}
+    case = replace(
+        case,
+        raw={**case.raw, "spec": spec},
+        cluster=tuple(
+            {**child, "status": {**child["status"], "ready": ready}}
+            if child["metadata"]["name"].endswith("-train-1")
+            else child
+            for child in case.cluster
+        ),
+        facts=case.facts if progress else {},
+    )
+    assert _condition(case.status, "Trained")["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("count", "named"),
+    [
+        (1, "Pod a-0 is left"),
+        (3, "Pod a-0, Pod a-1, Pod a-2 are left"),
+        (5, "Pod a-0, Pod a-1, Pod a-2 and 2 more are left"),
+    ],
+)
+def test_what_is_waited_for_is_named(count: int, named: str) -> None:
+    case = load("earlier-incarnation")
+    observed = replace(case.observed, earlier=tuple(f"Pod a-{number}" for number in range(count)))
+    waiting = _condition(compute_status(case.job, observed, case.config, now=case.now), "Reconciling")
+    assert waiting["reason"] == "WaitingForEarlierPods"
+    assert waiting["message"].startswith(named)
+
+
+def _condition(status: dict[str, Any], type_: str) -> dict[str, Any]:
+    return next(c for c in status["conditions"] if c["type"] == type_)
