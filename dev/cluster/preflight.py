@@ -1,24 +1,19 @@
 """Says within seconds what this machine lacks, and what to do about it.
 
-What is looked at and what is judged are kept apart: `look` reads the machine, `problems` is pure. Standard
-library only, since this runs as `python3 -m dev.cluster.preflight` before anything is installed.
+What is judged is read in machine.py; `problems` is pure. Standard library only, since this runs as
+`python3 -m dev.cluster.preflight` before anything is installed.
 """
 
 import os
-import platform
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 
-from dev import paths, shell
-from dev.cluster import go, ports, processes
+from dev.cluster import go
+from dev.cluster.machine import Machine, look
 from dev.errors import DevError
 
 _CONTROLLERS = frozenset({"cpu", "cpuset", "memory", "pids"})
-_MODULES = {"overlay": Path("/sys/module/overlay"), "br_netfilter": Path("/proc/sys/net/bridge")}
 _ARCHITECTURE = "x86_64"  # of the locked wheels and of the images
 _GIB = 1 << 30
 _DISK_FIRST = 40 * _GIB  # both images three times (builder, registry, node), and what builds them
@@ -39,31 +34,6 @@ class Purpose(StrEnum):
     """Build the images and install them into the cluster of KUBETUNE_KUBECONFIG."""
     IMAGES = "images"
     """Build the images."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What matters about a machine."""
-
-    system: str
-    architecture: str
-    user_id: int
-    controllers: frozenset[str]
-    missing_modules: frozenset[str]
-    has_apt: bool
-    has_clients: bool
-    """Whether kubectl and helm are there."""
-    go_release: str | None
-    memory: int
-    free_disk: int
-    has_cache: bool
-    checkout: Path
-    free_checkout: int | None
-    """Room for .venv where that is on another disk than the caches; None where not, or where it is there."""
-    cache: Path
-    state: Path
-    foreign_listeners: Mapping[int, str]
-    """Ports of the cluster that programs of others listen on, each with the program's name."""
 
 
 class PreflightError(DevError):
@@ -153,77 +123,6 @@ def _of_go(machine: Machine) -> str | None:
         f"Go {wanted} or later is needed to build Kubernetes, found {found}: install it from"
         " https://go.dev/dl and put it on PATH."
     )
-
-
-def look() -> Machine:
-    """Read what matters about this machine."""
-    cache = paths.cache()
-    return Machine(
-        system=platform.system(),
-        architecture=platform.machine(),
-        user_id=os.getuid(),
-        controllers=_controllers(),
-        missing_modules=frozenset(name for name, path in _MODULES.items() if not _has_module(name, path)),
-        has_apt=shell.which("apt-get") is not None,
-        has_clients=shell.which("kubectl") is not None and shell.which("helm") is not None,
-        go_release=go.release(),
-        memory=_memory(),
-        free_disk=shutil.disk_usage(_existing(cache)).free,
-        has_cache=paths.registry_data().exists() or paths.build_store().exists(),
-        checkout=paths.REPOSITORY,
-        free_checkout=_free_checkout(cache),
-        cache=cache,
-        state=paths.cluster_state(),
-        foreign_listeners=_foreign_listeners(),
-    )
-
-
-def load_modules() -> None:
-    """Load the kernel modules that are not there yet."""
-    for name, path in _MODULES.items():
-        if not path.exists():
-            shell.succeeds(["modprobe", name])
-
-
-def _controllers() -> frozenset[str]:
-    """Return the controllers that are mounted (version 1) or handed down to us (version 2)."""
-    root = Path("/sys/fs/cgroup")
-    unified = root / "cgroup.controllers"
-    if unified.exists():
-        return frozenset(unified.read_text().split())
-    lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    return frozenset(option for line in lines if line[2] == "cgroup" for option in line[3].split(","))
-
-
-def _has_module(name: str, path: Path) -> bool:
-    if path.exists() or name in Path("/proc/filesystems").read_text().split():
-        return True
-    return shell.which("modprobe") is not None and shell.succeeds(["modprobe", "--dry-run", name])
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _free_checkout(cache: Path) -> int | None:
-    checkout = paths.REPOSITORY
-    if (checkout / ".venv").exists() or checkout.stat().st_dev == _existing(cache).stat().st_dev:
-        return None
-    return shutil.disk_usage(checkout).free
-
-
-def _existing(path: Path) -> Path:
-    return next(each for each in (path, *path.parents) if each.exists())
-
-
-def _foreign_listeners() -> dict[int, str]:
-    ours = set(processes.marked(paths.cluster_state()))
-    return {
-        port: ports.program(pid)
-        for port in ports.of_cluster()
-        for pid in ports.listeners(port)
-        if pid not in ours
-    }
 
 
 def _list(names: frozenset[str]) -> str:

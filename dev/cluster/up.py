@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from dev import paths, progress
-from dev.cluster import addons, binaries, network, preflight, s3
+from dev.cluster import addons, binaries, machine, network, s3
 from dev.cluster.containerd import Containerd
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.control_plane_programs import NodeNetwork
@@ -34,7 +34,7 @@ def up() -> None:
         root = paths.cluster_state()
         is_new = not (root / "etcd").exists()
         with progress.step("Network"):
-            preflight.load_modules()
+            machine.load_modules()
             network.ensure_network(root)
         with progress.step("Image registry"):
             ensure_registry()

@@ -11,7 +11,8 @@ import pytest
 
 from dev import paths
 from dev.cluster import ports
-from dev.cluster.preflight import Machine, Purpose, look, problems
+from dev.cluster.machine import Machine, look
+from dev.cluster.preflight import Purpose, problems
 
 GIB = 1 << 30
 FIT = Machine(
