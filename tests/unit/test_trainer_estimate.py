@@ -71,6 +71,13 @@ def test_memory_of_lora_by_stage(stage: int, states: int) -> None:
     assert estimate(zero_stage=stage).memory_per_gpu_bytes == states + ACTIVATIONS + LOGITS + OVERHEAD
 
 
+def test_long_rows_take_no_more_memory_at_once_than_short_ones() -> None:
+    # 2 rows of 8,000 tokens a pass, since 8 of them would not fit.
+    long = estimate(shape=replace(SHAPE, longest=8000)).memory_per_gpu_bytes
+    short = estimate(shape=replace(SHAPE, longest=2000)).memory_per_gpu_bytes
+    assert long == short
+
+
 def test_full_fine_tune_holds_optimizer_states_of_every_weight() -> None:
     full = estimate(trained=8 * BILLION, zero_stage=3, adapter={"type": "Full"})
     assert full.memory_per_gpu_bytes == (2 + 2 + 12) * 8 * BILLION // 4 + ACTIVATIONS + LOGITS + OVERHEAD

@@ -34,8 +34,8 @@ class Shape:
     validation_tokens: int = 0
 
 
-def require_batch(config: TrainerConfig) -> Batching:
-    """How the global batch is spread; refuses one that the ranks cannot share."""
+def require_batch(config: TrainerConfig) -> None:
+    """Refuse a global batch that the ranks cannot share."""
     training = config.training
     if training.batch_size % training.world_size:
         raise InvalidInput(
@@ -43,13 +43,13 @@ def require_batch(config: TrainerConfig) -> Batching:
             f"({training.nodes} nodes with {training.processes_per_node} each): make it a multiple of "
             f"{training.world_size}."
         )
-    return Batching.of(training.batch_size, training.world_size)
 
 
 def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape: Shape) -> PlanSummary:
     """Estimate a run; raises DoesNotFit when it needs more than the platform's GPUs have."""
     training = config.training
-    batching = require_batch(config)
+    require_batch(config)
+    batching = Batching.of(training.batch_size, training.world_size, longest=shape.longest)
     steps = planned_steps(
         shape.rows, training.batch_size, epochs=training.epochs, max_steps=training.max_steps
     )

@@ -12,8 +12,9 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-SAMPLER_NAME = "length-buckets/1"
-"""Written into checkpoints: a checkpoint of another order is refused. Raise it when the order changes."""
+SAMPLER_NAME = "length-buckets/2"
+"""Written into checkpoints: a checkpoint of another order is refused. Raise it when the order changes, or how
+a step is divided into forward passes, which changes how sums are rounded."""
 
 FILLER = -1
 """Index of a row without labels."""
@@ -21,6 +22,10 @@ FILLER = -1
 MAX_MICRO_BATCH = 8
 """Rows of one forward pass on one rank: the largest that pays on a GPU of ordinary size; more are
 accumulated."""
+
+MAX_MICRO_TOKENS = 16_384
+"""Padded tokens of one forward pass on one rank: 8 rows of 2,048 tokens fill a GPU, and 8 of 8,192 would not
+fit. A single row may be longer."""
 
 _SPAN = 32
 """Global batches sorted by length together: padding falls to 1 %, and the order stays random beyond it."""
@@ -38,10 +43,13 @@ class Batching:
     """Forward passes of one optimizer step."""
 
     @classmethod
-    def of(cls, global_batch: int, world_size: int) -> Batching:
-        """Spread a global batch evenly, in the fewest micro-batches of at most MAX_MICRO_BATCH rows."""
+    def of(cls, global_batch: int, world_size: int, *, longest: int) -> Batching:
+        """Spread a global batch evenly, in the fewest micro-batches that hold any rows of the data.
+
+        ``longest`` is the longest row in tokens. It decides for all steps, since each has the same number of
+        forward passes throughout a run; it comes with the data, so that a resume divides alike."""
         rows = math.ceil(global_batch / world_size)
-        accumulation = math.ceil(rows / MAX_MICRO_BATCH)
+        accumulation = math.ceil(rows / _most_rows(longest))
         return cls(
             global_batch=global_batch,
             world_size=world_size,
@@ -110,7 +118,15 @@ def evaluation_batches(
     lengths: Sequence[int], rows: Iterable[int], batching: Batching, *, rank: int
 ) -> list[list[int]]:
     """One rank's batches of these validation rows by length: each once, the same number on every rank."""
-    order = sorted(rows, key=lengths.__getitem__)
-    size = batching.micro_batch * batching.world_size
-    parts = [order[start : start + size] for start in range(0, len(order), size)]
+    order = sorted(rows, key=lengths.__getitem__, reverse=True)
+    parts = []
+    while order:  # the longest first: it says how many fit
+        size = min(batching.micro_batch, _most_rows(lengths[order[0]])) * batching.world_size
+        parts.append(order[:size])
+        del order[:size]
     return [part[rank :: batching.world_size] or [FILLER] for part in parts]
+
+
+def _most_rows(longest: int) -> int:
+    """Rows of up to so many tokens that one forward pass takes."""
+    return max(1, min(MAX_MICRO_BATCH, MAX_MICRO_TOKENS // max(1, longest)))

@@ -47,7 +47,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     if os.environ["RANK"] == "0":
         serve(reports)
     peers = join(training)
-    batching = Batching.of(training.batch_size, peers.world_size)
+    batching = Batching.of(training.batch_size, peers.world_size, longest=dataset.tokens_per_row.max)
     layout = Layout.of(training, world_size=peers.world_size)
     checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep)
     artifact, found = _look(run, checkpoints, peers)
