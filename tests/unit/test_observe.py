@@ -10,6 +10,7 @@ import pytest
 from kubetune.observe import Observed, Outcome, observe
 from kubetune.parse import parse_pod
 from kubetune.views import Kind
+from tests.support import messages
 from tests.support.golden import Case, load, parse_child
 
 UID = "7d4b0f1e-2c3a-4b5d-8e6f-90a1b2c3d4e5"
@@ -101,12 +102,16 @@ def test_a_recorded_verdict_stands_when_other_pods_are_seen_later() -> None:
     )
 
 
-def test_success_without_a_summary_is_a_failure_that_names_the_images() -> None:
+_NONSENSE = messages.prepared().replace('"parameters":134515008', '"parameters":-1')
+
+
+@pytest.mark.parametrize("message", ["Downloading shards: 100%\n", _NONSENSE], ids=["log", "nonsense"])
+def test_success_without_a_usable_summary_is_a_failure_that_names_the_images(message: str) -> None:
     case = load("cpu")
     silent = [parse_child(raw) for raw in case.cluster if raw["kind"] != "Pod"]
     pod = next(raw for raw in case.cluster if raw["kind"] == "Pod")
     ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
-    ended["message"] = "Downloading shards: 100%\n"
+    ended["message"] = message
     observed = observe(case.job, [*silent, parse_pod(pod)], diagnosis=None, answered=False, progress=None)
     assert observed.prepared is None
     assert observed.prepare_ending is not None

@@ -122,6 +122,7 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
         "good": '{"step": 1, "total_steps": 2, "epoch": "0.5", "new_field": 1}',
         "large": '{"step": 1, "total_steps": 2, "epoch": "0.5", "x": "' + "a" * BODY_LIMIT + '"}',
         "wrong": "[]",
+        "absurd": '{"step": -1, "total_steps": 2, "epoch": "0.5", "remaining_seconds": 1000000000000}',
     }
 
     async def handle(request: web.Request) -> web.Response:
@@ -140,7 +141,7 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
     client = HttpWeb()
     try:
         assert await client.progress(f"{base}/good") == Progress(step=1, total_steps=2, epoch="0.5")
-        for name in ("large", "wrong", "late", "error"):
+        for name in ("large", "wrong", "absurd", "late", "error"):
             assert await client.progress(f"{base}/{name}") is None
         assert await client.progress("http://nowhere.invalid/progress") is None
         assert await client.complete(f"{base}/v1", "job") is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .architecture import Architecture
 from .config import TrainerConfig, TrainingConfig
 from .errors import DoesNotFit, InvalidInput
-from .messages import PlanSummary
+from .messages import MOST_SECONDS, PlanSummary
 from .sampler import Batching, planned_steps
 from .validation import ValidationPlan
 
@@ -70,7 +70,7 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
         total_steps=steps,
         trainable_parameters=trained,
         memory_per_gpu_bytes=memory,
-        estimated_seconds=round(_STARTUP_SECONDS + operations / speed),
+        estimated_seconds=min(round(_STARTUP_SECONDS + operations / speed), MOST_SECONDS),
     )
 
 

@@ -7,9 +7,9 @@ operator understands a trainer that is newer than itself.
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_LIMIT = 4096
@@ -47,65 +47,79 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""Rows, tokens, bytes, steps: what the status can hold. Another image's nonsense must not get there."""
+
+Small = Annotated[int, Field(ge=0, le=2**31 - 1)]
+MOST_SECONDS = 10**9
+"""Thirty years: a date that far away can still be written."""
+
+Seconds = Annotated[int, Field(ge=0, le=MOST_SECONDS)]
+
+Number = Annotated[str, StringConstraints(max_length=32)]
+Short = Annotated[str, StringConstraints(max_length=256)]
+Path = Annotated[str, StringConstraints(max_length=1024)]
+
+
 class ModelSummary(_Message):
     """The base model as prepare pinned it."""
 
-    revision: str
+    revision: Short
     """Commit of a hub model, else a digest of the files."""
-    path: str
+    path: Path
     """Directory in the pod: below /output/models, or the mount of a pvc:// model."""
-    architecture: str
-    parameters: int
+    architecture: Short
+    parameters: Count
 
 
 class TokensPerRow(_Message):
     """Distribution of row lengths, in tokens."""
 
-    mean: int
-    p50: int
-    p95: int
-    max: int
+    mean: Small
+    p50: Small
+    p95: Small
+    max: Small
 
 
 class DatasetSummary(_Message):
     """The rows as prepare tokenised them."""
 
-    fingerprint: str
-    train_rows: int
-    validation_rows: int
-    train_tokens: int
+    fingerprint: Short
+    train_rows: Count
+    validation_rows: Count
+    train_tokens: Count
     tokens_per_row: TokensPerRow
-    truncated_rows: int = 0
-    dropped_rows: int = 0
-    duplicate_rows: int = 0
+    truncated_rows: Count = 0
+    dropped_rows: Count = 0
+    duplicate_rows: Count = 0
     warnings: tuple[str, ...] = ()
 
 
 class PlanSummary(_Message):
     """What training will do and need."""
 
-    total_steps: int
-    trainable_parameters: int
-    memory_per_gpu_bytes: int
+    total_steps: Count
+    trainable_parameters: Count
+    memory_per_gpu_bytes: Count
     """Estimate for one rank: on CPU it is the process's memory."""
-    estimated_seconds: int
+    estimated_seconds: Seconds
 
 
 class ArtifactSummary(_Message):
     """A verified artifact on the output volume."""
 
-    path: str
+    path: Path
     """Relative to the volume: ``<job>/<run key>/adapter`` or ``.../model``."""
-    digest: str
+    digest: Short
     """``sha256:...`` of its MANIFEST.json."""
-    size_bytes: int
+    size_bytes: Count
     type: str
     """LoRA or Full."""
-    rank: int | None = None
-    base_model: str
-    base_revision: str
-    train_loss: str | None = None
-    validation_loss: str | None = None
+    rank: Small | None = None
+    base_model: Path
+    base_revision: Short
+    train_loss: Number | None = None
+    validation_loss: Number | None = None
 
 
 class PrepareSummary(_Message):
@@ -121,8 +135,8 @@ class PrepareSummary(_Message):
 class TrainSummary(_Message):
     """Summary of an attempt, written by rank 0's pod."""
 
-    from_step: int = 0
-    to_step: int = 0
+    from_step: Count = 0
+    to_step: Count = 0
     artifact: ArtifactSummary | None = None
     """Present when the attempt completed."""
 
@@ -133,7 +147,7 @@ class TerminationMessage(_Message):
     reason: Reason
     message: str
     """A sentence: what happened, where, what to do."""
-    step: int | None = None
+    step: Count | None = None
     summary: dict[str, Any] = Field(default_factory=dict)
     """A PrepareSummary or TrainSummary as JSON; of invalid data: {"errors": n, "rows": [first 20]}."""
 
@@ -141,16 +155,16 @@ class TerminationMessage(_Message):
 class Progress(_Message):
     """Body of rank 0's /progress."""
 
-    step: int
-    total_steps: int
-    epoch: str
+    step: Count
+    total_steps: Count
+    epoch: Number
     """Decimal with two places."""
-    loss: str | None = None
-    validation_loss: str | None = None
-    tokens_per_second: int | None = None
-    trained_tokens: int = 0
-    remaining_seconds: int | None = None
-    last_checkpoint_step: int | None = None
+    loss: Number | None = None
+    validation_loss: Number | None = None
+    tokens_per_second: Count | None = None
+    trained_tokens: Count = 0
+    remaining_seconds: Seconds | None = None
+    last_checkpoint_step: Count | None = None
 
 
 def parse_termination(text: str | None) -> TerminationMessage | None:

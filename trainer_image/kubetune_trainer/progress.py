@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from typing_extensions import override
 
 from .config import METRICS_PORT
-from .messages import Progress
+from .messages import MOST_SECONDS, Progress
 from .validation import ValidationPlan
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,9 @@ class Reports:
             loss=f"{values['loss']:.4f}",
             tokens_per_second=speed,
             trained_tokens=self._progress.trained_tokens + tokens,
-            remaining_seconds=int(left * recent_seconds / len(self._recent) + self._evaluation_seconds(step)),
+            remaining_seconds=min(
+                int(left * recent_seconds / len(self._recent) + self._evaluation_seconds(step)), MOST_SECONDS
+            ),
         )
         return speed
 
