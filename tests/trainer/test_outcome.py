@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from kubetune_trainer import cgroup
 from kubetune_trainer.launch import Placement
 from kubetune_trainer.messages import ExitCode, Reason, TerminationMessage
 from kubetune_trainer.outcome import RankExit, conclude, write_outcome
+from kubetune_trainer.rank_log import RankLog
 from tests.support.training_runs import training_config
 
 LEFT = {
@@ -84,6 +87,18 @@ def test_an_abort_by_the_watchdog_is_a_lost_peer(tmp_path: Path) -> None:
     write_outcome(tmp_path, 0, LEFT[45])
     message, code = conclude([aborted, RankExit(local_rank=0, status=45)], tmp_path, oom_killed=False)
     assert (code, message.reason) == (45, Reason.NUMERICAL_FAILURE)
+
+
+def test_what_a_rank_prints_is_passed_on_and_its_end_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    log = RankLog()
+    printed = "".join(f"line {number}\n" for number in range(10_000))
+    command = [sys.executable, "-c", "import sys; sys.stderr.write(sys.stdin.read())"]
+    subprocess.run(command, input=printed, stderr=log.writer, text=True, check=True)
+    log.started()
+    kept = log.end()
+    assert capfd.readouterr().err == printed
+    assert len(kept) > 10_000
+    assert printed.endswith(kept)
 
 
 def test_any_other_abort_is_told_with_the_last_line_of_the_log(tmp_path: Path) -> None:

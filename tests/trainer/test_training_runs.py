@@ -185,7 +185,7 @@ def test_a_resume_within_an_epoch_continues_the_accumulation(
 
 
 def test_a_rank_that_is_silent_is_given_up_after_the_timeout(tmp_path: Path, model: Path) -> None:
-    made = volume(tmp_path, model, collective_timeout_seconds=15)
+    made = volume(tmp_path, model, collective_timeout_seconds=25)
     made.environment = fault(rank=1, function="step", call=3, signal="SIGSTOP")
     with pods(made, tmp_path, nodes=2) as (waiting, silent):
         assert waiting.wait() == 46, waiting.log

@@ -4,6 +4,7 @@ tells why the rank ended, as when a library aborts the process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -35,6 +36,7 @@ class RankLog:
     def _pass_on(self) -> None:
         while data := os.read(self._reader, 65_536):
             self._kept = (self._kept + data)[-_KEPT_BYTES:]
-            while data:
-                data = data[os.write(2, data) :]
+            with contextlib.suppress(OSError):  # without a log, the rank must still be able to print
+                while data:
+                    data = data[os.write(2, data) :]
         os.close(self._reader)
