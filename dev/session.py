@@ -53,9 +53,12 @@ def changes(kubectl: Kubectl, cluster: Foreign) -> Iterator[str]:
             " (docs/how-to/install-on-a-gpu-cluster.md), or set KUBETUNE_REPLACE=1 to lose them."
         )
     yield f"push the images operator, trainer and serving-cpu to {cluster.registry}"
-    what = "FineTuneJob's CustomResourceDefinition and the operator's ClusterRole"
+    what = (
+        "the CustomResourceDefinition of FineTuneJobs, the operator's ClusterRole, and rights on FineTuneJobs"
+        " for the roles view, edit and admin"
+    )
     if found is None:
-        yield f"install the release {deploy.RELEASE} into the namespace {deploy.NAMESPACE}, with {what}"
+        yield f"install the release {deploy.RELEASE} into the namespace {deploy.NAMESPACE}, made if need be, with {what}"
     else:
         lost = f" and its values {', '.join(others)} reset" if others else ""
         yield (
