@@ -58,7 +58,10 @@ def changes(kubectl: Kubectl, cluster: Foreign) -> Iterator[str]:
         " for the roles view, edit and admin"
     )
     if found is None:
-        yield f"install the release {deploy.RELEASE} into the namespace {deploy.NAMESPACE}, made if need be, with {what}"
+        yield (
+            f"install the release {deploy.RELEASE} into the namespace {deploy.NAMESPACE}, made if need be,"
+            f" with {what}"
+        )
     else:
         lost = f" and its values {', '.join(others)} reset" if others else ""
         yield (
