@@ -55,13 +55,18 @@ def store(tmp_path: Path) -> Path:
     return directory
 
 
+def newest(directory: Path, **layout: object) -> resume.Found | None:
+    survey = checkpoints(directory, **layout).survey()
+    return survey.newest(lambda candidate: resume.damage(candidate.found.path, candidate.files))
+
+
 def newest_step(directory: Path, **layout: object) -> int | None:
-    found = checkpoints(directory, **layout).newest()
+    found = newest(directory, **layout)
     return found.step if found else None
 
 
 def test_the_newest_is_continued(store: Path) -> None:
-    found = checkpoints(store).newest()
+    found = newest(store)
     assert found is not None
     assert (found.step, found.tokens, found.dtype, found.path) == (
         20,

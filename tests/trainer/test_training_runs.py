@@ -317,6 +317,25 @@ def test_a_finished_run_is_adopted(tmp_path: Path, model: Path, undisturbed: dic
     assert made.records() == undisturbed[2].records()
 
 
+def test_what_the_volume_does_not_give_is_tried_again(tmp_path: Path, model: Path) -> None:
+    """Every read of /proc/self/mem fails with EIO; the job must neither begin anew nor stall."""
+    made = volume(tmp_path, model)
+    kept = made.run.checkpoints / "step-000004"
+    kept.mkdir(parents=True)
+    (kept / "MANIFEST.json").symlink_to("/proc/self/mem")
+    (ended,) = train(made, tmp_path, ranks=2)
+    assert (ended.process.returncode, ended.message.reason) == (1, Reason.UNKNOWN)
+    assert ended.message.message.endswith("step-000004/MANIFEST.json be read: Input/output error.")
+
+    shutil.rmtree(kept)
+    (made.run.prepared / "model.json").unlink()
+    (made.run.prepared / "model.json").symlink_to("/proc/self/mem")
+    (ended,) = train(made, tmp_path)
+    assert (ended.process.returncode, ended.message.reason) == (1, Reason.UNKNOWN)
+    assert ended.message.message.endswith("prepared: Input/output error.")
+    assert not made.run.metrics_file.exists()
+
+
 def test_sigterm_before_training_ends_the_attempt_at_once(tmp_path: Path, model: Path) -> None:
     made = volume(tmp_path, model)
     with pods(made, tmp_path) as (pod,):

@@ -27,7 +27,7 @@ from .manifest import (
     verify_names,
     write_manifest,
 )
-from .resume import Candidate, Found, Survey, verify_alone
+from .resume import Candidate, Found, Survey
 from .sampler import SAMPLER_NAME
 
 logger = logging.getLogger(__name__)
@@ -80,17 +80,8 @@ class Checkpoints:
         self._layout = layout
         self._keep = max(1, keep)
 
-    def newest(self) -> Found | None:
-        """The newest checkpoint that verifies and fits, found without other ranks.
-
-        Raises:
-            InvalidInput: as ``Survey.newest``.
-            OSError: the volume did not let one be read.
-        """
-        return self.survey().newest(verify_alone)
-
     def require_fitting(self) -> None:
-        """Refuse what ``newest`` would, from the manifests alone: no file is read and hashed.
+        """Refuse what a resume would, from the manifests alone: no file is read and hashed.
 
         Raises:
             InvalidInput: as ``Survey.newest``.

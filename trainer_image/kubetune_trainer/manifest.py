@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ class Manifest:
     def size_bytes(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of reading name the path, as an error of opening does."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def list_files(directory: Path) -> list[str]:
@@ -94,8 +105,10 @@ def read_manifest(directory: Path) -> Manifest:
         ManifestError: it is missing, cut short or not ours.
         OSError: the volume did not let it be read, which says nothing about its content.
     """
+    path = directory / MANIFEST_NAME
     try:
-        content = (directory / MANIFEST_NAME).read_bytes()
+        with naming(path):
+            content = path.read_bytes()
         document = json.loads(content)
         files = tuple(
             FileEntry(name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"]))
@@ -142,8 +155,9 @@ def verify_file(directory: Path, file: FileEntry) -> None:
     """
     path = directory / file.name
     try:
-        size = path.stat().st_size
-        same = size == file.size and _sha256(path) == file.sha256
+        with naming(path):
+            size = path.stat().st_size
+            same = size == file.size and _sha256(path) == file.sha256
     except _ABSENT as error:
         raise ManifestError(f"{directory.name}: {file.name} is missing") from error
     if not same:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import AdapterConfig
 from .errors import InvalidInput, ModelUnavailable, name_list
+from .manifest import naming
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ def _require_readable(directory: Path) -> None:
     try:
         for path in directory.iterdir():
             if path.is_file():
-                with path.open("rb") as file:
+                with naming(path), path.open("rb") as file:
                     file.read(1)
     except FileNotFoundError:
         pass

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import outcome, termination
-from .errors import OutOfMemory, TrainerError
+from .errors import OutOfMemory, TrainerError, Transient
 from .messages import TerminationMessage
 from .stop import StopFlag
 
@@ -77,7 +77,11 @@ def _explain(error: BaseException) -> TrainerError:
         return OutOfMemory(_first_line(error))  # the operator adds what to do
     from . import peers
 
-    return peers.explain(error) or TrainerError("".join(lines[-_LAST_LINES:]).strip())
+    if (lost := peers.explain(error)) is not None:
+        return lost
+    if isinstance(error, OSError) and error.filename is not None:
+        return Transient(f"The volume failed at {os.fsdecode(error.filename)}: {error.strerror}.")
+    return TrainerError("".join(lines[-_LAST_LINES:]).strip())
 
 
 def _first_line(error: BaseException) -> str:

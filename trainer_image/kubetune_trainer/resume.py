@@ -94,11 +94,6 @@ def damage(directory: Path, files: Iterable[FileEntry]) -> str | None:
     return None
 
 
-def verify_alone(candidate: Candidate) -> str | None:
-    """Verify a checkpoint without other ranks."""
-    return damage(candidate.found.path, candidate.files)
-
-
 def verify_together(peers: Peers) -> Verify:
     """Verify each checkpoint on all ranks, which all get the same verdict."""
 

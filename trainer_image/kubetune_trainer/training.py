@@ -18,6 +18,7 @@ from .config import TrainerConfig, TrainingConfig
 from .errors import InvalidInput, TrainerError
 from .journal import Journal
 from .layout import RunDirectory
+from .manifest import naming
 from .messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
 from .peers import Peers, join
 from .progress import Reports, serve
@@ -122,8 +123,9 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
 
 def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
     try:
-        dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
-        return dataset, ModelSummary.model_validate_json(run.model_file.read_bytes())
+        with naming(run.prepared):
+            dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
+            return dataset, ModelSummary.model_validate_json(run.model_file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise InvalidInput(
             f"{run.prepared} is not what prepare makes: {error}. Delete it, and retry."
