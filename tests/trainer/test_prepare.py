@@ -544,6 +544,18 @@ def test_bad_rows_are_found_before_the_model_is_fetched(prepare: Prepare, tiny: 
         assert result.run.errors_file.read_text() == ""
 
 
+def test_rows_of_an_earlier_trainer_are_made_again_and_its_checkpoints_stay(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    first = prepare(model=tiny, train=train)
+    write_checkpoint(first.run)
+    first.run.dataset_file.write_text(first.summary.dataset.model_dump_json())
+    assert prepare(model=tiny, train=train).summary == first.summary
+    assert json.loads(first.run.dataset_file.read_text())["details"]["made_from"] is not None
+    assert (first.run.checkpoints / "step-000100").exists()
+
+
 def test_files_of_a_hub_are_not_fetched_to_find_that_they_are_the_same(prepare: Prepare, tiny: Path) -> None:
     with hub_server() as hub:
 

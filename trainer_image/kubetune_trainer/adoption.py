@@ -37,7 +37,7 @@ def install(run: RunDirectory, staged: RunDirectory) -> None:
     same = held is not None and (held.fingerprint, held.revision) == (new.fingerprint, new.revision)
     if held is not None and same and _is_intact(run, held):
         if held.made_from != new.made_from:  # other files, or other versions, with the same rows in the end
-            new.document["details"]["row_files"] = held.document["details"]["row_files"]
+            new.document["details"]["row_files"] = held.row_files
             write_json(run.dataset_file, new.document)
         return
     if not same and (held is not None or _has_results(run)):
@@ -103,11 +103,18 @@ class _Held:
     document: dict[str, Any]
     summary: DatasetSummary
     revision: str
-    made_from: str | None
 
     @property
     def fingerprint(self) -> str:
         return self.summary.fingerprint
+
+    @property
+    def made_from(self) -> str | None:
+        return self.document.get("details", {}).get("made_from")
+
+    @property
+    def row_files(self) -> list[dict[str, Any]]:
+        return self.document.get("details", {}).get("row_files", [])
 
 
 def _held(run: RunDirectory) -> _Held | None:
@@ -118,16 +125,14 @@ def _held(run: RunDirectory) -> _Held | None:
             document=document,
             summary=DatasetSummary.model_validate(document),
             revision=ModelSummary.model_validate_json(run.model_file.read_bytes()).revision,
-            made_from=document["details"]["made_from"],
         )
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 
 def _is_intact(run: RunDirectory, held: _Held) -> bool:
     """Whether the rows are on the volume as they were written."""
-    recorded = held.document["details"].get("row_files")
-    return bool(recorded) and recorded == row_files(run)
+    return bool(held.row_files) and held.row_files == row_files(run)
 
 
 def _has_results(run: RunDirectory) -> bool:
