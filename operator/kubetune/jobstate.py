@@ -50,6 +50,8 @@ class JobState:
     next_look: float | None = None
     look_period: float = 0.0
     diagnosis: Diagnosis | None = None
+    unfit: Diagnosis | None = None
+    """Why the output claim that is there cannot do."""
     refusal: Diagnosis | None = None
     """Why the API server did not take a child."""
     answered: str | None = None

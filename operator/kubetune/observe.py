@@ -7,7 +7,7 @@ of pods that are gone, and earlier attempts.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -26,7 +26,7 @@ from .endings import end_of
 from .memory import is_final, remembered_artifact, remembered_attempts, remembered_summary
 from .names import Names
 from .observed import Attempt, Diagnosis, Ending, Observed, Outcome
-from .views import DeploymentView, JobView, Kind, PodView, View
+from .views import BareView, DeploymentView, JobView, Kind, PodView, View
 
 __all__ = ["Attempt", "Diagnosis", "Ending", "Observed", "Outcome", "observe"]
 
@@ -61,8 +61,11 @@ def observe(
     runs = [(run, *_run_of_prepare(run, pods[run.uid])) for run in _of_stage(jobs, "prepare")]
     prepare, prepare_ending, told = runs[-1] if runs else (None, None, None)
     attempts, artifacts = _attempts(job, _of_stage(jobs, "train"), pods)
-    prepared = told or remembered_summary(job)
+    runs_again = prepare is not None and prepare_ending is None
+    prepared = told or (None if runs_again else remembered_summary(job))
     artifact = next(iter(artifacts), None) or (told.artifact if told else None) or remembered_artifact(job)
+    if artifact is None and _has_lost_its_volume(job, present, prepare_ending):
+        prepared = None  # what it said is true of nothing any more
 
     last = attempts[-1] if attempts else None
     if artifact is None and last and last.ending and last.ending.outcome is Outcome.SUCCEEDED:
@@ -110,6 +113,19 @@ def _sort_by_owner(
         else:
             conflicts.add((child.kind, child.name))
     return present, conflicts, earlier
+
+
+def _has_lost_its_volume(
+    job: FineTuneJob, present: Mapping[tuple[Kind, str], View], prepare: Ending | None
+) -> bool:
+    """Whether the output claim that we make is not there, or younger than what prepare wrote."""
+    if job.spec.storage is not None and job.spec.storage.claim_name is not None:
+        return False
+    claim = present.get((Kind.CLAIM, Names(job.metadata.name).output))
+    if not isinstance(claim, BareView):
+        return True
+    written = prepare.finished if prepare is not None else None
+    return written is not None and claim.created is not None and claim.created > written
 
 
 def _is_named_like_a_child(job: FineTuneJob, names: Names, child: View) -> bool:

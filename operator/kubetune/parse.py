@@ -117,7 +117,8 @@ def parse_deployment(raw: Raw) -> DeploymentView:
 
 def parse_bare(raw: Raw, kind: Kind) -> BareView:
     """Project an object of which only metadata was listed."""
-    return BareView(**parse_meta(raw, kind))
+    created = parse_time((raw.get("metadata") or {}).get("creationTimestamp"))
+    return BareView(**parse_meta(raw, kind), created=created)
 
 
 def parse_child(raw: Raw, kind: Kind) -> View:

@@ -124,7 +124,12 @@ class Reconciler:
         children = self._index.children(key)
         strangers = await self._looker.strangers(key, children, state)
         delays.append(await self._looker.look(job, children, state))
+        state.unfit = await self._looker.unfit_claim(job, children, state)
+        delays.append(REFUSED_POLL if state.unfit else None)
         observed = self._observe(job, config, state, strangers)
+        if observed.artifact is None and observed.attempt is not None and observed.attempt.ending is not None:
+            await self._refresh_claim(key)  # the next attempt goes on from what is on it
+            observed = self._observe(job, config, state, strangers)
         todo = plan(job, observed, config, settings, now=self._now())
         if todo.create_once or todo.apply or todo.delete:
             put_off = await self._execute(key, state, todo)
@@ -134,6 +139,8 @@ class Reconciler:
             if todo.create_once or todo.apply or todo.delete:
                 # Whatever else is left needs a fresh look.
                 delays.append(put_off if state.refusal else put_off or 1.0)
+            if state.refusal is None:
+                delays.append(LOOK_AFTER.total_seconds())  # what was made may wait, and no watch tells why
         elif state.refusal is not None and state.refusal.stage == "serve":
             state.refusal = None  # what was refused is not wanted any more
             observed = self._observe(job, config, state, strangers)
@@ -169,7 +176,7 @@ class Reconciler:
         observed = observe(
             job,
             (*children, *strangers),
-            diagnosis=state.refusal or state.diagnosis,
+            diagnosis=state.refusal or state.unfit or state.diagnosis,
             answered=answer.present,
             progress=None,
         )
@@ -196,6 +203,16 @@ class Reconciler:
                 self._index.remove(child.uid)
             else:
                 self._index.put(parse_child(raw, child.kind), key=key)
+
+    async def _refresh_claim(self, key: Key) -> None:
+        """Look whether our output claim is still there: claims are not watched."""
+        claim = self._index.child(key, Kind.CLAIM, Names(key.name).output)
+        if claim is None:
+            return
+        try:
+            await self._kube.get(Kind.CLAIM, key.namespace, claim.name)
+        except NotFound:
+            self._index.remove(claim.uid)
 
     def _state(self, key: Key, uid: str) -> JobState:
         state = self._states.get(key)

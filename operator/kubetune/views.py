@@ -138,7 +138,9 @@ class DeploymentView(Meta):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BareView(Meta):
-    """A child of which only its existence matters (ConfigMap, Service, claim)."""
+    """A child of which only its existence and age matter (ConfigMap, Service, claim)."""
+
+    created: datetime | None = None
 
 
 View = JobView | PodView | DeploymentView | BareView

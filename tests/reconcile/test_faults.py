@@ -14,7 +14,9 @@ from tests.support import virtual_time
 from tests.support.harness import (
     Controllers,
     Operator,
+    Outcome,
     finetunejob,
+    good,
     key,
     true_conditions,
     until,
@@ -193,6 +195,39 @@ def test_the_same_generation_never_trains_twice(lost: str) -> None:
         await asyncio.sleep(600)
         assert kube.writes == []
         await again.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_volume_that_is_lost_between_two_attempts_is_prepared_again() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        crashed = False
+
+        def script(pod: Object) -> Outcome | None:
+            nonlocal crashed
+            if "-train-1" in pod["metadata"]["name"]:
+                crashed = True
+                return 1, ""
+            return good(pod)
+
+        Controllers(kube=kube, script=script)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob())
+        await until(lambda: crashed)
+        claim = kube.find("PersistentVolumeClaim", "job-output")
+        assert claim
+        kube.remove(claim)
+        await until(_ready(kube))
+        made = [write for write in kube.writes if write.startswith("create Job")]
+        assert made == [
+            "create Job job-prepare",
+            "create Job job-train-1",
+            "create Job job-prepare-2",
+            "create Job job-train-2",
+        ]
+        await operator.stop()
 
     virtual_time.run(main())
 
