@@ -101,6 +101,11 @@ BAD_CHAT: dict[str, tuple[Any, str, str]] = {
         "missing_content",
         "Message 1 has a content part of type 'image_url'; only text can be trained on.",
     ),
+    "content has a broken part beside a refusal": (
+        chat(USER, {"role": "assistant", "content": [{"text": "a"}], "refusal": "I cannot."}),
+        "missing_content",
+        "Message 2 has a content part of type unknown; only text can be trained on.",
+    ),
     "content has a part that is no object": (
         chat({**USER, "content": ["q"]}, ANSWER),
         "missing_content",

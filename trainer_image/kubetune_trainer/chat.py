@@ -135,7 +135,12 @@ def _conflicts(message: Message, where: str) -> Iterator[Finding]:
         keys = " and ".join(reasoning)
         yield Finding("conflicting_keys", f"{where} has {keys}, which differ. Keep one of them.")
     refusal = message.get("refusal")
-    if isinstance(refusal, str) and refusal and message.get("content") and _text(message) != refusal:
+    if (
+        isinstance(refusal, str)
+        and refusal
+        and message.get("content")
+        and _text(message) not in ("", refusal)
+    ):
         yield Finding("conflicting_keys", f"{where} has content and a refusal. Keep one of them.")
 
 
@@ -146,8 +151,8 @@ def _content_problems(message: Message, where: str, *, may_be_empty: bool) -> It
     content = message.get("content")
     if isinstance(content, list):
         for part in content:
-            kind = part.get("type") if isinstance(part, dict) else None
-            if kind not in ("text", "refusal") or not isinstance(part.get(kind), str):
+            if not _is_text(part):
+                kind = part.get("type") if isinstance(part, dict) else None
                 shown = repr(kind[:40]) if isinstance(kind, str) else "unknown"
                 text = f"{where} has a content part of type {shown}; only text can be trained on."
                 yield Finding("missing_content", text)
@@ -159,6 +164,12 @@ def _content_problems(message: Message, where: str, *, may_be_empty: bool) -> It
         return
     if not _text(message) and not may_be_empty:
         yield Finding("missing_content", f"The content of {_lower(where)} is empty.")
+
+
+def _is_text(part: Any) -> bool:
+    """Whether a part of a message's content is text, or a refusal."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    return kind in ("text", "refusal") and isinstance(part.get(kind), str)
 
 
 def _weight_problems(message: Message, where: str) -> Iterator[Finding]:
@@ -208,7 +219,7 @@ def _arguments(value: Any) -> Any:
 def _text(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, list):
-        return "".join(part[part["type"]] for part in content)
+        return "".join(part[part["type"]] for part in content if _is_text(part))
     refusal = message.get("refusal")
     return content or (refusal if isinstance(refusal, str) else "")
 
