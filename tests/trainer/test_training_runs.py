@@ -292,6 +292,13 @@ def test_many_validation_rows_are_all_scored_at_the_ends_of_epochs_only(tmp_path
     assert (stopped.process.returncode, stopped.message.reason) == (44, Reason.PREEMPTED)
     assert made.records() == []
 
+    # 38 batches before the first step, three steps, and then the batches after the third.
+    made.environment = fault(rank=1, function="agree", call=43, signal="SIGTERM")
+    (stopped,) = train(made, tmp_path / "stopped-later", ranks=2)
+    assert (stopped.process.returncode, stopped.message.step) == (44, 3)
+    assert [line["step"] for line in made.records()] == [0, 1, 2, 3]
+    assert made.checkpoints() == []
+
     made.environment = fault(rank=1, function="step", call=6, signal="SIGKILL")
     train(made, tmp_path / "killed", ranks=2)
     assert made.checkpoints() == ["step-000003"]

@@ -141,7 +141,7 @@ class FineTuner(Trainer):
         scores = evaluation.score(step, self._score)
         if scores is None:  # the ranks have agreed to stop
             self.control.should_training_stop = True
-            self.control.should_save = False
+            self.control.should_evaluate = self.control.should_save = False
             return {}
         sample, full = scores
         if self._attempt.journal is not None:
