@@ -85,7 +85,9 @@ def _prepare(config: TrainerConfig) -> int:
     end_on_sigterm()
     from .prepare import main as prepare
 
-    return prepare(config)
+    code = prepare(config)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done and said
+    return code
 
 
 def end_on_sigterm() -> None:
