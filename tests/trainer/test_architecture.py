@@ -188,6 +188,20 @@ def test_experts_that_get_lora_matrices_are_counted(tmp_path: Path) -> None:
     assert found.parameters == 2 * (attention + router + experts)
 
 
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys:RuntimeWarning")
+def test_layers_that_all_linear_leaves_out_beside_trained_experts_are_named(tmp_path: Path) -> None:
+    from transformers import Glm4MoeConfig, Glm4MoeForCausalLM
+
+    sizes = {"n_routed_experts": 4, "moe_intermediate_size": 16, "first_k_dense_replace": 1, "head_dim": 16}
+    Glm4MoeForCausalLM(Glm4MoeConfig(**MOE, **sizes)).save_pretrained(tmp_path)
+    (warning,) = trainable(inspect(tmp_path, URI), AdapterConfig(rank=4, alpha=8), URI).warnings
+    assert warning == (
+        "all-linear leaves out model.layers.*.mlp.down_proj, model.layers.*.mlp.gate_proj, "
+        "model.layers.*.mlp.shared_experts.down_proj, model.layers.*.mlp.shared_experts.gate_proj, "
+        "model.layers.*.mlp.shared_experts.up_proj and 1 more, which stay untrained, in this architecture."
+    )
+
+
 def pinned(path: Path) -> str:
     source = ModelSource(uri=URI, mount=str(path))
     config = trainer_config(model=path, train="pvc://d/t.jsonl").model_copy(update={"model": source})

@@ -87,19 +87,27 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
     """
     if adapter.type == "Full":
         return Trainable(parameters=architecture.parameters)
-    from .modeling import ALL_LINEAR, add_lora, lora_modules, trainable_parameters, untrained_expert_sizes
+    from .modeling import (
+        ALL_LINEAR,
+        add_lora,
+        lora_modules,
+        trainable_parameters,
+        untrained_expert_sizes,
+        untrained_linears,
+    )
 
     model = add_lora(_on_meta(architecture.config, uri), adapter)
     count = trainable_parameters(model)
     experts = untrained_expert_sizes(model)
+    all_linear = adapter.target_modules == ALL_LINEAR
     if not experts:
-        return Trainable(parameters=count)
+        left = _patterns(untrained_linears(model)) if all_linear else []
+        warning = f"all-linear leaves out {name_list(left)}, which stay untrained, in this architecture."
+        return Trainable(parameters=count, warnings=(warning,) if left else ())
     share = 100 * sum(experts.values()) / architecture.parameters
-    patterns = {".".join("*" if part.isdigit() else part for part in name.split(".")) for name in experts}
-    which = (
-        f"The experts ({name_list(sorted(patterns))}) hold {share:.0f} % of the parameters and stay untrained"
-    )
-    if adapter.target_modules == ALL_LINEAR:
+    names = name_list(_patterns(experts))
+    which = f"The experts ({names}) hold {share:.0f} % of the parameters and stay untrained"
+    if all_linear:
         fused = "they are fused tensors, which all-linear leaves out in this architecture"
         return Trainable(parameters=count, warnings=(f"{which}: {fused}.",))
     if asked := _expert_projections(experts) & {name.rpartition(".")[2] for name in lora_modules(model)}:
@@ -109,6 +117,11 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
             "attention only, or use a model without experts."
         )
     return Trainable(parameters=count, warnings=(f"{which}: targetModules does not name them.",))
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    """Names with a star for the number of the layer, each once."""
+    return sorted({".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names})
 
 
 def _expert_projections(experts: Iterable[str]) -> set[str]:

@@ -128,6 +128,27 @@ def untrained_expert_sizes(model: Any) -> dict[str, int]:
     }
 
 
+def untrained_linears(model: Any) -> list[str]:
+    """Linear layers without LoRA matrices, the output layer aside, by their name in the base model.
+
+    Where PEFT adapts fused experts it takes their names off its list, and with them the dense layers and the
+    shared experts that are called alike.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    output = model.get_output_embeddings()
+    return [
+        name.removeprefix("base_model.model.")
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and not isinstance(module, LoraLayer)
+        and ".lora_" not in name
+        and not name.endswith(".base_layer")
+        and module is not output
+    ]
+
+
 def full_shape(parameter: Any) -> tuple[int, ...]:
     """A parameter's shape, also where ZeRO-3 has left only a piece of it on this rank."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
