@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -82,21 +83,22 @@ def read_config() -> TrainerConfig:
 
 
 def _prepare(config: TrainerConfig) -> int:
-    end_on_sigterm()
+    before = end_on_sigterm()
     from .prepare import main as prepare
 
-    code = prepare(config)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done and said
-    return code
+    try:
+        return prepare(config)
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # all is done, and process 1 ignores it again
 
 
-def end_on_sigterm() -> None:
+def end_on_sigterm() -> Any:
     """From now on SIGTERM ends the process at once as preempted; as process 1 it would be ignored.
 
     The handler does not raise: libraries catch any exception, and would make a wrong model of it. The next
-    prepare removes what is left on the volume.
+    prepare removes what is left on the volume. Returns the handler that it replaces.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    return signal.signal(signal.SIGTERM, _stop)
 
 
 def _stop(*_: object) -> None:
