@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from dev.demo.data import MODEL_PREFIX
 from dev.kubectl import condition
 from tests.cluster.conftest import Cluster, tiny_job, until
 
@@ -66,6 +67,31 @@ def test_a_job_whose_rank_is_killed_finishes_in_two_attempts_from_a_checkpoint(
     assert second["toStep"] == 600
 
 
+def test_a_rank_that_the_kernel_kills_for_its_memory_stalls_with_what_to_change(
+    cluster: Cluster, namespace: str, tiny_uri: str
+) -> None:
+    # Prepare needs less than this, training of the demo's model more.
+    resources = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "800Mi"}}
+    job = _job(namespace, "small", tiny_uri, resources=resources)
+    job["spec"]["model"]["uri"] = f"s3://{MODEL_PREFIX}"
+    cluster.kubectl.apply(job)
+    stalled = condition(cluster.wait(namespace, "small", "Stalled"), "Stalled")
+    assert stalled["reason"] == "OutOfMemory"
+    assert "Raise the memory in training.resources" in stalled["message"]
+    (attempt,) = cluster.job(namespace, "small")["status"]["attempts"]
+    assert attempt["outcome"] == "Failed"
+
+
+def test_a_prepare_that_the_kernel_kills_for_its_memory_stalls_with_what_to_change(
+    cluster: Cluster, namespace: str, tiny_uri: str
+) -> None:
+    resources = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "150Mi"}}
+    cluster.kubectl.apply(_job(namespace, "tiny", tiny_uri, resources=resources))
+    stalled = condition(cluster.wait(namespace, "tiny", "Stalled"), "Stalled")
+    assert stalled["reason"] == "OutOfMemory"
+    assert "Raise the memory limit in training.resources" in stalled["message"]
+
+
 def test_bad_rows_are_named_by_line_before_training_pods_exist(
     cluster: Cluster, namespace: str, tiny_uri: str
 ) -> None:
@@ -115,6 +141,25 @@ def test_a_claim_that_two_nodes_cannot_share_is_told(cluster: Cluster, namespace
     stalled = condition(cluster.wait(namespace, "not-shared", "Stalled"), "Stalled")
     assert stalled["reason"] == "StorageNotShared"
     assert "ReadWriteMany" in stalled["message"]
+
+
+def test_an_existing_claim_for_one_node_is_told_before_pods_of_two_exist(
+    cluster: Cluster, namespace: str, tiny_uri: str
+) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "for-one", "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    job = _job(namespace, "existing-claim", tiny_uri, nodes=2)
+    job["spec"]["storage"] = {"claimName": "for-one"}
+    cluster.kubectl.apply(claim, job)
+    stalled = condition(cluster.wait(namespace, "existing-claim", "Stalled"), "Stalled")
+    assert stalled["reason"] == "StorageNotShared"
+    assert "for-one" in stalled["message"]
+    selector = "kubetune.dev/finetunejob=existing-claim"
+    assert cluster.kubectl.get("pods", "-n", namespace, "-l", selector)["items"] == []
 
 
 def test_a_missing_secret_is_named_and_the_job_goes_on_when_it_appears(
