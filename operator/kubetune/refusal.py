@@ -7,7 +7,7 @@ from .errors import KubeError
 from .names import run_of
 from .observed import Diagnosis
 from .views import Kind
-from .wording import sentences, shortened
+from .wording import ADOPTED, APPLY_AGAIN, sentences, shortened
 
 _INVALID = (400, 422)
 
@@ -17,11 +17,7 @@ def diagnose_refusal(error: KubeError) -> Diagnosis:
     stage = _stage(error)
     what = f"{error.kind} {error.name} is refused: {shortened(error.message, limit=600)}"
     if error.status in _INVALID:
-        fix = (
-            "Correct spec.serving"
-            if stage == "serve"
-            else "Correct the spec, delete the FineTuneJob and apply it again; finished work is adopted"
-        )
+        fix = "Correct spec.serving" if stage == "serve" else f"Correct the spec, {APPLY_AGAIN}; {ADOPTED}"
         return Diagnosis(reason=Reason.INVALID_SPEC, message=sentences(what, fix), stage=stage, stalled=True)
     if "exceeded quota" in error.message:
         fix = "Free resources, raise the quota or ask for less"
