@@ -3,9 +3,10 @@
 Standard library only: the preflight reads it before anything is installed.
 """
 
+import random
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,6 +17,9 @@ PROXY_HEALTH = 10256
 PROXY_METRICS = 10249
 REGISTRY = 5000
 S3 = 7070
+
+# Below those that the kernel lends to clients: one would be in a server's place while it restarts.
+_FREE = range(15_000, 30_000)
 
 _LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 
@@ -55,10 +59,15 @@ def of_cluster() -> list[int]:
 def free_ports(count: int) -> list[int]:
     """Return distinct ports of the loopback address that nothing listens on now."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        found: list[int] = []
+        for port in random.sample(_FREE, len(_FREE)):
+            if len(found) == count:
+                break
+            each = stack.enter_context(socket.socket())
+            with suppress(OSError):  # somebody has it
+                each.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def listeners(port: int) -> set[int]:
