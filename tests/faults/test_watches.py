@@ -12,6 +12,7 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from dev.cluster.control_plane import ControlPlane
+from kubetune import watch
 from kubetune.index import RELISTED
 from kubetune.kube.connection import KUBECONFIG, load_configuration
 from kubetune.main import Parts, running
@@ -195,8 +196,10 @@ async def test_a_silent_hole_is_corrected_by_the_relist(control_plane: ControlPl
 
 
 async def test_a_watch_that_stays_silent_fails_liveness_and_quiet_ones_do_not(
-    control_plane: ControlPlane,
+    control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Half of what is delivered, and still more than the minute between two bookmarks.
+    monkeypatch.setattr(watch, "SILENCE_LIMIT", 75.0)
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}/healthz"
     async with bench(control_plane, "sil", health_port=port) as b:

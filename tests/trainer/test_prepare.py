@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +253,16 @@ def deep(levels: int) -> dict[str, Any]:
     return {"type": "object", "properties": {"a": deep(levels - 1)}} if levels else {}
 
 
+@pytest.fixture
+def delivered_recursion_limit() -> Iterator[None]:
+    """Libraries that other tests load may have raised it."""
+    raised = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(raised)
+
+
+@pytest.mark.usefixtures("delivered_recursion_limit")
 def test_row_that_breaks_the_code_is_reported_beside_the_others(prepare: Prepare, tmp_path: Path) -> None:
     qwen = make_tiny_model(tmp_path / "qwen", chat_template=stored_template("qwen2_5"))
     user = {"role": "user", "content": "q"}
