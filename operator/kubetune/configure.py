@@ -44,7 +44,7 @@ class Configurer:
                 self._index.put(view, key=key)
                 if view.owner_uid == state.uid:
                     state.config, state.settings = _parse(raw), None
-            state.config_read = True
+        state.config_read = True
         if state.config is None:
             state.config, state.settings = resolve(job, _as_started(job, self._settings)), None
         if state.settings is None:

@@ -1,7 +1,7 @@
 """Kubernetes Events of a FineTuneJob: one for each transition of a condition's reason, and no other. Pure.
 
 Ready, Stalled and Reconciling repeat what another condition says first; of them only Stalled and what no
-stage tells become Events.
+stage tells become Events. A stage that is reached tells that the next one begins.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ def transitions(
 ) -> tuple[EventNote, ...]:
     """Say what changed between two lists of status.conditions, each cause once."""
     before = {condition.get("type"): condition for condition in old_conditions}
+    goes_on = any(
+        c.get("type") in _STAGES and c.get("status") == "True" and not _is_same(before.get(c["type"]), c)
+        for c in new_conditions
+    )
     notes: dict[str, EventNote] = {}
     for condition in new_conditions:
         kind, reason = str(condition.get("type")), str(condition.get("reason", ""))
@@ -50,6 +54,8 @@ def transitions(
         told = notes.get(message)
         if told is not None and told.reason != Reason.RETRYING:
             continue  # one cause shows in several conditions
+        if goes_on and reason in _BEGINNINGS:
+            continue
         normal = reason in _NORMAL and kind != ConditionType.STALLED
         notes[message] = EventNote(
             type="Normal" if normal else "Warning",
@@ -58,6 +64,9 @@ def transitions(
         )
     return tuple(notes.values())
 
+
+_BEGINNINGS: Final = (Reason.TRAINING, Reason.DEPLOYING)
+_STAGES: Final = (ConditionType.PREPARED, ConditionType.TRAINED)
 
 _TOLD: Final = (
     ConditionType.STALLED,

@@ -22,10 +22,7 @@ def test_the_first_visit_is_one_event() -> None:
 
 
 def test_prepared_and_training() -> None:
-    assert told(conditions("minimal-first-visit"), conditions("training")) == [
-        ("Normal", "Training"),
-        ("Normal", "Prepared"),
-    ]
+    assert told(conditions("minimal-first-visit"), conditions("training")) == [("Normal", "Prepared")]
 
 
 def test_a_failed_attempt_is_told_by_its_own_reason() -> None:

@@ -6,7 +6,6 @@ Never import the generated API classes (``CoreV1Api``, ...) here. Nothing is ret
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from pydantic_core import from_json
 
 from .. import names
 from ..errors import Conflict, KubeTuneError, NotFound, Rejected
@@ -171,7 +171,7 @@ class ApiKube:
 
 def _decode(target: Target, payload: bytes) -> Raw:
     try:
-        answer = json.loads(payload)
+        answer = from_json(payload)  # in half the time of the standard library's, and objects are large
     except ValueError as error:  # a proxy in between
         raise from_failure(target, error) from error
     if not isinstance(answer, dict):

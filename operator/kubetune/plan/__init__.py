@@ -105,11 +105,12 @@ def _serve(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings
     apply: list[Manifest] = []
     if changed:
         apply.append(build_deployment(job, serving, config, artifact, settings))
+    once = [*_configuration(job, observed, config)]
     if (Kind.SERVICE, names.serving) not in observed.present:
-        apply.append(build_service(job))
+        once.append(build_service(job))
     settled = live is not None and min(live.available, live.updated) >= serving.replicas
     return Plan(
-        create_once=_configuration(job, observed, config),
+        create_once=tuple(once),
         apply=tuple(apply),
         requeue_after=None if settled and not changed else LOOK_AFTER,
     )

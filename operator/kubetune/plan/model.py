@@ -28,7 +28,7 @@ class Plan:
     create_once: tuple[Manifest, ...] = ()
     """POSTed in parallel; 409 with our uid is success."""
     apply: tuple[Manifest, ...] = ()
-    """Server-side applied: what may change later (Deployment, public Service)."""
+    """Server-side applied: what may change later (the Deployment)."""
     delete: tuple[Doomed, ...] = ()
     requeue_after: timedelta | None = None
     """Look again after this long even if nothing happens."""
