@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from .constants import ConditionType, Reason
 
-_NORMAL: Final = frozenset(
+NORMAL: Final = frozenset(
     {
         Reason.PREPARING,
         Reason.TRAINING,
@@ -56,7 +56,7 @@ def transitions(
             continue  # one cause shows in several conditions
         if goes_on and reason in _BEGINNINGS:
             continue
-        normal = reason in _NORMAL and kind != ConditionType.STALLED
+        normal = reason in NORMAL and kind != ConditionType.STALLED
         notes[message] = EventNote(
             type="Normal" if normal else "Warning",
             reason=kind if reason == Reason.COMPLETED else reason,

@@ -5,6 +5,7 @@ A key that has to wait gets one turn, however often it asks; what it does then i
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 
 from .views import Key
@@ -45,21 +46,36 @@ class Pace:
         self._turns.pop(key, None)
 
 
-class StatusPace:
-    """The pace of status writes, the dearest request there is: news soon, progress when there is time.
+class Urgency(Enum):
+    """What kind of status write waits for its turn."""
 
-    Each in a bucket of its own, or the progress of thirty running jobs would hold up what people wait for.
+    NEWS = "news"
+    """A job says something for the first time, or that something is wrong."""
+    STAGE = "stage"
+    """All goes well, and the next stage has begun."""
+    REST = "rest"
+    """Progress, replicas, other words."""
+
+
+class StatusPace:
+    """The pace of status writes, the dearest request there is: what people wait for soon, the rest later.
+
+    Each in a bucket of its own, or the progress of thirty running jobs would hold up a failure. A hundred
+    jobs that begin to train at once need the API server for their pods more than for saying so.
     """
 
     def __init__(self) -> None:
-        self._news = Pace(per_second=10.0)
-        self._rest = Pace(linger=_LINGER)
+        self._paces = {
+            Urgency.NEWS: Pace(per_second=10.0),
+            Urgency.STAGE: Pace(per_second=2.0, burst=10),
+            Urgency.REST: Pace(linger=_LINGER),
+        }
 
-    def delay(self, key: Key, now: float, *, news: bool) -> float:
+    def delay(self, key: Key, now: float, urgency: Urgency) -> float:
         """Seconds until the key may write; 0 takes the turn."""
-        return (self._news if news else self._rest).delay(key, now)
+        return self._paces[urgency].delay(key, now)
 
     def forget(self, key: Key) -> None:
         """Give up the key's turns: it wrote, or it is gone."""
-        self._news.forget(key)
-        self._rest.forget(key)
+        for pace in self._paces.values():
+            pace.forget(key)

@@ -13,11 +13,11 @@ from . import names
 from .alive import require_alive
 from .constants import ConditionType
 from .errors import Conflict, KubeTuneError, NotFound, TransientError
-from .events import transitions
+from .events import NORMAL, transitions
 from .index import Index
 from .jobstate import JobState
 from .kube import Kube, Manifest
-from .pace import StatusPace
+from .pace import StatusPace, Urgency
 from .views import Key, Raw
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Publisher:
             return None
         if not _is_final(old, status):
             now = asyncio.get_running_loop().time()
-            wait = self._pace.delay(key, now, news=_is_news(old, status))
+            wait = self._pace.delay(key, now, _urgency(old, status))
             if wait > 0:
                 return wait
         self._pace.forget(key)
@@ -136,12 +136,16 @@ def _clipped(note: str) -> str:
     return text[: _NOTE_LIMIT - 3].decode(errors="ignore") + "..."
 
 
-def _is_news(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether people wait for this write: the first one, or a condition that is not what it was."""
-    return _kinds_of_condition(old) != _kinds_of_condition(new)
+def _urgency(old: Mapping[str, Any], new: Mapping[str, Any]) -> Urgency:
+    """How much people wait for this write."""
+    before, after = _outline(old), _outline(new)
+    if before == after:
+        return Urgency.REST
+    troubled = any(reason not in NORMAL for _, _, reason in before ^ after)
+    return Urgency.NEWS if troubled or not before else Urgency.STAGE
 
 
-def _kinds_of_condition(status: Mapping[str, Any]) -> set[tuple[Any, ...]]:
+def _outline(status: Mapping[str, Any]) -> set[tuple[Any, ...]]:
     return {(c.get("type"), c.get("status"), c.get("reason")) for c in status.get("conditions") or ()}
 
 
