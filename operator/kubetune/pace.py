@@ -67,8 +67,8 @@ class StatusPace:
     def __init__(self) -> None:
         self._paces = {
             Urgency.NEWS: Pace(per_second=10.0),
-            Urgency.STAGE: Pace(per_second=2.0, burst=10),
-            Urgency.REST: Pace(linger=_LINGER),
+            Urgency.STAGE: Pace(per_second=1.5, burst=5),
+            Urgency.REST: Pace(burst=5, linger=_LINGER),
         }
 
     def delay(self, key: Key, now: float, urgency: Urgency) -> float:
