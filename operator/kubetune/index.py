@@ -62,7 +62,9 @@ class Index:
         known = self._jobs.get(key)
         if known is not None and not _newer(meta, known["metadata"]):
             return None
-        kept = _interned(slim(raw))
+        kept = slim(raw)
+        if _rests(kept):
+            kept = _interned(kept)
         self._jobs[key] = kept
         return None if known is not None and _content(known) == _content(kept) else key
 
@@ -186,6 +188,12 @@ def _version(view: View) -> int:
 
 def _newer(meta: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     return _number(meta.get("resourceVersion")) > _number(known.get("resourceVersion"))
+
+
+def _rests(raw: Raw) -> bool:
+    """Whether a FineTuneJob stays as it is for long: the others are soon replaced."""
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") in ("Ready", "Stalled") and c.get("status") == "True" for c in conditions)
 
 
 def _interned(value: Any) -> Any:
