@@ -30,6 +30,16 @@ def _job(namespace: str, name: str, uri: str, *, train: str | None = None, **tra
     return job
 
 
+def _claim(namespace: str, name: str) -> dict[str, Any]:
+    """A claim for one node at a time."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+
+
 def test_a_job_whose_rank_is_killed_finishes_in_two_attempts_from_a_checkpoint(
     cluster: Cluster, namespace: str, tiny_uri: str
 ) -> None:
@@ -124,13 +134,7 @@ def test_a_missing_claim_is_named_and_the_job_goes_on_when_it_appears(
     cluster.kubectl.apply(job)
     seen = condition(cluster.wait(namespace, "no-claim", "Prepared", reason="ClaimNotFound"), "Prepared")
     assert "forgotten" in seen["message"]
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "forgotten", "namespace": namespace},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
-    cluster.kubectl.apply(claim)
+    cluster.kubectl.apply(_claim(namespace, "forgotten"))
     cluster.wait(namespace, "no-claim", "Trained")
 
 
@@ -146,15 +150,9 @@ def test_a_claim_that_two_nodes_cannot_share_is_told(cluster: Cluster, namespace
 def test_an_existing_claim_for_one_node_is_told_before_pods_of_two_exist(
     cluster: Cluster, namespace: str, tiny_uri: str
 ) -> None:
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "for-one", "namespace": namespace},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
     job = _job(namespace, "existing-claim", tiny_uri, nodes=2)
     job["spec"]["storage"] = {"claimName": "for-one"}
-    cluster.kubectl.apply(claim, job)
+    cluster.kubectl.apply(_claim(namespace, "for-one"), job)
     stalled = condition(cluster.wait(namespace, "existing-claim", "Stalled"), "Stalled")
     assert stalled["reason"] == "StorageNotShared"
     assert "for-one" in stalled["message"]

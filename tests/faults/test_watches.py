@@ -12,6 +12,7 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from dev.cluster.control_plane import ControlPlane
+from dev.cluster.ports import free_ports
 from kubetune import watch
 from kubetune.index import RELISTED
 from kubetune.kube.connection import KUBECONFIG, load_configuration
@@ -20,7 +21,7 @@ from kubetune.settings import Settings
 from kubetune.views import Key
 from tests.support.apiserver import Api, ApiError
 from tests.support.fault_proxy import FaultProxy
-from tests.support.operator_process import free_ports, health
+from tests.support.operator_process import health
 
 pytestmark = pytest.mark.apiserver
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from dev.cluster.ports import free_ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +61,3 @@ def health(url: str) -> tuple[int, str]:
     except httpx.TransportError as error:
         return 0, str(error)
     return answer.status_code, answer.text
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
