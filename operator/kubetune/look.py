@@ -23,7 +23,7 @@ from .observe import Diagnosis
 from .pace import Pace
 from .parse import parse_pod
 from .plan.claim import needs_sharing
-from .sources import output_claim
+from .sources import named_claim, output_claim
 from .views import DeploymentView, JobView, Key, Kind, PodView, Raw, View
 
 logger = logging.getLogger(__name__)
@@ -93,10 +93,9 @@ class Looker:
 
         A prepare that runs well is never looked at, and its end would be the start of GPU pods.
         """
-        named = job.spec.storage is not None and job.spec.storage.claim_name is not None
         if any(child.kind is Kind.JOB and child.owner_uid == state.uid for child in children):
             return None
-        if not named and not needs_sharing(job):
+        if named_claim(job) is None and not needs_sharing(job):
             return None
         try:
             claim = await self._kube.get(Kind.CLAIM, job.metadata.namespace, output_claim(job))

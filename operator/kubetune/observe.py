@@ -26,6 +26,7 @@ from .endings import end_of
 from .memory import is_final, remembered_artifact, remembered_attempts, remembered_summary
 from .names import Names
 from .observed import Attempt, Diagnosis, Ending, Observed, Outcome
+from .sources import named_claim
 from .views import BareView, DeploymentView, JobView, Kind, PodView, View
 
 __all__ = ["Attempt", "Diagnosis", "Ending", "Observed", "Outcome", "observe"]
@@ -119,7 +120,7 @@ def _has_lost_its_volume(
     job: FineTuneJob, present: Mapping[tuple[Kind, str], View], prepare: Ending | None
 ) -> bool:
     """Whether the output claim that we make is not there, or younger than what prepare wrote."""
-    if job.spec.storage is not None and job.spec.storage.claim_name is not None:
+    if named_claim(job) is not None:
         return False
     claim = present.get((Kind.CLAIM, Names(job.metadata.name).output))
     if not isinstance(claim, BareView):
@@ -132,7 +133,7 @@ def _is_named_like_a_child(job: FineTuneJob, names: Names, child: View) -> bool:
     """Other objects may carry our label; only names that we need matter, and what we own."""
     if child.owner_uid == job.metadata.uid:
         return True
-    own_claim = job.spec.storage is None or job.spec.storage.claim_name is None
+    own_claim = named_claim(job) is None
     serves = job.spec.serving is not None
     by_kind = {
         Kind.CONFIG_MAP: child.name == names.config,

@@ -67,10 +67,14 @@ def sources_of(job: FineTuneJob) -> tuple[Source, ...]:
     return tuple(found)
 
 
+def named_claim(job: FineTuneJob) -> str | None:
+    """Name of the existing claim that the spec asks to use; None when the operator makes one."""
+    return job.spec.storage.claim_name if job.spec.storage else None
+
+
 def output_claim(job: FineTuneJob) -> str:
     """Name of the claim with checkpoints and artifacts."""
-    storage = job.spec.storage
-    return (storage.claim_name if storage else None) or Names(job.metadata.name).output
+    return named_claim(job) or Names(job.metadata.name).output
 
 
 def mount_of(uri: str, *, role: Role) -> str | None:

@@ -14,6 +14,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..constants import Reason
 from ..names import LABEL_MANAGED_BY, MANAGED_BY
 from ..observed import Diagnosis
+from ..sources import named_claim
 from ..views import Raw
 from ..wording import APPLY_AGAIN, respec, shortened, stamp
 from .evidence import SLOW, begun, found, is_deleting, last, lasts, message_of, name_of
@@ -41,7 +42,7 @@ def claim_problem(job: FineTuneJob, claim: Raw, *, stage: str) -> Diagnosis | No
     if not modes or "ReadWriteMany" in modes:
         return None
     what = f"PersistentVolumeClaim {name_of(claim)} is for one node at a time ({', '.join(modes)})"
-    named = job.spec.storage is not None and job.spec.storage.claim_name is not None
+    named = named_claim(job) is not None
     other = "name a claim with ReadWriteMany in storage.claimName"
     if stage != "serve" and not _WRITABLE.intersection(modes):
         what = f"PersistentVolumeClaim {name_of(claim)} is for reading only ({', '.join(modes)})"

@@ -26,6 +26,7 @@ from ..constants import LOOK_AFTER, PROGRESS_PERIOD
 from ..names import Names
 from ..observed import Observed
 from ..settings import JobSettings
+from ..sources import named_claim
 from ..verdict import retry_at, stall_of
 from ..views import Kind
 from .claim import build_claim
@@ -136,9 +137,8 @@ def _foundation(
 ) -> tuple[Manifest, ...]:
     """Configuration, output claim and headless Service, as far as they are missing."""
     names = Names(job.metadata.name)
-    own_claim = job.spec.storage is None or job.spec.storage.claim_name is None
     missing = [*_configuration(job, observed, config)]
-    if own_claim and (Kind.CLAIM, names.output) not in observed.present:
+    if named_claim(job) is None and (Kind.CLAIM, names.output) not in observed.present:
         missing.append(build_claim(job, settings))
     if (Kind.SERVICE, names.rendezvous) not in observed.present:
         missing.append(build_rendezvous(job))

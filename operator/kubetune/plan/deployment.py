@@ -26,7 +26,7 @@ from ..parse import live_fields
 from ..resolve import serving_image
 from ..resources import serving_gpus, serving_resources
 from ..settings import JobSettings
-from ..sources import sources_of
+from ..sources import named_claim, sources_of
 from ..views import DeploymentView
 from .claim import needs_sharing
 from .common import SCRATCH, Item, Volumes, env, labels, metadata, pod_template
@@ -89,7 +89,7 @@ def build_deployment(
         template=serving.pod_template,
         terminationGracePeriodSeconds=60,
     )
-    if not (needs_sharing(job) or (job.spec.storage and job.spec.storage.claim_name)):
+    if not needs_sharing(job) and named_claim(job) is None:
         _stay_together(template["spec"], selector)
     manifest: Manifest = {
         "apiVersion": "apps/v1",
