@@ -12,12 +12,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-import httpx
 from typing_extensions import override
+from yarl import URL
 
 import kubetune.main
 from kubetune.cli.operator import run_operator
-from kubetune.probe import HttpWeb
+from kubetune.web import HttpWeb
 
 PODS_PORT: Final = "KUBETUNE_BENCH_PODS_PORT"
 PROFILE: Final = "KUBETUNE_BENCH_PROFILE"
@@ -26,7 +26,7 @@ PROFILE: Final = "KUBETUNE_BENCH_PROFILE"
 class _LocalWeb(HttpWeb):
     @override
     async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
-        local = httpx.URL(url).copy_with(host="127.0.0.1", port=int(os.environ[PODS_PORT]))
+        local = URL(url).with_host("127.0.0.1").with_port(int(os.environ[PODS_PORT]))
         return await super()._read(method, str(local), json=json)
 
 

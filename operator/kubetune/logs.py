@@ -54,7 +54,6 @@ def configure_logging(*, level: str, form: Literal["json", "plain"]) -> None:
     # kopf says every retry and every handler it calls; what matters is said by us.
     logging.getLogger("kopf").setLevel("WARNING" if level != "DEBUG" else "DEBUG")
     logging.getLogger("kopf.objects").setLevel("ERROR")
-    logging.getLogger("httpx").setLevel("WARNING")
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

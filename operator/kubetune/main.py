@@ -29,11 +29,12 @@ from .kube.resources import RESOURCES
 from .metrics import Metrics
 from .pace import StatusPace
 from .parse import parse_child
-from .probe import HttpWeb, Probes
+from .probe import Probes
 from .reconcile import Dependencies, Reconciler
 from .settings import Settings
 from .views import Key, Kind, Raw
 from .watch import WATCHED, Watches, expected_streams, guarded_watches, watch_all
+from .web import HttpWeb
 from .workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)

@@ -1,94 +1,33 @@
-"""The HTTP client towards the job's own pods: rank 0's /progress, and the first completion of a served model.
+"""Questions to a job's own pods: rank 0's /progress, and the first completion of a served model.
 
-Runs beside the workers, since a pod that does not answer must not hold one. Failures are ignored: both are
-asked again, and neither decides what is made.
+They run beside the workers, since a pod that does not answer must not hold one. Failures are ignored: both
+are asked again, and neither decides what is made.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
-
-import httpx
-from pydantic import ValidationError
+from typing import Final
 
 from kubetune_trainer.messages import Progress
 
 from .constants import PROGRESS_PERIOD
 from .views import Key
+from .web import Web
 
 logger = logging.getLogger(__name__)
 
-BODY_LIMIT: Final = 64 * 1024
 PROGRESS_POLL: Final = 10.0
-PROGRESS_TIMEOUT: Final = 2.0
 ANSWER_POLL: Final = 5.0
 ANSWER_POLL_LIMIT: Final = 60.0
 """A Service that stays silent is asked ever more slowly, up to this."""
 SILENCE: Final = 30.0
 """A ready server that has not answered for this long is worth a sentence."""
-ANSWER_TIMEOUT: Final = 30.0
-"""A model on CPU takes its time for the first token."""
 _PARALLEL: Final = 32
-
-
-class Web(Protocol):
-    """What is asked of a pod; tests answer themselves."""
-
-    async def progress(self, url: str) -> Progress | None:
-        """Body of /progress; None when there is no usable answer."""
-        ...
-
-    async def complete(self, base_url: str, model: str) -> str | None:
-        """Complete one token under this model name; None when that worked, else why not."""
-        ...
-
-
-class HttpWeb:
-    """Web over httpx. Pods are reached directly, whatever proxy the environment names."""
-
-    def __init__(self) -> None:
-        self._client = httpx.AsyncClient(trust_env=False, follow_redirects=False)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
-
-    async def progress(self, url: str) -> Progress | None:
-        """Body of /progress; None when there is no usable answer."""
-        try:
-            async with asyncio.timeout(PROGRESS_TIMEOUT):
-                return Progress.model_validate_json(await self._read("GET", url))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValidationError, ValueError):
-            return None
-
-    async def complete(self, base_url: str, model: str) -> str | None:
-        """Complete one token under this model name; None when that worked, else why not."""
-        question = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
-                await self._read("POST", f"{base_url}/completions", json=question)
-        except httpx.HTTPStatusError as error:
-            return f"HTTP {error.response.status_code}"
-        except (TimeoutError, httpx.TimeoutException):
-            return f"no answer within {ANSWER_TIMEOUT:.0f} s"
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            return str(error) or type(error).__name__
-        return None
-
-    async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
-        async with self._client.stream(method, url, json=json, timeout=ANSWER_TIMEOUT) as response:
-            response.raise_for_status()
-            body = b""
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > BODY_LIMIT:
-                    raise ValueError("the body is too large")
-            return body
 
 
 @dataclass(slots=True)

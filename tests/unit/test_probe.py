@@ -8,8 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from kubetune.probe import BODY_LIMIT, HttpWeb, Probes
+from kubetune.probe import Probes
 from kubetune.views import Key
+from kubetune.web import BODY_LIMIT, HttpWeb
 from kubetune_trainer.messages import Progress
 from tests.support import virtual_time
 
@@ -134,6 +135,7 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
     app = web.Application()
     app.router.add_get("/{name}", handle)
     app.router.add_post("/v1/completions", handle_completion)
+    app.router.add_post("/moved/completions", handle_redirect)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -146,7 +148,8 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
         assert await client.progress("http://nowhere.invalid/progress") is None
         assert await client.complete(f"{base}/v1", "job") is None
         assert await client.complete(f"{base}/v1", "other") == "HTTP 404"
-        assert await client.complete("http://127.0.0.1:1/v1", "job") == "All connection attempts failed"
+        assert await client.complete("http://127.0.0.1:1/v1", "job") == "Connection refused"
+        assert await client.complete(f"{base}/moved", "job") == "HTTP 307"
     finally:
         await client.close()
         await runner.cleanup()
@@ -156,3 +159,7 @@ async def handle_completion(request: web.Request) -> web.Response:
     question = await request.json()
     known = question["model"] == "job" and question["max_tokens"] == 1
     return web.json_response({"choices": []}, status=200 if known else 404)
+
+
+async def handle_redirect(_: web.Request) -> web.Response:
+    raise web.HTTPTemporaryRedirect("/v1/completions")

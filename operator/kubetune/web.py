@@ -1,0 +1,90 @@
+"""The HTTP client towards a job's own pods: what it asks, and what it makes of bad answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import aiohttp
+from pydantic import ValidationError
+
+from kubetune_trainer.messages import Progress
+
+BODY_LIMIT: Final = 64 * 1024
+PROGRESS_TIMEOUT: Final = 2.0
+ANSWER_TIMEOUT: Final = 30.0
+"""A model on CPU takes its time for the first token."""
+
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout()
+"""The whole question has one; aiohttp's own would be five minutes."""
+
+
+class Web(Protocol):
+    """What is asked of a pod; tests answer themselves."""
+
+    async def progress(self, url: str) -> Progress | None:
+        """Body of /progress; None when there is no usable answer."""
+        ...
+
+    async def complete(self, base_url: str, model: str) -> str | None:
+        """Complete one token under this model name; None when that worked, else why not."""
+        ...
+
+
+class _StatusError(ValueError):
+    """A redirect counts: a pod sends none, so something else has answered."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+
+
+class HttpWeb:
+    """Web over aiohttp; made in a running loop. Pods are reached directly, whatever proxy is set."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(timeout=_NO_TIMEOUT, trust_env=False)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def progress(self, url: str) -> Progress | None:
+        """Body of /progress; None when there is no usable answer."""
+        try:
+            async with asyncio.timeout(PROGRESS_TIMEOUT):
+                return Progress.model_validate_json(await self._read("GET", url))
+        except (aiohttp.ClientError, TimeoutError, ValidationError, ValueError):
+            return None
+
+    async def complete(self, base_url: str, model: str) -> str | None:
+        """Complete one token under this model name; None when that worked, else why not."""
+        question = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self._read("POST", f"{base_url}/completions", json=question)
+        except TimeoutError:
+            return f"no answer within {ANSWER_TIMEOUT:.0f} s"
+        except aiohttp.ClientConnectorError as error:
+            return _words(error.os_error)  # its own text speaks of "ssl:default"
+        except (aiohttp.ClientError, ValueError) as error:
+            return str(error) or type(error).__name__
+        return None
+
+    async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
+        async with self._session.request(method, url, json=json, allow_redirects=False) as response:
+            if response.status != HTTPStatus.OK:
+                raise _StatusError(response.status)
+            body = b""
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > BODY_LIMIT:
+                    raise ValueError("the body is too large")
+            return body
+
+
+def _words(error: OSError) -> str:
+    """What the system calls it; asyncio's text for a refused connection names no reason."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
