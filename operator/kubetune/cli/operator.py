@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ def run_operator() -> int:
         print(_explain(error), file=sys.stderr)
         return 2
     configure_logging(level=loaded.log_level, form=loaded.log_format)
+    gc.freeze()  # what was imported stays: each full collection would look through all of it
     asyncio.run(run(loaded))
     return 0
 
