@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from kubetune_trainer.messages import ExitCode, parse_termination
+from kubetune_trainer.messages import ExitCode
 from kubetune_trainer.messages import Reason as TrainerReason
 
 from .constants import Reason
 from .observed import Ending, Outcome
+from .told import message
 from .views import ConditionView, JobView, PodView
 from .wording import ADOPTED, APPLY_AGAIN, sentences
 
@@ -118,7 +119,7 @@ def _cleaned_up(pod: PodView, target: ConditionView | None) -> bool:
 
 
 def _by_pod(job: JobView, pod: PodView) -> tuple[Outcome, Reason, str]:
-    told = parse_termination(pod.termination)
+    told = message(pod.termination)
     where = f"Pod {pod.name}" + (f" on node {pod.node}" if pod.node else "")
     said = told.message.strip() if told else ""
     code = pod.exit_code

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from .constants import ConditionType, Reason
 from .errors import SpecError
+from .times import rfc3339
 from .views import Raw
 
 
@@ -29,14 +30,10 @@ def invalid_status(raw: Raw, error: SpecError, *, now: datetime) -> dict[str, An
                 "type": type_.value,
                 "status": status,
                 "observedGeneration": generation,
-                "lastTransitionTime": before["lastTransitionTime"] if same else _time(now),
+                "lastTransitionTime": before["lastTransitionTime"] if same else rfc3339(now),
                 "reason": Reason.INVALID_SPEC.value,
                 "message": str(error)[:4096],
             }
         )
     others = [c for type_, c in known.items() if type_ not in new]
     return {**old, "observedGeneration": generation, "conditions": [*conditions, *others]}
-
-
-def _time(now: datetime) -> str:
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

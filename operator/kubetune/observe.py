@@ -10,16 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pydantic import ValidationError
+from kubetune_trainer.messages import ArtifactSummary, PrepareSummary, Progress
 
-from kubetune_trainer.messages import (
-    ArtifactSummary,
-    PrepareSummary,
-    Progress,
-    TrainSummary,
-    parse_termination,
-)
-
+from . import told
 from .api.v1alpha1 import FineTuneJob
 from .constants import Reason
 from .endings import end_of
@@ -60,19 +53,21 @@ def observe(
     ]
 
     runs = [(run, *_run_of_prepare(run, pods[run.uid])) for run in _of_stage(jobs, "prepare")]
-    prepare, prepare_ending, told = runs[-1] if runs else (None, None, None)
+    prepare, prepare_ending, summary = runs[-1] if runs else (None, None, None)
     attempts, artifacts = _attempts(job, _of_stage(jobs, "train"), pods)
     runs_again = prepare is not None and prepare_ending is None
-    prepared = told or (None if runs_again else remembered_summary(job))
-    artifact = next(iter(artifacts), None) or (told.artifact if told else None) or remembered_artifact(job)
+    prepared = summary or (None if runs_again else remembered_summary(job))
+    artifact = (
+        next(iter(artifacts), None) or (summary.artifact if summary else None) or remembered_artifact(job)
+    )
     if artifact is None and _has_lost_its_volume(job, present, prepare_ending):
         prepared = None  # what it said is true of nothing any more
 
     last = attempts[-1] if attempts else None
     if artifact is None and last and last.ending and last.ending.outcome is Outcome.SUCCEEDED:
         # Its message is lost. Prepare adopts the artifact from the volume when it runs again.
-        looked = prepare is not None and told is not None and _is_after(prepare, last)
-        prepared = told if looked else None
+        looked = prepare is not None and summary is not None and _is_after(prepare, last)
+        prepared = summary if looked else None
         if looked:
             attempts[-1] = replace(last, ending=_without_artifact(last.ending))
 
@@ -156,11 +151,7 @@ def _run_of_prepare(run: JobView, pods: Sequence[PodView]) -> tuple[Ending | Non
     if ending is None or ending.outcome is not Outcome.SUCCEEDED:
         return ending, None
     pod = next((pod for pod in pods if pod.phase == "Succeeded"), None)
-    told = parse_termination(pod.termination) if pod else None
-    try:
-        summary = PrepareSummary.model_validate(told.summary) if told else None
-    except ValidationError:
-        summary = None
+    summary = told.prepare_summary(pod.termination) if pod else None
     if pod is not None and summary is None:
         message = (
             f"Pod {pod.name} completed without a summary; trainer image and operator may not fit together."
@@ -190,11 +181,8 @@ def _attempts(
 def _attempt(view: JobView, pods: Sequence[PodView]) -> tuple[Attempt, ArtifactSummary | None]:
     ending = end_of(view, pods)
     first = next((pod for pod in pods if not pod.index and pod.phase in _ENDED), None)
-    told = parse_termination(first.termination) if first else None
-    try:
-        summary = TrainSummary.model_validate(told.summary) if told and told.summary else None
-    except ValidationError:
-        summary = None
+    summary = told.train_summary(first.termination) if first else None
+    said = told.message(first.termination) if first else None
     artifact = summary.artifact if summary else None
     if ending and ending.outcome is Outcome.SUCCEEDED and first is not None and artifact is None:
         ending = _without_artifact(ending)
@@ -203,7 +191,7 @@ def _attempt(view: JobView, pods: Sequence[PodView]) -> tuple[Attempt, ArtifactS
         job=view,
         started=view.started or view.created,
         from_step=summary.from_step if summary else None,
-        to_step=summary.to_step if summary else (told.step if told else None),
+        to_step=summary.to_step if summary else (said.step if said else None),
         ending=ending,
     )
     return attempt, artifact if ending and ending.outcome is Outcome.SUCCEEDED else None

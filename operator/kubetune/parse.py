@@ -5,10 +5,10 @@ Pure and total: whatever users put into labels or annotations never raises.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Final
 
 from . import names
+from .times import parse_time
 from .views import BareView, ConditionView, DeploymentView, JobView, Kind, PodView, Raw, View
 
 
@@ -143,14 +143,6 @@ def slim(raw: Raw) -> dict[str, Any]:
     if _LAST_APPLIED in (meta.get("annotations") or {}):
         meta["annotations"] = {k: v for k, v in meta["annotations"].items() if k != _LAST_APPLIED}
     return {**raw, "metadata": meta}
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """Parse a Kubernetes timestamp; None when absent or malformed."""
-    try:
-        return None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _conditions(status: Raw) -> tuple[ConditionView, ...]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from . import names
@@ -18,6 +18,7 @@ from .index import Index
 from .jobstate import JobState
 from .kube import Kube, Manifest
 from .pace import StatusPace, Urgency
+from .times import rfc3339_micro
 from .views import Key, Raw
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Publisher:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"generateName": f"{key.name}-", "namespace": key.namespace},
-            "eventTime": self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": rfc3339_micro(self._now()),
             "reportingController": f"{names.GROUP}/kubetune",
             "reportingInstance": _INSTANCE,
             "action": "Reconcile",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 _LIMIT: Final = 240
@@ -27,8 +26,3 @@ def shortened(text: str, *, limit: int = _LIMIT) -> str:
 def respec(change: str, *, stage: str = "") -> str:
     """A change of the spec with the way to make it: only spec.serving can be edited in place."""
     return change if stage == "serve" else f"{change} ({APPLY_AGAIN}; {ADOPTED})"
-
-
-def stamp(time: datetime) -> str:
-    """A time as Kubernetes writes it; the same at every look, unlike an age."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

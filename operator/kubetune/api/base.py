@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
@@ -30,6 +30,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import override
+
+from ..times import rfc3339
 
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
@@ -242,11 +244,7 @@ Text = Annotated[str, StringConstraints(max_length=1024)]
 """Free text of bounded length."""
 
 
-def _rfc3339(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Time = Annotated[datetime, PlainSerializer(_rfc3339)]
+Time = Annotated[datetime, PlainSerializer(rfc3339)]
 """A moment in UTC, whole seconds, as Kubernetes writes it."""
 
 

@@ -15,8 +15,9 @@ from ..constants import Reason
 from ..names import LABEL_MANAGED_BY, MANAGED_BY
 from ..observed import Diagnosis
 from ..sources import named_claim
+from ..times import rfc3339
 from ..views import Raw
-from ..wording import APPLY_AGAIN, respec, shortened, stamp
+from ..wording import APPLY_AGAIN, respec, shortened
 from .evidence import SLOW, begun, found, is_deleting, last, lasts, message_of, name_of
 
 _OUTPUT_VOLUME: Final = "kubetune-output"
@@ -160,9 +161,9 @@ def _slow(stage: str, where: str, events: Sequence[Raw], now: datetime) -> Diagn
     named = re.search(r"provisioner '([^']+)'", message_of(asked))
     provisioner = named[1] if named else "of its storage class"
     if last(events, "Provisioning") is not None:
-        what = f"Provisioner {provisioner} makes the volume of {where} since {stamp(since)}"
+        what = f"Provisioner {provisioner} makes the volume of {where} since {rfc3339(since)}"
         return found(Reason.CLAIM_PENDING, stage, what, "Look at its log if it lasts")
-    what = f"{where} waits since {stamp(since)} for provisioner {provisioner}, which does not answer"
+    what = f"{where} waits since {rfc3339(since)} for provisioner {provisioner}, which does not answer"
     remedy = "Start it, or delete job and claim and apply the job with another storage.storageClassName"
     return found(Reason.CLAIM_PENDING, stage, what, remedy)
 

@@ -10,9 +10,9 @@ from typing import Final
 from ..constants import Reason
 from ..names import CONTAINER_SERVER
 from ..observed import Diagnosis
-from ..parse import parse_time
+from ..times import parse_time, rfc3339
 from ..views import Raw
-from ..wording import respec, shortened, stamp
+from ..wording import respec, shortened
 from .evidence import PATIENCE, found, lasts, latest, message_of, name_of, statuses
 from .images import PULL_ERRORS, diagnose_pull
 
@@ -58,10 +58,10 @@ def diagnose_probe(pod: Raw, events: Sequence[Raw], now: datetime) -> Diagnosis 
     where, name = f"The server in pod {name_of(pod)}", name_of(pod)
     message = said[-1]
     if any(sign in message for sign in _REFUSED):
-        what = f"{where} has been loading since {stamp(since)} and does not listen yet"
+        what = f"{where} has been loading since {rfc3339(since)} and does not listen yet"
         return found(Reason.DEPLOYING, "serve", what, f"`kubectl logs {name}` shows how far it is")
     if any(sign in message for sign in _TOO_SLOW):
-        what = f"{where} runs since {stamp(since)} and does not answer its {probe.lower()} in time"
+        what = f"{where} runs since {rfc3339(since)} and does not answer its {probe.lower()} in time"
         return found(Reason.DEPLOYING, "serve", what, f"`kubectl logs {name}` shows what it does")
     program = re.search(r'exec: "([^"]+)": executable file not found', message)
     if program is not None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..constants import Reason
 from ..observed import Diagnosis
-from ..parse import parse_time
+from ..times import parse_time
 from ..views import Raw
 from ..wording import sentences
 

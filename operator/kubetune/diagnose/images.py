@@ -9,8 +9,9 @@ from typing import Final
 
 from ..constants import Reason
 from ..observed import Diagnosis
+from ..times import rfc3339
 from ..views import Raw
-from ..wording import shortened, stamp
+from ..wording import shortened
 from .evidence import found, is_starting, last, lasts, latest, message_of, name_of
 
 PULL_ERRORS: Final = frozenset(
@@ -57,7 +58,7 @@ def diagnose_pulling(stage: str, pod: Raw, events: Sequence[Raw]) -> Diagnosis |
     return found(
         _AT_WORK.get(stage, Reason.PREPARING),
         stage,
-        f"{what} since {stamp(since)}" if since else what,
+        f"{what} since {rfc3339(since)}" if since else what,
         "A large image takes minutes on a node that does not have it",
     )
 

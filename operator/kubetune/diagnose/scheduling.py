@@ -10,9 +10,9 @@ from datetime import datetime
 
 from ..constants import Reason
 from ..observed import Diagnosis
-from ..parse import parse_time
+from ..times import parse_time, rfc3339
 from ..views import JobView, Raw
-from ..wording import respec, shortened, stamp
+from ..wording import respec, shortened
 from .evidence import PATIENCE, SLOW, condition, created, found, is_deleting, lasts, name_of
 
 
@@ -51,7 +51,7 @@ def diagnose_idle(stage: str, job: JobView, now: datetime) -> Diagnosis | None:
         return found(Reason.UNSCHEDULABLE, stage, what, "It starts when whoever did that takes it back")
     if job.started is not None or job.created is None or not lasts(job.created, now, longer_than=SLOW):
         return None
-    what = f"Nothing has taken up Job {job.name} since {stamp(job.created)}"
+    what = f"Nothing has taken up Job {job.name} since {rfc3339(job.created)}"
     return found(Reason.UNSCHEDULABLE, stage, what, "See whether kube-controller-manager runs")
 
 
@@ -65,7 +65,7 @@ def diagnose_lost(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
         due = parse_time((pod.get("metadata") or {}).get("deletionTimestamp"))  # its grace period included
         if stage == "serve" or due is None or not lasts(due, now, longer_than=PATIENCE):
             return None  # a Deployment goes on without it
-        what = f"Pod {name} should have ended at {stamp(due)}, which node {node} does not confirm"
+        what = f"Pod {name} should have ended at {rfc3339(due)}, which node {node} does not confirm"
         return found(Reason.NODE_LOST, stage, f"{what}; no other pod may write to its run before", remedy)
     ready = condition(pod, "Ready")
     # The kubelet gives a reason; the node controller, which has not heard from it, gives none.
@@ -84,7 +84,7 @@ def _unseen(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
     if since is None or not lasts(since, now, longer_than=SLOW):
         return None
     scheduler = spec.get("schedulerName") or "default-scheduler"
-    what = f"No scheduler has decided on pod {name_of(pod)} since {stamp(since)}; it asks for {scheduler}"
+    what = f"No scheduler has decided on pod {name_of(pod)} since {rfc3339(since)}; it asks for {scheduler}"
     if scheduler == "default-scheduler":
         return found(Reason.UNSCHEDULABLE, stage, what, "See whether kube-scheduler runs")
     block = "serving" if stage == "serve" else "training"

@@ -1,0 +1,39 @@
+"""What pods said when they ended. Pure; read once, since each look at a job asks for all of it again."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from pydantic import ValidationError
+
+from kubetune_trainer.messages import PrepareSummary, TerminationMessage, TrainSummary, parse_termination
+
+_KEPT: Final = 512
+"""Messages of the pods of as many jobs as are at work at once; each is at most 4 KiB."""
+
+
+@lru_cache(maxsize=_KEPT)
+def message(termination: str) -> TerminationMessage | None:
+    """A container's termination message; None when it is not the trainer's."""
+    return parse_termination(termination)
+
+
+@lru_cache(maxsize=_KEPT)
+def prepare_summary(termination: str) -> PrepareSummary | None:
+    """What prepare found; None when the message holds nothing of the kind."""
+    told = message(termination)
+    try:
+        return PrepareSummary.model_validate(told.summary) if told else None
+    except ValidationError:
+        return None
+
+
+@lru_cache(maxsize=_KEPT)
+def train_summary(termination: str) -> TrainSummary | None:
+    """What training made; None when the message holds nothing of the kind."""
+    told = message(termination)
+    try:
+        return TrainSummary.model_validate(told.summary) if told and told.summary else None
+    except ValidationError:
+        return None
