@@ -22,10 +22,11 @@ from .web import Web
 logger = logging.getLogger(__name__)
 
 PROGRESS_POLL: Final = 10.0
-ANSWER_POLL: Final = 5.0
+ANSWER_POLL_FIRST: Final = 1.0
+"""A Service reaches its first server a moment after that server is ready."""
 ANSWER_POLL_LIMIT: Final = 60.0
-"""A Service that stays silent is asked ever more slowly, up to this."""
-SILENCE: Final = 30.0
+"""One that stays silent is asked ever more slowly, up to this."""
+SILENCE: Final = 15.0
 """A ready server that has not answered for this long is worth a sentence."""
 _PARALLEL: Final = 32
 
@@ -118,7 +119,7 @@ class Probes:
 
     async def _ask(self, key: Key, base_url: str, model: str, done: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        begun, pause = loop.time(), ANSWER_POLL
+        begun, pause = loop.time(), ANSWER_POLL_FIRST
         while True:
             async with self._serving_slots:
                 failure = await self.web.complete(base_url, model)
@@ -131,9 +132,9 @@ class Probes:
                 self.wake(key)
                 return
             if loop.time() - begun >= SILENCE:
-                pause = min(pause * 2, ANSWER_POLL_LIMIT)
                 watch = self._serving.get(key)
                 if watch is not None and watch.failure != failure:
                     watch.failure = failure
                     self.wake(key)
             await asyncio.sleep(pause)
+            pause = min(pause * 2, ANSWER_POLL_LIMIT)

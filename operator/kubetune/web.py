@@ -18,8 +18,8 @@ PROGRESS_TIMEOUT: Final = 2.0
 ANSWER_TIMEOUT: Final = 30.0
 """A model on CPU takes its time for the first token."""
 
-_NO_TIMEOUT: Final = aiohttp.ClientTimeout()
-"""The whole question has one; aiohttp's own would be five minutes."""
+CONNECT_TIMEOUT: Final = 1.0
+"""A Service whose first server is just ready may lose what it is sent, and the kernel would try for minutes."""
 
 
 class Web(Protocol):
@@ -45,7 +45,8 @@ class HttpWeb:
     """Web over aiohttp; made in a running loop. Pods are reached directly, whatever proxy is set."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=_NO_TIMEOUT, trust_env=False)
+        timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+        self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -63,8 +64,9 @@ class HttpWeb:
         """Complete one token under this model name; None when that worked, else why not."""
         question = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
-                await self._read("POST", f"{base_url}/completions", json=question)
+            await self._read("POST", f"{base_url}/completions", json=question)
+        except aiohttp.ConnectionTimeoutError:
+            return f"no connection within {CONNECT_TIMEOUT:.0f} s"
         except TimeoutError:
             return f"no answer within {ANSWER_TIMEOUT:.0f} s"
         except aiohttp.ClientConnectorError as error:
