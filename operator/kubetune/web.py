@@ -19,7 +19,7 @@ ANSWER_TIMEOUT: Final = 30.0
 """A model on CPU takes its time for the first token."""
 
 CONNECT_TIMEOUT: Final = 1.0
-"""A Service whose first server is just ready may lose what it is sent, and the kernel would try for minutes."""
+"""A Service whose first server is just ready may lose what it is sent; the kernel would wait for minutes."""
 
 
 class Web(Protocol):
