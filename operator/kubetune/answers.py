@@ -31,13 +31,13 @@ def answer_of(probes: Probes, job: FineTuneJob, state: JobState, children: Seque
     key, names = Key(job.metadata.namespace, job.metadata.name), Names(job.metadata.name)
     found = {(child.kind, child.name): child for child in children if child.owner_uid == state.uid}
     deployment = found.get((Kind.DEPLOYMENT, names.serving))
+    intent = (isinstance(deployment, DeploymentView) and deployment.intent) or ""
+    if not state.recalled:  # once: later the status tells only what this process has said
+        state.recalled, state.answered = True, _before_this_process(job, intent)
     if not isinstance(deployment, DeploymentView) or (Kind.SERVICE, names.serving) not in found:
         probes.stop_asking(key)
         state.answered = None
         return Answer()
-    intent = deployment.intent or ""
-    if state.answered is None:
-        state.answered = _before_this_process(job, intent)
     if state.answered == intent:
         return Answer(present=True)
     if deployment.ready > 0 and deployment.observed_generation >= deployment.generation:
@@ -51,7 +51,7 @@ def answer_of(probes: Probes, job: FineTuneJob, state: JobState, children: Seque
 
 def _before_this_process(job: FineTuneJob, intent: str) -> str | None:
     """The intent that had answered by the status; empty for one that is not known any more."""
-    conditions = job.status.conditions if job.status else ()
-    if is_true(conditions, ConditionType.READY):
-        return intent
-    return "" if is_true(conditions, ConditionType.SERVED) else None
+    if job.status is None or not is_true(job.status.conditions, ConditionType.SERVED):
+        return None  # Ready may be that of a job that had no server
+    ready = is_true(job.status.conditions, ConditionType.READY)
+    return intent if ready and job.status.observed_generation == job.metadata.generation else ""

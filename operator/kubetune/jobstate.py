@@ -56,6 +56,8 @@ class JobState:
     """Why the API server did not take a child."""
     answered: str | None = None
     """Intent of the Deployment whose Service has answered; empty: an earlier one that nobody knows."""
+    recalled: bool = False
+    """What the status knew of answers was taken over."""
     accepted: tuple[str, ...] | None = None
     """What the API server made of the Deployment that was applied last, by its answer."""
     written: tuple[str, dict[str, Any]] | None = None

@@ -6,6 +6,8 @@ import asyncio
 import copy
 from typing import Any
 
+import pytest
+
 from kubetune.errors import Rejected
 from tests.support import virtual_time
 from tests.support.harness import SETTINGS, Controllers, Operator, finetunejob, true_conditions, until
@@ -120,6 +122,47 @@ def test_a_server_that_is_ready_but_does_not_answer_is_told_with_the_reason() ->
         assert len(operator.results) - looks < 5
         operator.web.answering = True
         await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=70)
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_finished_job_that_gets_a_server_is_served_only_when_it_answered() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        operator.web.answering = False
+        await operator.start()
+        kube.add(finetunejob())
+        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        _edit(kube, {})
+        await until(lambda: operator.web.asked > 3)
+        assert not {"Ready", "Served"} & {*true_conditions(_job(kube))}
+        operator.web.answering = True
+        await until(lambda: {"Ready", "Served"} <= {*true_conditions(_job(kube))})
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Service"])
+def test_a_server_that_is_made_again_has_to_answer_again(kind: str) -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await _served(kube, operator)
+        operator.web.answering, operator.web.asked = False, 0
+        lost = kube.find(kind, "job")
+        assert lost
+        kube.remove(lost)
+        await asyncio.sleep(150)  # Services are not watched
+        assert kube.find(kind, "job")
+        assert operator.web.asked > 3
+        assert not {"Ready", "Served"} & {*true_conditions(_job(kube))}
+        operator.web.answering = True
+        await until(lambda: {"Ready", "Served"} <= {*true_conditions(_job(kube))})
         await operator.stop()
 
     virtual_time.run(main())
