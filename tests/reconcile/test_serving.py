@@ -127,6 +127,28 @@ def test_a_server_that_is_ready_but_does_not_answer_is_told_with_the_reason() ->
     virtual_time.run(main())
 
 
+def test_a_server_that_died_before_it_answered_is_not_said_to_be_ready() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        operator.web.answering = False
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: "does not answer" in str(_job(kube)))
+        live = kube.find("Deployment", "job")
+        assert live
+        kube.change(live, {"status": dict.fromkeys(("readyReplicas", "availableReplicas"), 0)})
+        await asyncio.sleep(40)
+        assert "A server is ready" not in _said(kube, "Served")[2]
+        asked = operator.web.asked
+        await asyncio.sleep(100)
+        assert operator.web.asked == asked
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
 def test_a_finished_job_that_gets_a_server_is_served_only_when_it_answered() -> None:
     async def main() -> None:
         kube = MemoryKube()

@@ -258,6 +258,18 @@ REFUSED: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]] | None,
         None,
         "template_drops: The model's chat template drops the tool calls of message 2.",
     ),
+    "a tool call beside text that names the function": (
+        "SmolLM2",
+        [USER, {**CALLED, "content": "I will call look_up for Oslo."}, RESULT, ANSWER],
+        None,
+        "template_drops: The model's chat template drops the tool calls of message 2.",
+    ),
+    "tools of which one is called like a word of the question": (
+        "Llama 3",
+        [{**USER, "content": "search for Oslo"}, ANSWER],
+        [{"type": "function", "function": {"name": "search"}}],
+        "template_drops: The model's chat template drops the row's tools: use a model that knows tools.",
+    ),
     "a tool result that the template does not know, though the answer repeats it": (
         "Phi 3",
         [USER, {**ANSWER, "content": "I look."}, RESULT, {**ANSWER, "content": "There is rain."}],
@@ -294,6 +306,15 @@ SHOUTS = (
     "{% for m in messages %}<|{{ m.role }}|>"
     "{{ m.content | upper if m.role == 'assistant' else m.content }}<|end|>{% endfor %}"
 )
+FIRST_CALL = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    "{% if m.tool_calls %}<call>{{ m.tool_calls[0].function | tojson }}{% endif %}<|end|>{% endfor %}"
+)
+NO_ARGUMENTS = FIRST_CALL.replace("function | tojson", "function.name")
+MARKS_CONTENT = (
+    "{% for m in messages %}<|{{ m.role }}|>{% generation %}{{ m.content }}{% endgeneration %}"
+    "{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}<|end|>{% endfor %}"
+)
 LAST_ONLY = (
     "{% for m in messages %}{% if m.role == 'user' or loop.last %}<|{{ m.role }}|>{{ m.content }}<|end|>"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -313,12 +334,30 @@ LAST_ONLY = (
             [{**USER, "content": "Here."}, {**ANSWER, "weight": 0}, USER_2, ANSWER_2],
             r"drops or changes message 2 \(assistant\)",
         ),
+        (
+            FIRST_CALL,
+            [USER, {**CALLED, "tool_calls": [CALL, CALL]}, RESULT, RESULT, ANSWER],
+            "drops the tool calls of message 2",
+        ),
+        (
+            NO_ARGUMENTS,
+            [USER, {**CALLED, "weight": 0}, {**RESULT, "content": "Oslo: rain"}, ANSWER],
+            "drops arguments of the tool calls of message 2",
+        ),
+        (
+            MARKS_CONTENT,
+            [USER, {**CALLED, "content": "I will call look_up for Oslo."}, RESULT, ANSWER],
+            "drops the tool calls of message 2",
+        ),
         (SHOUTS, [USER, ANSWER], "drops or changes the content of message 2"),
         (LAST_ONLY, [USER, ANSWER, USER_2, ANSWER_2], "rewrites message 2"),
     ],
     ids=[
         "a dropped system message",
         "a dropped answer of weight 0",
+        "the second of two calls of a function",
+        "arguments of a call that repeats in its result",
+        "a call that the template writes but does not mark as learned",
         "an answer in capitals",
         "an answer that is missing from history",
     ],

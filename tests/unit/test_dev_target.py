@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ import pytest
 from typing_extensions import override
 
 from dev import target
-from dev.demo.follow import NotReachedError, StalledError, follow
-from dev.errors import DevError
 from dev.kubectl import Kubectl
 from dev.target import Foreign, TargetError
 
@@ -74,26 +72,3 @@ def test_every_change_is_named_and_nobody_there_means_no(
 
 def test_the_line_for_a_shell_survives_spaces() -> None:
     assert CLUSTER.environment == "export KUBECONFIG='/my config' PATH='/a b':/bin:$PATH"
-
-
-def test_a_job_that_takes_too_long_is_told_without_a_traceback() -> None:
-    assert issubclass(NotReachedError, DevError)
-    with pytest.raises(NotReachedError, match="Ready was not reached within -0 s; last: Pending"):
-        follow(CLUSTER, namespace="demo", name="triage-1", until="Ready", deadline=-0.1)
-
-
-def test_brackets_in_a_message_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    message = "Pod x failed: [Errno -2] no such file [/output]"
-    conditions = [
-        {"type": type_, "status": status, "reason": "Failed", "message": message}
-        for type_, status in (("Ready", "False"), ("Stalled", "True"))
-    ]
-    with pytest.raises(StalledError):
-        follow(
-            replace(CLUSTER, job={"status": {"conditions": conditions}}),
-            namespace="demo",
-            name="triage-1",
-            until="Ready",
-            deadline=60,
-        )
-    assert message in capsys.readouterr().err

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from typing_extensions import override
 
 from kubetune.probe import Probes
 from kubetune.views import Key
@@ -120,6 +121,39 @@ def test_a_service_that_stays_silent_is_told_and_asked_ever_more_slowly() -> Non
     virtual_time.run(scenario())
 
 
+def test_a_question_that_fails_in_an_unforeseen_way_is_asked_again() -> None:
+    class Broken(FakeWeb):
+        def fail(self) -> None:
+            self.asked.append(asyncio.get_running_loop().time())
+            if len(self.asked) == 1:
+                raise RuntimeError("unforeseen")
+
+        @override
+        async def progress(self, url: str) -> Progress | None:
+            self.fail()
+            return Progress(step=1, total_steps=100, epoch="0.1")
+
+        @override
+        async def complete(self, base_url: str, model: str) -> str | None:
+            self.fail()
+            return None
+
+    async def scenario() -> None:
+        done: list[bool] = []
+        probes = Probes(web=Broken(), wake=lambda _: None)
+        probes.ask(KEY, intent="1", base_url="http://s/v1", model="job", done=lambda: done.append(True))
+        await asyncio.sleep(5)
+        assert done == [True]
+        following = Probes(web=Broken(), wake=lambda _: None)
+        following.progress(KEY, "http://pod/progress")
+        await asyncio.sleep(15)
+        assert following.progress(KEY, "http://pod/progress") is not None
+        await probes.close()
+        await following.close()
+
+    virtual_time.run(scenario())
+
+
 async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
     bodies: dict[str, Any] = {
         "good": '{"step": 1, "total_steps": 2, "epoch": "0.5", "new_field": 1}',
@@ -138,6 +172,7 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
     app.router.add_get("/{name}", handle)
     app.router.add_post("/v1/completions", handle_completion)
     app.router.add_post("/moved/completions", handle_redirect)
+    app.router.add_post("/{empty}/completions", handle_empty)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -152,6 +187,8 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
         assert await client.complete(f"{base}/v1", "other") == "HTTP 404"
         assert await client.complete("http://127.0.0.1:1/v1", "job") == "Connection refused"
         assert await client.complete(f"{base}/moved", "job") == "HTTP 307"
+        for empty in EMPTY:
+            assert await client.complete(f"{base}/{empty}", "job") == "answered without a completion"
     finally:
         await client.close()
         await runner.cleanup()
@@ -172,7 +209,22 @@ async def test_a_connection_that_nobody_takes_is_given_up_soon() -> None:
 async def handle_completion(request: web.Request) -> web.Response:
     question = await request.json()
     known = question["model"] == "job" and question["max_tokens"] == 1
-    return web.json_response({"choices": []}, status=200 if known else 404)
+    return web.json_response({"choices": [{"text": " world"}]}, status=200 if known else 404)
+
+
+EMPTY = {
+    "none": '{"choices": []}',
+    "other": '{"choices": "no"}',
+    "list": "[]",
+    "text": "<html>Welcome</html>",
+    "nothing": "",
+    "binary": "\xff",
+    "deep": "[" * 20_000,
+}
+
+
+async def handle_empty(request: web.Request) -> web.Response:
+    return web.Response(body=EMPTY[request.match_info["empty"]].encode("latin-1"))
 
 
 async def handle_redirect(_: web.Request) -> web.Response:

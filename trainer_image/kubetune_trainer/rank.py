@@ -13,7 +13,8 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from . import outcome, termination
+from . import outcome, termination, volumes
+from .config import TrainerConfig
 from .errors import OutOfMemory, TrainerError, Transient
 from .messages import TerminationMessage
 from .stop import StopFlag
@@ -36,13 +37,14 @@ class Rank:
         """Train, and leave."""
         stop = StopFlag(self.fail)
         stop.listen()
+        config: TrainerConfig | None = None
         try:
             config = outcome.read_config(self._directory)
             from .training import train
 
             summary = train(config, stop, self.stepped)
         except BaseException as error:
-            self.fail(_explain(error))
+            self.fail(explain(error, config))
         message = f"Training completed at step {summary.to_step}."
         self._leave(termination.completed(message, summary, step=summary.to_step), 0)
 
@@ -63,8 +65,10 @@ class Rank:
         os._exit(code)
 
 
-def _explain(error: BaseException) -> TrainerError:
+def explain(error: BaseException, config: TrainerConfig | None) -> TrainerError:
     """Say what an exception means to the operator."""
+    if (unusable := volumes.explained(error, config)) is not None:
+        return unusable
     if isinstance(error, TrainerError):
         return error
     lines = traceback.format_exception(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +19,25 @@ from .layout import output_root
 _DENIED = {errno.EACCES, errno.EPERM}
 _FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "has reached its quota"}
 
+_TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "iostream error")
+"""Parts of what torch.save says when it could not write, whatever the reason."""
 
-def explained(error: BaseException, config: TrainerConfig) -> InvalidInput | None:
+_NO_ROOM = 8 * 1024 * 1024
+"""Bytes: a volume with less is what a large write has just filled."""
+
+
+def explained(error: BaseException, config: TrainerConfig | None) -> InvalidInput | None:
     """What to tell about an error that a volume is the cause of; None for any other error."""
     for cause in _causes(error):
-        if isinstance(cause, OSError) and (found := _explained(cause, config)):
+        found = _explained(cause, config) if isinstance(cause, OSError) else _explained_by_text(cause)
+        if found is not None:
             return found
     return None
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a volume has no room, which may pass when others delete."""
+    return error.errno in _FULL
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -33,13 +46,38 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _explained(error: OSError, config: TrainerConfig) -> InvalidInput | None:
-    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+def _explained_by_text(error: BaseException) -> InvalidInput | None:
+    """Of a writer that hides the kernel's error: safetensors and tokenizers, in Rust, and torch.save."""
+    text = str(error)
+    for number in _FULL:
+        if f"(os error {number})" in text:
+            return _full(number)
+    if isinstance(error, RuntimeError) and any(mark in text for mark in _TORCH_WRITER) and _has_no_room():
+        return _full(errno.ENOSPC)
+    return None
+
+
+def _has_no_room() -> bool:
+    try:
+        return shutil.disk_usage(output_root()).free < _NO_ROOM
+    except OSError:
+        return False
+
+
+def _full(number: int) -> InvalidInput:
+    return InvalidInput(
+        f"The output volume {_FULL[number]}: raise storage.size, or remove what is no longer needed."
+    )
+
+
+def _explained(error: OSError, config: TrainerConfig | None) -> InvalidInput | None:
+    # An error of copying names the source first; what cannot be written is the other file.
+    named = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    paths = [Path(os.fsdecode(name)) for name in named]
+    path = next((each for each in paths if each.is_relative_to(output_root())), paths[0] if paths else None)
     on_output = path is not None and path.is_relative_to(output_root())
     if error.errno in _FULL and (on_output or path is None):  # a write names no file; all large ones go there
-        return InvalidInput(
-            f"The output volume {_FULL[error.errno]}: raise storage.size, or remove what is no longer needed."
-        )
+        return _full(error.errno)
     if path is None:  # servers forbid things too, and their clients raise the same class without a file
         return None
     if on_output and error.errno == errno.EROFS:
@@ -52,7 +90,7 @@ def _explained(error: OSError, config: TrainerConfig) -> InvalidInput | None:
             f"The output volume is not writable by the pod ({who}: {path}). Let that group write to it: the "
             "platform's setting fsGroup does so where the storage supports it, else change the files' owner."
         )
-    for source, failure in _inputs(config):
+    for source, failure in _inputs(config) if config else ():
         if source.mount and (path.is_relative_to(source.mount) or Path(source.mount).is_relative_to(path)):
             return failure(
                 f"{source.uri} is not readable by the pod ({who}: {path}). Make its files readable (chmod -R "
