@@ -40,7 +40,9 @@ def answer_of(probes: Probes, job: FineTuneJob, state: JobState, children: Seque
         return Answer()
     if state.answered == intent:
         return Answer(present=True)
-    if deployment.ready > 0 and deployment.observed_generation >= deployment.generation:
+    if deployment.ready == 0:
+        probes.stop_asking(key)  # nobody is there to answer; the next server is asked anew
+    elif deployment.observed_generation >= deployment.generation:
 
         def done() -> None:
             state.answered = intent

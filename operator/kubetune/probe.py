@@ -105,8 +105,7 @@ class Probes:
         loop = asyncio.get_running_loop()
         woken = -PROGRESS_PERIOD.total_seconds()
         while True:
-            async with self._slots:
-                progress = await self.web.progress(url)
+            progress = await self._progress_of(key, url)
             watch = self._training.get(key)
             if watch is None or watch.target != url:
                 return
@@ -121,13 +120,9 @@ class Probes:
         loop = asyncio.get_running_loop()
         begun, pause = loop.time(), ANSWER_POLL_FIRST
         while True:
-            async with self._serving_slots:
-                failure = await self.web.complete(base_url, model)
+            failure = await self._failure_of(key, base_url, model)
             if failure is None:
-                logger.info(
-                    "The served model answered",
-                    extra={"namespace": key.namespace, "job": key.name, "url": base_url},
-                )
+                logger.info("The served model answered", extra=_extra(key, base_url))
                 done()
                 self.wake(key)
                 return
@@ -138,3 +133,23 @@ class Probes:
                     self.wake(key)
             await asyncio.sleep(pause)
             pause = min(pause * 2, ANSWER_POLL_LIMIT)
+
+    async def _progress_of(self, key: Key, url: str) -> Progress | None:
+        async with self._slots:
+            try:
+                return await self.web.progress(url)
+            except Exception:  # this task's end would be the last question
+                logger.exception("A question about progress failed", extra=_extra(key, url))
+                return None
+
+    async def _failure_of(self, key: Key, base_url: str, model: str) -> str | None:
+        async with self._serving_slots:
+            try:
+                return await self.web.complete(base_url, model)
+            except Exception as error:
+                logger.exception("A question to a server failed", extra=_extra(key, base_url))
+                return f"{type(error).__name__}: {error}"
+
+
+def _extra(key: Key, url: str) -> dict[str, str]:
+    return {"namespace": key.namespace, "job": key.name, "url": url}

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import aiohttp
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from kubetune_trainer.messages import Progress
 
@@ -32,6 +32,12 @@ class Web(Protocol):
     async def complete(self, base_url: str, model: str) -> str | None:
         """Complete one token under this model name; None when that worked, else why not."""
         ...
+
+
+class _Completion(BaseModel):
+    """What counts of an answer: something else behind the Service may say 200 to anything."""
+
+    choices: list[dict[str, Any]] = Field(min_length=1)
 
 
 class _StatusError(ValueError):
@@ -64,13 +70,17 @@ class HttpWeb:
         """Complete one token under this model name; None when that worked, else why not."""
         question = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
         try:
-            await self._read("POST", f"{base_url}/completions", json=question)
+            _Completion.model_validate_json(
+                await self._read("POST", f"{base_url}/completions", json=question)
+            )
         except aiohttp.ConnectionTimeoutError:
             return f"no connection within {CONNECT_TIMEOUT:.0f} s"
         except TimeoutError:
             return f"no answer within {ANSWER_TIMEOUT:.0f} s"
         except aiohttp.ClientConnectorError as error:
             return _words(error.os_error)  # its own text speaks of "ssl:default"
+        except ValidationError:
+            return "answered without a completion"
         except (aiohttp.ClientError, ValueError) as error:
             return str(error) or type(error).__name__
         return None
