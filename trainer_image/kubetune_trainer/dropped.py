@@ -8,39 +8,73 @@ from typing import Any
 from .chat import Conversation, Message
 from .findings import Finding, Findings
 
-Render = Callable[[Sequence[Message], Sequence[Any]], str]
+Render = Callable[[Sequence[Message], Sequence[Any]], tuple[str, list[tuple[int, int]]]]
+"""Text of a conversation, and the assistant's turns in it where the template marks them itself."""
 
 
 def require_context(conversation: Conversation, text: str) -> None:
-    """Refuse a row whose tools, system or user messages the template drops."""
+    """Refuse a row whose system or user messages the template drops."""
     for number, message in enumerate(conversation.messages, start=1):
         if message["role"] in ("system", "user") and message["content"].strip() not in text:
             raise _drops(number, message["role"])
-        for call in message.get("tool_calls", ()):
-            if call["function"]["name"] not in text:
-                raise _drops_calls(number)
-    for tool in conversation.tools:
-        if tool["function"]["name"] not in text:
-            sentence = "The model's chat template drops the row's tools: use a model that knows tools."
-            raise Findings([Finding("template_drops", sentence)])
 
 
-def require_history(conversation: Conversation, render: Render) -> None:
-    """Refuse a row whose tool results, or answers that are not trained on, the template drops.
+def require_rest(conversation: Conversation, render: Render) -> None:
+    """Refuse a row whose tools, tool calls, tool results or answers that are not trained on are dropped.
 
-    Their text may stand elsewhere too, or be written as JSON, so marks are looked for in their place.
+    Their text may stand elsewhere too ("search" is a word as well), or be written as JSON. So the row is
+    rendered once more with a mark in the place of each, and every mark must be there.
     """
+    marks = _Marks()
     messages = [*conversation.messages]
-    marks: dict[int, str] = {}
     for index, (message, trained) in enumerate(zip(messages, conversation.trained, strict=True)):
-        answer = message["role"] == "assistant" and message["content"] and not trained
-        if answer or message["role"] == "tool":
-            marks[index] = f"kubetune-{index}-mark"
-            messages[index] = {**message, "content": marks[index]}
-    marked = render(messages, conversation.tools) if marks else ""
-    for index, mark in marks.items():
-        if mark not in marked:
-            raise _drops(index + 1, messages[index]["role"])
+        changed = {**message}
+        if message["role"] == "tool" or (
+            message["role"] == "assistant" and message["content"] and not trained
+        ):
+            changed["content"] = marks.add(_drops(index + 1, message["role"]))
+        if "tool_calls" in message:
+            turn = index if trained else None
+            changed["tool_calls"] = [
+                _marked_call(call, index + 1, turn, marks) for call in message["tool_calls"]
+            ]
+        messages[index] = changed
+    tools = [
+        {**tool, "function": {**tool["function"], "name": marks.add(_drops_tools())}}
+        for tool in conversation.tools
+    ]
+    if not marks.expected:
+        return
+    text, spans = render(messages, tools)
+    turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    learned = dict(zip(turns, spans, strict=True)) if len(spans) == len(turns) else {}
+    for mark, turn, findings in marks.expected:
+        place = text[slice(*learned[turn])] if turn in learned else text
+        if mark not in place:
+            raise findings
+
+
+class _Marks:
+    """Words that stand in for something; of letters and digits, which every template writes as they are."""
+
+    def __init__(self) -> None:
+        self.expected: list[tuple[str, int | None, Findings]] = []
+        """Each with the turn that must hold it, if that is learned, and what is wrong if it is missing."""
+
+    def add(self, findings: Findings, turn: int | None = None) -> str:
+        mark = f"kubetune{len(self.expected)}mark"
+        self.expected.append((mark, turn, findings))
+        return mark
+
+
+def _marked_call(call: dict[str, Any], number: int, turn: int | None, marks: _Marks) -> dict[str, Any]:
+    """The call with marks for its name and its arguments that are strings."""
+    name = marks.add(_drops_calls(number), turn)
+    arguments = {
+        key: marks.add(_drops_arguments(number), turn) if isinstance(value, str) else value
+        for key, value in call["function"]["arguments"].items()
+    }
+    return {**call, "function": {"name": name, "arguments": arguments}}
 
 
 def require_turn(message: Message, number: int, span: str) -> None:
@@ -75,4 +109,14 @@ def _drops(number: int, role: str) -> Findings:
 
 def _drops_calls(number: int) -> Findings:
     sentence = f"The model's chat template drops the tool calls of message {number}."
+    return Findings([Finding("template_drops", sentence)])
+
+
+def _drops_arguments(number: int) -> Findings:
+    sentence = f"The model's chat template drops arguments of the tool calls of message {number}."
+    return Findings([Finding("template_drops", sentence)])
+
+
+def _drops_tools() -> Findings:
+    sentence = "The model's chat template drops the row's tools: use a model that knows tools."
     return Findings([Finding("template_drops", sentence)])

@@ -18,7 +18,7 @@ import jinja2
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from .chat import Conversation, Message
-from .dropped import require_context, require_history, require_turn
+from .dropped import require_context, require_rest, require_turn
 from .findings import Finding, Findings
 
 Span = tuple[int, int]
@@ -63,7 +63,7 @@ class ChatTemplate:
         """Render a conversation; raises Findings where the template refuses or drops something."""
         text, marked = self._render(conversation.messages, conversation.tools, spans=True)
         require_context(conversation, text)
-        require_history(conversation, self.render)
+        require_rest(conversation, lambda messages, tools: self._render(messages, tools, spans=True))
         return Rendered(conversation=conversation, text=text, marked=marked)
 
     def assistant_spans(self, rendered: Rendered, *, until: int | None = None) -> list[Span]:
