@@ -417,6 +417,31 @@ def test_warnings_count_what_users_should_know(prepare: Prepare, tiny: Path, tmp
     assert result.summary.plan.total_steps == 1
 
 
+def test_validation_rows_that_are_too_long_are_counted_too(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    files = {
+        "train": write(tmp_path / "train.jsonl", *pairs(60)),
+        "validation": write(tmp_path / "test.jsonl", chat_row("new", "b"), chat_row("long", "a" * 40)),
+    }
+    cut = prepare(model=tiny, **files, dataset={"max_length": 20}).summary.dataset
+    assert (cut.validation_rows, cut.truncated_rows, [*cut.warnings]) == (
+        2,
+        0,
+        [
+            "1 validation rows are longer than dataset.maxLength 20 and were cut; in 1 of them part of the "
+            "answer was cut."
+        ],
+    )
+    dropping = {"max_length": 20, "on_too_long": "Drop"}
+    dropped = prepare(model=tiny, **files, dataset=dropping).summary.dataset
+    assert (dropped.validation_rows, dropped.dropped_rows, [*dropped.warnings]) == (
+        1,
+        0,
+        ["1 validation rows are longer than dataset.maxLength 20 and were dropped."],
+    )
+
+
 def test_validation_fraction_takes_exact_rows_by_the_seed_alone(
     prepare: Prepare, tiny: Path, tmp_path: Path
 ) -> None:

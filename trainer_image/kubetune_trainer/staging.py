@@ -192,14 +192,9 @@ def _warnings(
             f"training.batchSize {config.training.batch_size} is larger than the {count} training rows: "
             "each epoch is one step."
         )
-    if train.truncated:
-        answers = train.answers_cut if train.format != "Text" else 0
-        cut = f"; in {answers:,} of them part of the answer was cut" if answers else ""
-        found.append(
-            f"{train.truncated:,} rows are longer than dataset.maxLength {limit:,} and were cut{cut}."
-        )
-    if train.dropped:
-        found.append(f"{train.dropped:,} rows are longer than dataset.maxLength {limit:,} and were dropped.")
+    found += _too_long(train, limit)
+    if validation is not None and config.dataset.validation_fraction is None:  # else its counts are train's
+        found += _too_long(validation, limit, kind="validation ")
     if repeated := dataset.duplicates(train):
         found.append(f"{repeated:,} training rows repeat an earlier one.")
     if validation is not None and (leaked := dataset.leaked(train, validation)):
@@ -210,5 +205,21 @@ def _warnings(
     if context is not None and limit > context:
         found.append(
             f"dataset.maxLength {limit:,} is more than the {context:,} tokens that the model was made for."
+        )
+    return found
+
+
+def _too_long(split: dataset.Split, limit: int, *, kind: str = "") -> list[str]:
+    """What became of a split's rows that are longer than ``limit``."""
+    found = []
+    if split.truncated:
+        answers = split.answers_cut if split.format != "Text" else 0
+        cut = f"; in {answers:,} of them part of the answer was cut" if answers else ""
+        found.append(
+            f"{split.truncated:,} {kind}rows are longer than dataset.maxLength {limit:,} and were cut{cut}."
+        )
+    if split.dropped:
+        found.append(
+            f"{split.dropped:,} {kind}rows are longer than dataset.maxLength {limit:,} and were dropped."
         )
     return found
