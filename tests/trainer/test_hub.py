@@ -323,6 +323,12 @@ CHOICES: dict[str, tuple[str, str, list[bytes]]] = {
 }
 
 
+HASHED = [
+    "data/train_sft-00000-of-00003-f4b1c2a9d0e38576.jsonl",
+    "data/train_sft-00001-of-00003-0c9d8e7f6a5b4c3d.jsonl",
+    "data/train_sft-00002-of-00003-a1b2c3d4e5f60718.jsonl",
+]
+
 SPLITS: dict[str, tuple[list[str], str, list[str] | str]] = {
     "one split of several, when it is called train": (
         ["data/train-00000-of-00001.jsonl", "data/train_gen-00000-of-00001.jsonl"],
@@ -350,6 +356,16 @@ SPLITS: dict[str, tuple[list[str], str, list[str] | str]] = {
         "hf://acme/rows",
         "hf://acme/rows has several splits that may be meant: data/train.jsonl and train.jsonl. Name one of "
         "them in dataset.train.uri, such as hf://acme/rows/data/train.jsonl.",
+    ),
+    "all files of a split, whose names end in a hash": (
+        HASHED,
+        "hf://acme/rows",
+        HASHED,
+    ),
+    "all files of the split that is named, whose names end in a hash": (
+        [*HASHED, "data/train_gen-00000-of-00001-0a1b2c3d4e5f6071.jsonl"],
+        "hf://acme/rows/train_sft",
+        HASHED,
     ),
     "the only one that begins like it": (["train_v2.csv"], "hf://acme/rows", ["train_v2.csv"]),
     "one format of several": (["train.parquet", "train.csv"], "hf://acme/rows", ["train.csv"]),

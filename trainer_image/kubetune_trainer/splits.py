@@ -21,7 +21,7 @@ _STEMS: dict[Role, tuple[str, ...]] = {
 }
 """How the splits of a role are called; the first that is found is taken."""
 
-_NUMBERED = re.compile(r"(.+)-\d+-of-(\d+)")
+_NUMBERED = re.compile(r"(.+)-\d+-of-(\d+)(?:-[0-9a-f]+)?")  # the library datasets adds a hash
 
 
 def choose(files: Sequence[RemoteFile], *, repository: str, path: str, role: Role) -> list[RemoteFile]:
