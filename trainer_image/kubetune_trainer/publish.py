@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import model_card
+from . import model_card, volumes
 from .artifact_check import check_weights
 from .config import TrainerConfig
 from .errors import AdapterInvalid, name_list
@@ -82,8 +82,8 @@ def publish(
     if losses is not None:
         try:
             summary = _write(model, weights, config, run, base, losses)
-        except Exception as error:
-            failure = error
+        except Exception as error:  # said here: what caused it does not travel with it
+            failure = volumes.explained(error, config) or error
     failure = peers.broadcast(failure)  # the others must not report success, and must not hang
     if failure is not None:
         raise failure

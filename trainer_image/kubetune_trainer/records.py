@@ -1,6 +1,7 @@
 """metrics.jsonl and results.csv: what a run reported at each step, across its attempts.
 
-A resumed attempt repeats the steps after its checkpoint; their earlier lines are dropped first.
+A resumed attempt repeats the steps after its checkpoint; their earlier lines are dropped first. While the
+volume is full lines wait for room: training goes on without a checkpoint then, and so without them too.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
+from . import volumes
 from .layout import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 _COLUMNS = {
     "step": "step",
@@ -34,18 +39,46 @@ class Records:
         self._results = run.results_file
         self._lines = [line for line in _read(run.metrics_file) if line["step"] <= from_step]
         _replace(run.metrics_file, "".join(json.dumps(line) + "\n" for line in self._lines))
-        self._file = run.metrics_file.open("a", encoding="utf-8")
+        self._file = run.metrics_file.open("ab", buffering=0)
+        self._waiting = b""
 
     def add(self, **values: Any) -> None:
         """Append one line; ``step`` is required."""
         self._lines.append(values)
-        self._file.write(json.dumps(values) + "\n")
-        self._file.flush()
+        had_room = not self._waiting
+        self._waiting += json.dumps(values).encode() + b"\n"
+        try:
+            self._write()
+        except OSError as error:
+            self._pass_over(error, quiet=not had_room)
 
     def save(self) -> None:
-        """Make metrics.jsonl durable and write results.csv anew."""
+        """Make metrics.jsonl durable and write results.csv anew, as far as there is room."""
+        try:
+            self.finish()
+        except OSError as error:
+            self._pass_over(error)
+
+    def finish(self) -> None:
+        """Make metrics.jsonl durable and write results.csv for the last time.
+
+        Raises:
+            OSError: the volume does not take them.
+        """
+        self._write()
         os.fsync(self._file.fileno())
         _replace(self._results, self._table())
+
+    def _write(self) -> None:
+        while self._waiting:  # a volume that fills up takes a part of it
+            written = self._file.write(self._waiting)
+            self._waiting = self._waiting[written:]
+
+    def _pass_over(self, error: OSError, *, quiet: bool = False) -> None:
+        if not volumes.is_full(error):
+            raise error
+        if not quiet:
+            logger.warning("The output volume is full: metrics.jsonl and results.csv wait for room")
 
     def close(self) -> None:
         """Write no more."""

@@ -111,7 +111,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     losses = None
     if journal is not None:
         records = journal.records
-        records.save()
+        records.finish()
         losses = Losses(
             train=records.last("loss"),
             validation=records.last("full_validation_loss"),
