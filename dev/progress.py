@@ -1,6 +1,6 @@
 """Tells a person what is going on: a spinner with the time on a terminal, plain lines elsewhere.
 
-No step is silent for long: without a terminal, a line every 20 seconds says that it is still going.
+Nothing is silent for long: without a terminal, a line every 20 seconds says that it is still going.
 """
 
 import threading
@@ -40,6 +40,31 @@ def note(text: str) -> None:
     console.print(text, soft_wrap=True, markup=False)
 
 
+class Heartbeat:
+    """Says without a terminal that a wait still goes on, when nothing else was said of it for long.
+
+    For a loop that prints by itself: a step's heartbeat would not wait for a silence.
+    """
+
+    def __init__(self, title: str, *, clock: Callable[[], float]) -> None:
+        self._title, self._clock = title, clock
+        self._start = self._heard = clock()
+
+    def note(self, text: str) -> None:
+        """Print one line, as `note` does; it is a sign of life too."""
+        note(text)
+        self._heard = self._clock()
+
+    def beat(self) -> None:
+        """Print that it still goes on, if it is time to."""
+        if not console.is_terminal and self._clock() - self._heard >= _HEARTBEAT:
+            self.note(_still(self._title, self._clock() - self._start))
+
+
+def _still(title: str, seconds: float) -> str:
+    return f".. {title}: {seconds:.0f} s so far"
+
+
 def _seconds(start: float) -> str:
     return f"{time.monotonic() - start:.1f} s"
 
@@ -58,7 +83,7 @@ def _spinner(title: str) -> Iterator[None]:
 @contextmanager
 def _heartbeat(title: str) -> Iterator[None]:
     start = time.monotonic()
-    with _every(_HEARTBEAT, lambda: console.print(f".. {title}: {time.monotonic() - start:.0f} s so far")):
+    with _every(_HEARTBEAT, lambda: note(_still(title, time.monotonic() - start))):
         yield
 
 

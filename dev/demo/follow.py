@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from dev.errors import DevError
 from dev.kubectl import Kubectl, condition
-from dev.progress import console, note
+from dev.progress import Heartbeat, console
 
 _POLL = 1.0  # seconds
 
@@ -30,31 +30,34 @@ def follow(
     name: str,
     until: str,
     deadline: float,
-    on_change: Callable[[dict[str, Any]], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Wait for a condition to be True and return the job; a line for each change of what it is doing.
 
+    Changes can be minutes apart: in between, a heartbeat tells whoever has no spinner that it goes on.
+
     Raises StalledError when the job stalls, and NotReachedError after ``deadline`` seconds.
     """
-    end, said = time.monotonic() + deadline, ""
-    with console.status(f"waiting for {until}") as spinner:
+    end, said, title = clock() + deadline, "", f"waiting for {until}"
+    heartbeat = Heartbeat(title, clock=clock)
+    with console.status(title) as spinner:
         while True:
             job = kubectl.find("finetunejob", name, "-n", namespace) or {}
             line = describe(job)
             if line != said:
-                note(f"   {time.strftime('%H:%M:%S')} {line}")
+                heartbeat.note(f"   {time.strftime('%H:%M:%S')} {line}")
                 said = line
-                if on_change is not None:
-                    on_change(job)
             spinner.update(escape(line))
             if condition(job, until).get("status") == "True":
                 return job
             stalled = condition(job, "Stalled")
             if stalled.get("status") == "True":
                 raise StalledError(f"{stalled['reason']}: {stalled['message']}")
-            if time.monotonic() > end:
+            if clock() > end:
                 raise NotReachedError(f"{until} was not reached within {deadline:.0f} s; last: {line}")
-            time.sleep(_POLL)
+            heartbeat.beat()
+            sleep(_POLL)
 
 
 def describe(job: dict[str, Any]) -> str:
