@@ -33,8 +33,9 @@ from .probe import Probes
 from .publish import Publisher, condition
 from .refusal import diagnose_refusal
 from .resolve import check_serving
-from .settings import Settings
+from .settings import JobSettings, Settings
 from .status import compute_status
+from .verdict import stall_of
 from .views import Key, Kind, Raw, View
 
 logger = logging.getLogger(__name__)
@@ -115,9 +116,11 @@ class Reconciler:
         delays: list[float | None] = []
         try:
             config, settings = await self._configurer.config(key, job, state)
-            check_serving(job, settings)
+            mistake = _mistake_in_serving(job, settings)
+            if mistake is not None and not self._has_begun(key, state):
+                raise mistake
         except SpecError as error:
-            observed = observe(job, self._index.children(key), diagnosis=None, answered=False, progress=None)
+            observed = self._observe(job, state, ())
             status = compute_status(job, observed, None, now=self._now(), error=error)
             return await self._publisher.publish(key, raw, status, state)
         await self._refresh_foreign(key, state)
@@ -126,16 +129,16 @@ class Reconciler:
         delays.append(await self._looker.look(job, children, state))
         state.unfit = await self._looker.unfit_claim(job, children, state)
         delays.append(REFUSED_POLL if state.unfit else None)
-        observed = self._observe(job, config, state, strangers)
+        observed = self._observe(job, state, strangers)
         if observed.artifact is None and observed.attempt is not None and observed.attempt.ending is not None:
             await self._refresh_claim(key)  # the next attempt goes on from what is on it
-            observed = self._observe(job, config, state, strangers)
-        todo = plan(job, observed, config, settings, now=self._now())
+            observed = self._observe(job, state, strangers)
+        todo = self._plan(job, observed, config, settings, mistake)
         if todo.create_once or todo.apply or todo.delete:
             put_off = await self._execute(key, state, todo)
             config, settings = await self._configurer.config(key, job, state)
-            observed = self._observe(job, config, state, strangers)
-            todo = plan(job, observed, config, settings, now=self._now())
+            observed = self._observe(job, state, strangers)
+            todo = self._plan(job, observed, config, settings, mistake)
             if todo.create_once or todo.apply or todo.delete:
                 # Whatever else is left needs a fresh look.
                 delays.append(put_off if state.refusal else put_off or 1.0)
@@ -143,15 +146,38 @@ class Reconciler:
                 delays.append(LOOK_AFTER.total_seconds())  # what was made may wait, and no watch tells why
         elif state.refusal is not None and state.refusal.stage == "serve":
             state.refusal = None  # what was refused is not wanted any more
-            observed = self._observe(job, config, state, strangers)
+            observed = self._observe(job, state, strangers)
         if state.refusal is None:
             delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
         if observed.earlier or observed.conflicts or strangers:
             delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())
         raw = self._index.job(key) or raw
-        status = compute_status(job, observed, config, settings=settings, now=self._now())
+        status = compute_status(
+            job,
+            observed,
+            config,
+            settings=settings,
+            now=self._now(),
+            error=None if stall_of(job, observed) else mistake,
+        )
         delays.append(await self._publisher.publish(key, raw, status, state))
         return min((delay for delay in delays if delay is not None), default=None)
+
+    def _plan(
+        self,
+        job: FineTuneJob,
+        observed: Observed,
+        config: TrainerConfig,
+        settings: JobSettings,
+        mistake: SpecError | None,
+    ) -> Plan:
+        """Say what to do; a mistake in serving keeps servers as they are, and training from nothing."""
+        if mistake is not None and observed.artifact is not None:
+            return Plan()
+        return plan(job, observed, config, settings, now=self._now())
+
+    def _has_begun(self, key: Key, state: JobState) -> bool:
+        return any(c.kind is Kind.JOB and c.owner_uid == state.uid for c in self._index.children(key))
 
     async def _execute(self, key: Key, state: JobState, todo: Plan) -> float | None:
         state.refusal = None
@@ -165,9 +191,7 @@ class Reconciler:
             state.refusal = diagnose_refusal(refused.error)
             return None if state.refusal.stalled else REFUSED_POLL
 
-    def _observe(
-        self, job: FineTuneJob, config: TrainerConfig, state: JobState, strangers: tuple[View, ...]
-    ) -> Observed:
+    def _observe(self, job: FineTuneJob, state: JobState, strangers: tuple[View, ...]) -> Observed:
         """Observe the children as the index has them now, and start or end the questions to pods."""
         key = Key(job.metadata.namespace, job.metadata.name)
         children = self._index.children(key)
@@ -248,6 +272,14 @@ def _parse(raw: Raw, state: JobState) -> FineTuneJob:
     if state.parsed is None or state.parsed[0] != version:
         state.parsed = version, validate_spec(raw)
     return state.parsed[1]
+
+
+def _mistake_in_serving(job: FineTuneJob, settings: JobSettings) -> SpecError | None:
+    try:
+        check_serving(job, settings)
+    except SpecError as error:
+        return error
+    return None
 
 
 def _progress_url(key: Key, observed: Observed) -> str | None:

@@ -10,7 +10,16 @@ import pytest
 
 from kubetune.errors import Rejected
 from tests.support import virtual_time
-from tests.support.harness import SETTINGS, Controllers, Operator, finetunejob, true_conditions, until
+from tests.support.harness import (
+    SETTINGS,
+    Controllers,
+    Operator,
+    Outcome,
+    finetunejob,
+    good,
+    true_conditions,
+    until,
+)
 from tests.support.memory_kube import MemoryKube, Object, Request
 
 
@@ -252,8 +261,64 @@ def test_an_edit_with_resources_that_contradict_themselves_is_invalid_and_keeps_
         await until(lambda: "Stalled" in true_conditions(_job(kube)))
         assert "spec.serving.resources.requests[memory]" in _said(kube, "Stalled")[2]
         assert _said(kube, "Trained")[0] == "True"
+        assert _said(kube, "Served")[0] == "True"
         assert kube.find("Deployment", "job")
         assert _applies(kube) == 1
+        await operator.stop()
+        again = Operator(kube=kube)
+        await again.start()
+        await asyncio.sleep(60)
+        assert _said(kube, "Served")[0] == "True"
+        _edit(kube, {"resources": None})
+        await until(lambda: {"Ready", "Served"} <= {*true_conditions(_job(kube))})
+        assert _applies(kube) == 1
+        await again.stop()
+
+    virtual_time.run(main())
+
+
+def test_an_invalid_server_is_said_at_once_and_does_not_stop_training() -> None:
+    def script(pod: Object) -> Outcome | None:
+        if pod["metadata"]["name"].startswith("job-train-1"):
+            return 1, "Traceback"
+        return good(pod)
+
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube, script=script)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: kube.find("Job", "job-train-1"))
+        _edit(kube, {"resources": {"requests": {"memory": "8Gi"}, "limits": {"memory": "6Gi"}}})
+        await asyncio.sleep(10)
+        assert _said(kube, "Stalled")[:2] == ("True", "InvalidSpec")
+        await until(lambda: kube.find("Job", "job-train-2"))
+        await until(lambda: "Trained" in true_conditions(_job(kube)))
+        assert _said(kube, "Stalled")[:2] == ("True", "InvalidSpec")
+        await asyncio.sleep(60)
+        assert kube.find("Deployment", "job") is None
+        _edit(kube, {"resources": None})
+        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_nothing_is_made_for_a_new_job_whose_server_is_invalid() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        raw = finetunejob(serving=True)
+        raw["spec"]["serving"] = {"resources": {"requests": {"memory": "8Gi"}, "limits": {"memory": "6Gi"}}}
+        kube.add(raw)
+        await until(lambda: "Stalled" in true_conditions(_job(kube)))
+        await asyncio.sleep(60)
+        assert kube.writes == ["patch FineTuneJob job"]
+        _edit(kube, {"resources": None})
+        await until(lambda: "Ready" in true_conditions(_job(kube)))
         await operator.stop()
 
     virtual_time.run(main())
