@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubetune_trainer.chat import Conversation, check_messages, check_tools
-from kubetune_trainer.errors import BadRow, ModelUnavailable
+from kubetune_trainer.errors import BadRow, DataInvalid, ModelUnavailable
 from kubetune_trainer.findings import Findings
 from kubetune_trainer.formats import Plain
 from kubetune_trainer.labels import ChatTemplate, Span
@@ -317,6 +317,7 @@ MARKS_CONTENT = (
     "{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}"
     "{% else %}{{ m.content }}{% endif %}<|end|>{% endfor %}"
 )
+DROPS_RESULTS = FIRST_CALL.replace("{{ m.content }}", "{{ m.content if m.role != 'tool' }}")
 LAST_ONLY = (
     "{% for m in messages %}{% if m.role == 'user' or loop.last %}<|{{ m.role }}|>{{ m.content }}<|end|>"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -369,6 +370,52 @@ def test_template_that_changes_what_is_said_is_refused(
 ) -> None:
     with pytest.raises(Findings, match=message):
         spans_of(tiny_tokenizer(chat_template=template), conversation(messages))
+
+
+@pytest.mark.parametrize(
+    ("template", "messages", "message"),
+    [
+        (SHOUTS, [USER, ANSWER], "the content of message 2."),
+        (
+            LAST_ONLY.replace("== 'user'", "!= 'assistant'"),
+            [USER, ANSWER, USER_2, ANSWER_2],
+            "rewrites message 2 ",
+        ),
+        (FIRST_CALL, [USER, {**CALLED, "tool_calls": [CALL, CALL]}, ANSWER], "the tool calls of message 2."),
+        (DROPS_RESULTS, [USER, CALLED, RESULT, ANSWER], "message 3 (tool)."),
+        (CHATML, [USER, REASONED], "the reasoning of message 2. "),
+    ],
+    ids=["content", "history", "calls", "results", "reasoning"],
+)
+def test_messages_are_counted_as_the_row_has_them_without_the_system_prompt_of_the_job(
+    template: str, messages: list[dict[str, Any]], message: str
+) -> None:
+    row = conversation(messages).with_system_prompt("Be brief.")
+    with pytest.raises(Findings) as caught:
+        spans_of(tiny_tokenizer(chat_template=template), row)
+    assert message in caught.value.findings[0].message
+
+
+NO_SYSTEM_ROLE = (
+    "The model's chat template takes no system message as dataset.systemPrompt adds it: remove "
+    "dataset.systemPrompt, write it into the user messages, or use a model that knows system messages."
+)
+
+
+@pytest.mark.parametrize("template", [stored_template("gemma"), MISTRAL, DROPS_SYSTEM])
+def test_template_without_a_system_role_blames_the_system_prompt_of_the_job_and_no_row(template: str) -> None:
+    tokenizer = tiny_tokenizer(chat_template=template, bos="<s>", eos="</s>")
+    tokeniser = Tokeniser(tokenizer, max_length=4096, on_too_long="Fail")
+    row = conversation([USER, ANSWER]).with_system_prompt("Be brief.")
+    with pytest.raises(DataInvalid) as caught:
+        tokeniser.rows([(1, row), (2, row)], file="")
+    assert caught.value.message == NO_SYSTEM_ROLE
+
+
+def test_row_that_the_template_refuses_is_blamed_with_a_system_prompt_of_the_job_too() -> None:
+    row = conversation([USER, CALLED]).with_system_prompt("Be brief.")
+    with pytest.raises(Findings, match="refuses the row"):
+        spans_of(tokenizer_for("SmolLM2"), row)
 
 
 MARKED = (

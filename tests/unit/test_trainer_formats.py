@@ -304,7 +304,7 @@ def test_system_prompt_is_put_in_front_only_where_there_is_none() -> None:
 def test_prompt_and_completion_become_a_conversation_when_there_is_a_chat_template() -> None:
     example = read({"prompt": "q", "completion": "a", "extra": 1}, system_prompt="s")
     assert example == Conversation(
-        messages=({"role": "system", "content": "s"}, USER, ANSWER), trained=(False, False, True)
+        messages=({"role": "system", "content": "s"}, USER, ANSWER), trained=(False, False, True), added=1
     )
 
 

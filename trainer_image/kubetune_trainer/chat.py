@@ -42,6 +42,18 @@ class Conversation:
     trained: tuple[bool, ...]
     """True for assistant messages whose weight is not 0."""
     tools: tuple[dict[str, Any], ...] = ()
+    added: int = 0
+    """Messages in front that the job adds: the row's own are counted from 1 after them."""
+
+    def number(self, index: int) -> int:
+        """How the row counts one of its messages."""
+        return index + 1 - self.added
+
+    def without_added(self) -> Conversation:
+        """What the row itself says."""
+        return replace(
+            self, messages=self.messages[self.added :], trained=self.trained[self.added :], added=0
+        )
 
     @property
     def characters(self) -> int:
@@ -58,7 +70,7 @@ class Conversation:
         if prompt is None or self.messages[0]["role"] == "system":
             return self
         messages = ({"role": "system", "content": prompt}, *self.messages)
-        return replace(self, messages=messages, trained=(False, *self.trained))
+        return replace(self, messages=messages, trained=(False, *self.trained), added=1)
 
 
 def check_messages(value: Any, *, where: str, needs_assistant: bool = True) -> Conversation:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .chat import Conversation, Message
+from .errors import DataInvalid
 from .findings import Finding, Findings
 
 Render = Callable[[Sequence[Message], Sequence[Any]], tuple[str, list[tuple[int, int]]]]
@@ -14,9 +15,19 @@ Render = Callable[[Sequence[Message], Sequence[Any]], tuple[str, list[tuple[int,
 
 def require_context(conversation: Conversation, text: str) -> None:
     """Refuse a row whose system or user messages the template drops."""
-    for number, message in enumerate(conversation.messages, start=1):
+    for index, message in enumerate(conversation.messages):
         if message["role"] in ("system", "user") and message["content"].strip() not in text:
-            raise _drops(number, message["role"])
+            if index < conversation.added:
+                raise no_system_role()
+            raise _drops(conversation.number(index), message["role"])
+
+
+def no_system_role() -> DataInvalid:
+    """The job's system prompt is at fault, and so no row."""
+    return DataInvalid(
+        "The model's chat template takes no system message as dataset.systemPrompt adds it: remove "
+        "dataset.systemPrompt, write it into the user messages, or use a model that knows system messages."
+    )
 
 
 def require_rest(conversation: Conversation, render: Render) -> None:
@@ -28,15 +39,15 @@ def require_rest(conversation: Conversation, render: Render) -> None:
     marks = _Marks()
     messages = [*conversation.messages]
     for index, (message, trained) in enumerate(zip(messages, conversation.trained, strict=True)):
-        changed = {**message}
+        changed, number = {**message}, conversation.number(index)
         if message["role"] == "tool" or (
             message["role"] == "assistant" and message["content"] and not trained
         ):
-            changed["content"] = marks.add(_drops(index + 1, message["role"]))
+            changed["content"] = marks.add(_drops(number, message["role"]))
         if "tool_calls" in message:
             turn = index if trained else None
             changed["tool_calls"] = [
-                _marked_call(call, index + 1, turn, marks) for call in message["tool_calls"]
+                _marked_call(call, number, turn, marks) for call in message["tool_calls"]
             ]
         messages[index] = changed
     tools = [

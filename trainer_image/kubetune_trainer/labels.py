@@ -18,7 +18,7 @@ import jinja2
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from .chat import Conversation, Message
-from .dropped import require_context, require_rest, require_turn
+from .dropped import no_system_role, require_context, require_rest, require_turn
 from .findings import Finding, Findings
 
 Span = tuple[int, int]
@@ -60,8 +60,19 @@ class ChatTemplate:
         return self._render(messages, tools, prompt=prompt)[0]
 
     def rendered(self, conversation: Conversation) -> Rendered:
-        """Render a conversation; raises Findings where the template refuses or drops something."""
-        text, marked = self._render(conversation.messages, conversation.tools, spans=True)
+        """Render a conversation.
+
+        Raises:
+            Findings: the template refuses or drops something.
+            DataInvalid: it takes no system prompt of the job.
+        """
+        try:
+            text, marked = self._render(conversation.messages, conversation.tools, spans=True)
+        except Findings:
+            if conversation.added:  # if the template takes the row without it, it is not the row's fault
+                self.rendered(conversation.without_added())
+                raise no_system_role() from None
+            raise
         require_context(conversation, text)
         require_rest(conversation, lambda messages, tools: self._render(messages, tools, spans=True))
         return Rendered(conversation=conversation, text=text, marked=marked)
@@ -86,7 +97,7 @@ class ChatTemplate:
                 span = self._span(conversation, index, text)
             spans.append(span)
             if until is None or span[0] < until:
-                require_turn(conversation.messages[index], index + 1, text[slice(*span)])
+                require_turn(conversation.messages[index], conversation.number(index), text[slice(*span)])
         return spans
 
     def _span(self, conversation: Conversation, index: int, text: str) -> Span:
@@ -97,10 +108,10 @@ class ChatTemplate:
         until = text if last else self.render(messages[: index + 1], tools)
         if index and text.startswith(before) and text.startswith(until) and len(before) < len(until):
             return len(before), len(self._trailing.sub(r"\1", until)) if self._trailing else len(until)
-        start, end = self._replaced(messages, index, tools, text)
-        start_as_last, end_as_last = self._replaced(messages[: index + 1], index, tools, until)
+        start, end = self._replaced(conversation, index, text)
+        start_as_last, end_as_last = self._replaced(conversation, index, until, last=True)
         if end - start > end_as_last - start_as_last:  # more than this turn differs
-            raise _rewrites(index)
+            raise _rewrites(conversation.number(index))
         here, there = self._end_match(text, end), self._end_match(until, end_as_last)
         # Turns of this template end with a token, and the one found here does not open the next turn.
         if (
@@ -117,15 +128,15 @@ class ChatTemplate:
         match = self._end_match(opening, 0)
         return match[1] if match else None
 
-    def _replaced(self, messages: Sequence[Message], index: int, tools: Sequence[Any], text: str) -> Span:
-        """Where the text differs from one that has a marker for message ``index``."""
-        other = [*messages]
+    def _replaced(self, conversation: Conversation, index: int, text: str, *, last: bool = False) -> Span:
+        """Where the text differs from one that has a marker for message ``index``, or ends with it."""
+        other = [*conversation.messages]
         other[index] = {"role": "assistant", "content": _MARKER}
-        replaced = self.render(other, tools)
+        replaced = self.render(other[: index + 1] if last else other, conversation.tools)
         start = _common(text, replaced)
         tail = _common(text[start:][::-1], replaced[start:][::-1])
         if replaced[start : len(replaced) - tail].count(_MARKER) != 1:
-            raise _rewrites(index)
+            raise _rewrites(conversation.number(index))
         return start, len(text) - tail
 
     def _end_match(self, text: str, at: int) -> re.Match[str] | None:
@@ -183,9 +194,9 @@ def _common(one: str, other: str) -> int:
     return low
 
 
-def _rewrites(index: int) -> Findings:
+def _rewrites(number: int) -> Findings:
     message = (
-        f"The model's chat template rewrites message {index + 1} so that its turn cannot be told from others."
+        f"The model's chat template rewrites message {number} so that its turn cannot be told from others."
     )
     return Findings([Finding("template_rewrites", message)])
 
