@@ -127,10 +127,29 @@ def test_quote_that_is_never_closed_is_reported_where_it_opens(tmp_path: Path) -
     assert [(line, kind) for line, kind, _ in found] == [(3, "invalid_csv")]
 
 
-@pytest.mark.parametrize("header", [b"text,text\n", b"text,\n"])
-def test_csv_header_must_name_each_column_once(tmp_path: Path, header: bytes) -> None:
-    with pytest.raises(DataInvalid, match="must name each column once"):
-        read(tmp_path, header + b"a,b\n", "rows.csv")
+HEADERS = {
+    "two equal names": (b"text,n,text \n", "must name each column once: columns 1 and 3 have the same name."),
+    "no name": (b"text,\n", "must name each column once: column 2 has no name."),
+    "bytes that are not UTF-8": (
+        b"caf\xe9,b\n",
+        ", its header, cannot be read: Byte 4 of the line is not UTF-8. Save the file as UTF-8.",
+    ),
+    "text after a closing quote": (
+        b'"text"x,b\n',
+        ", its header, cannot be read: The record is not CSV: ',' expected after '\"'.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_csv_header_that_cannot_be_used_is_refused_without_quoting_the_rows_after_it(
+    tmp_path: Path, case: str
+) -> None:
+    header, message = HEADERS[case]
+    with pytest.raises(DataInvalid) as caught:
+        read(tmp_path, header + b"secret,secret\n" * 2, "rows.csv")
+    space = "" if message.startswith(",") else " "
+    assert caught.value.message == f"The first line of rows.csv{space}{message}"
 
 
 def test_parquet_rows_are_numbered_and_lose_the_nulls_of_other_rows(tmp_path: Path) -> None:

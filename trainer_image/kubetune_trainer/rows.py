@@ -162,6 +162,8 @@ def _csv(path: Path, name: str) -> Iterator[Row | BadRow]:
             found = [
                 problems.pop(number) for number in range(start, reader.line_num + 1) if number in problems
             ]
+            if found and header is None:  # else a row of data would be taken for the header
+                raise DataInvalid(f"The first line of {name}, its header, cannot be read: {found[0][1]}")
             if found:
                 yield BadRow(line=start, kind=found[0][0], message=found[0][1], file=name)
             elif not record:
@@ -177,10 +179,16 @@ def _csv(path: Path, name: str) -> Iterator[Row | BadRow]:
 
 def _header(record: list[str], name: str) -> list[str]:
     header = [column.strip() for column in record]
-    if len(set(header)) < len(header) or "" in header:
-        raise DataInvalid(
-            f"The first line of {name} must name each column once: it has an empty or a repeated name."
-        )
+    first: dict[str, int] = {}
+    for number, column in enumerate(header, start=1):
+        if not column or column in first:
+            wrong = (
+                f"columns {first[column]} and {number} have the same name"
+                if column
+                else f"column {number} has no name"
+            )
+            raise DataInvalid(f"The first line of {name} must name each column once: {wrong}.")
+        first[column] = number
     return header
 
 
