@@ -58,6 +58,7 @@ class Reason(StrEnum):
     RETRIES_EXHAUSTED = "RetriesExhausted"
     ADAPTER_INVALID = "AdapterInvalid"
     STORAGE_NOT_SHARED = "StorageNotShared"
+    CLAIM_DIFFERS = "ClaimDiffers"
 
     # Reasons of one attempt.
     PREEMPTED = "Preempted"

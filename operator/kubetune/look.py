@@ -14,7 +14,7 @@ from typing import Final
 from . import names
 from .api.v1alpha1 import FineTuneJob
 from .constants import LOOK_AFTER
-from .diagnose import claim_problem, diagnose, diagnose_idle, diagnose_lost, refusal_of
+from .diagnose import claim_problem, diagnose, diagnose_idle, diagnose_lost, kept_problem, refusal_of
 from .errors import KubeError, KubeTuneError, NotFound
 from .index import TERMINAL_PHASES
 from .jobstate import JobState
@@ -24,7 +24,7 @@ from .pace import Pace
 from .parse import parse_pod
 from .plan.claim import needs_sharing
 from .sources import named_claim, output_claim
-from .views import DeploymentView, JobView, Key, Kind, PodView, Raw, View
+from .views import BareView, DeploymentView, JobView, Key, Kind, PodView, Raw, View
 
 logger = logging.getLogger(__name__)
 
@@ -91,17 +91,22 @@ class Looker:
     ) -> Diagnosis | None:
         """Say why an output claim that is there already cannot do; asked until the first Job is made.
 
-        A prepare that runs well is never looked at, and its end would be the start of GPU pods.
+        A prepare that runs well is never looked at, and its end would be the start of GPU pods. A claim that
+        this FineTuneJob made needs no look.
         """
         if any(child.kind is Kind.JOB and child.owner_uid == state.uid for child in children):
             return None
-        if named_claim(job) is None and not needs_sharing(job):
+        kept = named_claim(job) is None and any(_was_left(job, child) for child in children)
+        if named_claim(job) is None and not kept and not needs_sharing(job):
             return None
         try:
             claim = await self._kube.get(Kind.CLAIM, job.metadata.namespace, output_claim(job))
         except NotFound:
-            return None
-        return claim_problem(job, claim, stage="prepare")
+            return state.unfit if kept else None  # a new one is made when the relist has found it gone
+        problem = claim_problem(job, claim, stage="prepare")
+        if problem is None and kept and state.settings is not None:
+            problem = kept_problem(job, claim, state.settings)
+        return problem
 
     async def strangers(self, key: Key, children: Sequence[View], state: JobState) -> tuple[PodView, ...]:
         """Return pods that still run for a Job that is gone: they may write where the next ones will.
@@ -178,6 +183,14 @@ class Looker:
         if made >= child.completions:
             return ""
         return refusal_of(await self._kube.events_of(child.namespace, name=child.name, uid=child.uid))
+
+
+def _was_left(job: FineTuneJob, child: View) -> bool:
+    """Whether a child is the output claim of an earlier FineTuneJob of this name."""
+    if not isinstance(child, BareView) or child.kind is not Kind.CLAIM or child.name != output_claim(job):
+        return False
+    born, made = job.metadata.creation_timestamp, child.created
+    return child.owner_uid is None and born is not None and made is not None and made < born
 
 
 def _waits(child: Waiting) -> bool:

@@ -232,6 +232,61 @@ def test_a_claim_that_cannot_be_shared_is_found_before_the_first_job() -> None:
     virtual_time.run(main())
 
 
+def test_a_claim_that_an_earlier_job_left_and_that_is_too_small_is_told_before_any_pod() -> None:
+    async def main(heal: str) -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        first = kube.add(finetunejob())
+        await until(lambda: "Ready" in true_conditions(kube.find("FineTuneJob", "job")), seconds=2000)
+        kube.remove(first)
+        await asyncio.sleep(10)
+        again = finetunejob()
+        again["spec"]["storage"] = {"size": "200Gi"}
+        kube.add(again)
+        await asyncio.sleep(20)
+        stalled = _condition(kube, "Stalled")
+        assert (stalled["status"], stalled["reason"]) == ("True", "ClaimDiffers")
+        assert stalled["message"].startswith(
+            "PersistentVolumeClaim job-output of an earlier job has 20Gi, and storage.size is 200Gi. "
+        )
+        assert not kube.find("Job", "job-prepare")
+        claim = kube.find("PersistentVolumeClaim", "job-output")
+        assert claim
+        if heal == "enlarge":
+            kube.change(claim, {"spec": {"resources": {"requests": {"storage": "200Gi"}}}})
+        else:
+            kube.remove(claim)
+        await until(lambda: kube.find("Job", "job-prepare"), seconds=100)
+        claim = kube.find("PersistentVolumeClaim", "job-output")
+        assert claim
+        assert claim["spec"]["resources"]["requests"]["storage"] == "200Gi"
+        await operator.stop()
+
+    for heal in ("enlarge", "delete"):
+        virtual_time.run(main(heal))
+
+
+def test_only_a_claim_of_an_earlier_job_is_read_before_the_first_job() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        for reads in (0, 1):
+            job = kube.add(finetunejob())
+            kube.requests.clear()
+            await until(lambda: "Ready" in true_conditions(kube.find("FineTuneJob", "job")), seconds=2000)
+            read = [r for r in kube.requests if r.verb == "get" and r.kind == "PersistentVolumeClaim"]
+            assert len(read) == reads
+            kube.remove(job)
+            await asyncio.sleep(10)
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
 def test_a_job_that_nothing_takes_up_or_that_is_suspended_is_named() -> None:
     async def main(status: dict[str, Any]) -> dict[str, Any]:
         kube = MemoryKube()

@@ -8,6 +8,7 @@ heals by itself when the cause is removed, and says what to do.
 ``containers``  configuration, crashes, probes
 ``startup``     volumes, network and runtime of a pod that has a node
 ``claims``      the output claim
+``kept``        one that an earlier job left
 ``scheduling``  pods without a node, and nodes that are lost
 ==============  ====================================================
 """
@@ -26,10 +27,11 @@ from .claims import claim_problem, diagnose_claim, is_binding
 from .containers import diagnose_container, diagnose_probe
 from .evidence import found, is_deleting, last, message_of, name_of
 from .images import diagnose_pulling
+from .kept import kept_problem
 from .scheduling import diagnose_idle, diagnose_lost, diagnose_unscheduled
 from .startup import diagnose_startup
 
-__all__ = ["claim_problem", "diagnose", "diagnose_idle", "diagnose_lost", "refusal_of"]
+__all__ = ["claim_problem", "diagnose", "diagnose_idle", "diagnose_lost", "kept_problem", "refusal_of"]
 
 
 def diagnose(
