@@ -237,11 +237,15 @@ def test_stop_while_a_library_loads_a_tokenizer_is_no_wrong_model(log: Path, con
 VOLUMES: dict[str, tuple[OSError, str | None]] = {
     "a full output volume, where a write names no file": (
         OSError(errno.ENOSPC, "No space left on device"),
-        "The output volume is full: raise storage.size, or remove what is no longer needed.",
+        "The output volume is full: enlarge the job's output claim, or delete that claim "
+        "with all that it holds and apply the job again with a larger storage.size, or remove what is no "
+        "longer needed.",
     ),
     "a used up quota": (
         OSError(errno.EDQUOT, "Disk quota exceeded", "/output/models/abc/model.safetensors"),
-        "The output volume has reached its quota: raise storage.size, or remove what is no longer needed.",
+        "The output volume has reached its quota: enlarge the job's output claim, or delete that claim "
+        "with all that it holds and apply the job again with a larger storage.size, or remove what is no "
+        "longer needed.",
     ),
     "an output volume that is read-only": (
         OSError(errno.EROFS, "Read-only file system", "/output/job"),

@@ -19,6 +19,7 @@ from .config import ModelSource, TrainerConfig, digest_of
 from .errors import InvalidInput, ModelUnavailable, Transient, name_list
 from .layout import model_path, output_root
 from .sources import Credentials, RemoteFile, scheme_of
+from .volumes import MAKE_ROOM
 
 logger = logging.getLogger(__name__)
 
@@ -226,7 +227,7 @@ def _require_space(uri: str, files: Sequence[RemoteFile], partial: Path) -> None
     if missing > free:
         raise InvalidInput(
             f"The output volume has {free / 1e9:.1f} GB free, but {uri} needs {missing / 1e9:.1f} GB: "
-            "raise storage.size."
+            f"{MAKE_ROOM}."
         )
 
 

@@ -19,6 +19,12 @@ from .layout import output_root
 _DENIED = {errno.EACCES, errno.EPERM}
 _FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "has reached its quota"}
 
+MAKE_ROOM = (
+    "enlarge the job's output claim, or delete that claim with all that it holds and apply the job again "
+    "with a larger storage.size"
+)
+"""A claim outlives its job, and a job of the same name takes it as it is, whatever storage.size says."""
+
 _TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "iostream error")
 """Parts of what torch.save says when it could not write, whatever the reason."""
 
@@ -66,7 +72,7 @@ def _has_no_room() -> bool:
 
 def _full(number: int) -> InvalidInput:
     return InvalidInput(
-        f"The output volume {_FULL[number]}: raise storage.size, or remove what is no longer needed."
+        f"The output volume {_FULL[number]}: {MAKE_ROOM}, or remove what is no longer needed."
     )
 
 
