@@ -101,8 +101,17 @@ class Reconciler:
             seconds = await self._reconcile(key, raw, state)
         except Vanished:
             self._forget(key)
-            return None
+            seconds = None
+        if self._has_moved_on(key, raw):
+            return timedelta()
         return None if seconds is None else timedelta(seconds=seconds)
+
+    def _has_moved_on(self, key: Key, raw: Raw) -> bool:
+        """Whether the answer to a request of ours brought another spec: its event will be no news."""
+        meta, known = raw["metadata"], self._index.job(key)
+        return known is not None and any(
+            known["metadata"].get(n) != meta.get(n) for n in ("uid", "generation")
+        )
 
     async def drain(self) -> None:
         """Finish what runs beside the workers."""

@@ -88,3 +88,35 @@ def test_a_conflict_on_a_status_write_loses_nothing(times: int) -> None:
         await operator.stop()
 
     virtual_time.run(main())
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["edited", "replaced"])
+def test_what_is_first_seen_in_the_answer_to_a_status_write_is_heard(replaced: bool) -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube, watch_lag=0.1)
+        done = False
+
+        def correct(request: Request) -> None:
+            nonlocal done
+            job = kube.find("FineTuneJob", "job")
+            if request.verb != "patch" or not job or done:
+                return
+            done = True
+            if replaced:
+                kube.remove(job)
+                kube.add(finetunejob())
+            else:
+                kube.change(job, {"spec": {"training": {"gpusPerNode": 0}}})
+
+        kube.before = correct
+        await operator.start()
+        wrong = finetunejob()
+        wrong["spec"]["training"]["gpusPerNode"] = -1
+        kube.add(wrong)
+        await until(lambda: kube.find("Job", "job-prepare"), seconds=5)
+        await until(lambda: "Ready" in true_conditions(kube.find("FineTuneJob", "job")))
+        await operator.stop()
+
+    virtual_time.run(main())
