@@ -32,6 +32,7 @@ from kubetune_trainer.messages import (
 from kubetune_trainer.sampler import SAMPLER_NAME
 from tests.support.chat_templates import stored_template
 from tests.support.hub_server import files_of, hub_server
+from tests.support.small_volume import fill, small_volume
 from tests.support.tiny_model import chat_row, make_tiny_model, write_chat_rows
 from tests.support.trainer_configs import trainer_config
 
@@ -678,6 +679,39 @@ def test_finished_artifact_of_the_same_rows_and_model_is_adopted(
     assert prepare(model=tiny, train=train).summary.artifact is None
     write(train, *pairs(21))
     assert prepare(model=tiny, train=train).summary.artifact is None
+
+
+def test_volume_without_room_for_the_result_or_a_checkpoint_is_told_before_training(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    """All 100,000 weights: 0.2 MB as a result, and 1.8 MB for a checkpoint."""
+    train = write(tmp_path / "train.jsonl", *pairs(60))
+    job: dict[str, Any] = {"model": tiny, "train": train, "training": {"adapter": {"type": "Full"}}}
+    with small_volume(tmp_path / "output", megabytes=4) as volume:
+        first = prepare(**job)
+        assert first.summary.dataset.warnings == ()
+
+        filler = fill(volume, leave=1_000_000)
+        (warning,) = prepare(**job).summary.dataset.warnings
+        assert "MB free, but a checkpoint needs 1.8 MB beside the result" in warning
+        assert "a crash would start training anew" in warning
+        assert "storage.size" in warning
+
+        filler.unlink()
+        fill(volume, leave=100_000)
+        refused = prepare(**job)
+        assert (refused.code, refused.message.reason) == (ExitCode.INVALID_INPUT, "InvalidInput")
+        assert refused.message.message.startswith("The output volume has 0.1 MB free, but the result of ")
+        assert "training needs at least 0.2 MB: " in refused.message.message
+        assert "storage.size" in refused.message.message
+
+        # What a save left that was cut off is deleted by the next one.
+        (volume / "filler").unlink()
+        left = first.run.checkpoints / ".step-000100"
+        left.mkdir(parents=True)
+        (left / "state.pt").write_bytes(bytes(2_500_000))
+        fill(volume, leave=500_000)
+        assert prepare(**job).summary.dataset.warnings == ()
 
 
 PLAIN_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []

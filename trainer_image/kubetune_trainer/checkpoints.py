@@ -123,11 +123,28 @@ class Checkpoints:
             misfit=misfits[0] if misfits else None,
         )
 
+    @staticmethod
+    def expected_bytes(trained: int) -> int:
+        """Size of the first checkpoint: each trained weight, its float32 copy and Adam's two moments."""
+        return 16 * trained
+
+    def needed(self, expected_bytes: int) -> int:
+        """Free space that the next save needs."""
+        return int(_SPACE_FACTOR * (self._last_size() or expected_bytes))
+
+    def disposable(self) -> int:
+        """Bytes that the next save can gain: what an attempt left that was cut off, and older checkpoints."""
+        if not self._directory.is_dir():
+            return 0
+        hidden = [path for path in self._directory.iterdir() if _HIDDEN.fullmatch(path.name)]
+        older = [path for _, path in self._finished()[1:]]
+        return sum(size_of(path) for path in (*hidden, *older))
+
     def begin(self, step: int, *, expected_bytes: int) -> Path | None:
         """Make the directory to write into; None, with a warning, when the volume is too full."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._clear_hidden()
-        needed = int(_SPACE_FACTOR * (self._last_size() or expected_bytes))
+        needed = self.needed(expected_bytes)
         if shutil.disk_usage(self._directory).free < needed:
             self._make_room()
         free = shutil.disk_usage(self._directory).free
@@ -218,6 +235,11 @@ class Checkpoints:
 def _remove(path: Path) -> None:
     """Delete as much as goes: a file that NFS holds for a reader must not end a training."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def size_of(directory: Path) -> int:
+    """Bytes of all files of a directory, which need not exist."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def final(written: Path) -> Path:

@@ -11,7 +11,7 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 
-from . import adoption, estimate, termination
+from . import adoption, estimate, room, termination
 from .checkpoints import Checkpoints, Layout
 from .config import TrainerConfig
 from .errors import DataInvalid, InvalidInput
@@ -77,7 +77,10 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
     adoption.clear_errors(run)
     artifact = adoption.finished_artifact(run)
     if artifact is None:
-        _require_fitting_checkpoints(config, run)
+        checkpoints = _fitting_checkpoints(config, run)
+        if (tight := room.check(run, checkpoints, trained=trained.parameters)) is not None:
+            logger.warning("%s", tight)
+            rows = rows.model_copy(update={"warnings": (*rows.warnings, tight)})
     return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact)
 
 
@@ -103,11 +106,13 @@ def _require_consistent(config: TrainerConfig) -> None:
         )
 
 
-def _require_fitting_checkpoints(config: TrainerConfig, run: RunDirectory) -> None:
+def _fitting_checkpoints(config: TrainerConfig, run: RunDirectory) -> Checkpoints:
     """An earlier job of this name may have begun the run on other nodes: say so before GPUs are held."""
     training = config.training
     layout = Layout.of(training, world_size=training.world_size)
-    Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep).require_fitting()
+    checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep)
+    checkpoints.require_fitting()
+    return checkpoints
 
 
 def _locate(config: TrainerConfig) -> dict[Role, DataSource]:

@@ -95,7 +95,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         evaluation=evaluation,
         checkpoints=checkpoints,
         checkpoint_every=training.checkpoint_every_steps,
-        expected_checkpoint_bytes=16 * trainable_parameters(model),
+        expected_checkpoint_bytes=Checkpoints.expected_bytes(trainable_parameters(model)),
         dtype=dtype,
         tokens=found.tokens if found else 0,
         journal=journal,
