@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 
 from kubetune_trainer.config import FileSource, PlatformConfig, TrainerConfig
 from kubetune_trainer.errors import DataInvalid, ModelUnavailable, TrainerError, Transient
+from kubetune_trainer.hub import Hub
 from kubetune_trainer.layout import OUTPUT_VARIABLE
 from kubetune_trainer.model import fetch_model
-from kubetune_trainer.sources import locate_data
+from kubetune_trainer.sources import Credentials, locate_data
 from tests.support.hub_server import TOKEN, HubServer, files_of, hub_server
 from tests.support.tiny_model import make_tiny_model
 from tests.support.trainer_configs import trainer_config
@@ -262,6 +264,19 @@ def test_hub_that_cannot_be_reached_is_tried_again(hub: HubServer) -> None:
     config = config_for(hub)
     closed = config.model_copy(update={"platform": PlatformConfig(hf_endpoint="http://127.0.0.1:9")})
     assert isinstance(refusal(closed), Transient)
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_hub_that_never_answers_is_tried_again(hub: HubServer, kind: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        asked = Hub(Credentials("model"), endpoint, answer_seconds=0.5)
+        with pytest.raises(Transient) as caught:
+            asked.list_files("acme/tiny", kind, None)
+    assert caught.value.message == (
+        f"The {kind} hf://acme/tiny cannot be read now: the hub, or a proxy before it, has not answered in "
+        "time."
+    )
 
 
 FILES: dict[str, tuple[dict[str, bytes], str]] = {

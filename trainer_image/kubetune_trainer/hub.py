@@ -34,6 +34,9 @@ Kind = Literal["model", "dataset"]
 _HTTP_ERROR: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 """Base of the errors of whichever HTTP library the client uses."""
 
+_ANSWER_SECONDS = 60.0
+"""Seconds for which the hub may be silent when it is asked for a list; the client limits downloads itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
@@ -63,12 +66,15 @@ class Listing:
 class Hub:
     """The hub, as one source sees it."""
 
-    def __init__(self, credentials: Credentials, endpoint: str | None) -> None:
+    def __init__(
+        self, credentials: Credentials, endpoint: str | None, *, answer_seconds: float = _ANSWER_SECONDS
+    ) -> None:
         disable_progress_bars()
         self._credentials = credentials
         token = credentials.get("HF_TOKEN")
         self._api = HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT"), token=token or False)
         self._has_token = token is not None
+        self._answer_seconds = answer_seconds
         self._failure: type[InvalidInput] = ModelUnavailable if credentials.role == "model" else DataInvalid
 
     def list_files(self, name: str, kind: Kind, revision: str | None) -> Listing:
@@ -77,7 +83,7 @@ class Hub:
             raise self._not_a_name(name)
         with self._translated(name, kind, revision):
             read = self._api.model_info if kind == "model" else self._api.dataset_info
-            info = read(name, revision=revision, files_metadata=True)
+            info = read(name, revision=revision, files_metadata=True, timeout=self._answer_seconds)
         files = tuple(
             RemoteFile(
                 name=file.rfilename,
@@ -164,4 +170,8 @@ class Hub:
                 raise self._failure(f"{what} may not be read (status {status}): {denied}.") from None
             raise Transient(f"{what} cannot be read now: the hub answers with status {status}.") from None
         except (_HTTP_ERROR, OSError) as error:
+            if "Timeout" in type(error).__name__:
+                raise Transient(
+                    f"{what} cannot be read now: the hub, or a proxy before it, has not answered in time."
+                ) from error
             raise Transient(f"{what} cannot be read now: {first_line(error)}") from error
