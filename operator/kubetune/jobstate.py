@@ -44,7 +44,7 @@ class JobState:
     births: dict[Child, Birth] = field(default_factory=dict)
     """Children that have existed."""
     pods_cleared: frozenset[str] = frozenset()
-    """uids of Jobs that are gone, with all their pods; empty text: of any earlier incarnation."""
+    """Jobs that are gone, with all their pods, by uid or attempt; empty text: any earlier incarnation's."""
     waiting: dict[str, float] = field(default_factory=dict)
     """Children that are not where they should be, by uid, and since when."""
     next_look: float | None = None

@@ -19,6 +19,7 @@ from .errors import KubeError, KubeTuneError, NotFound
 from .index import TERMINAL_PHASES
 from .jobstate import JobState
 from .kube import Kube
+from .memory import unended_attempts
 from .observe import Diagnosis
 from .pace import Pace
 from .parse import parse_pod
@@ -108,18 +109,25 @@ class Looker:
             problem = kept_problem(job, claim, state.settings)
         return problem
 
-    async def strangers(self, key: Key, children: Sequence[View], state: JobState) -> tuple[PodView, ...]:
+    async def strangers(
+        self, job: FineTuneJob, children: Sequence[View], state: JobState
+    ) -> tuple[PodView, ...]:
         """Return pods that still run for a Job that is gone: they may write where the next ones will.
 
-        Looked for before the first Job of a FineTuneJob, and after one of its Jobs vanished; never otherwise.
+        Looked for before the first Job of a FineTuneJob, and after one of its Jobs vanished, be it while no
+        operator ran; never otherwise.
         """
-        jobs = {child.uid for child in children if child.kind is Kind.JOB and child.owner_uid == state.uid}
+        ours = [c for c in children if isinstance(c, JobView) and c.owner_uid == state.uid]
+        jobs = {child.uid for child in ours}
         doubts = {birth.uid for (kind, _), birth in state.births.items() if kind is Kind.JOB} - jobs
+        known = {child.attempt for child in ours if child.stage == "train"}
+        doubts |= {f"attempt {number}" for number in unended_attempts(job) - known}
         if not jobs:
             doubts.add("")
         if doubts <= state.pods_cleared:
             return ()
-        pods = await self._kube.list(Kind.POD, key.namespace, selector=f"{names.LABEL_JOB}={key.name}")
+        selector = f"{names.LABEL_JOB}={job.metadata.name}"
+        pods = await self._kube.list(Kind.POD, job.metadata.namespace, selector=selector)
         views = (parse_pod(pod) for pod in pods)
         strangers = tuple(
             view

@@ -90,6 +90,12 @@ def remembered_attempts(job: FineTuneJob) -> dict[int, Attempt]:
     return {attempt.number: _remembered(attempt) for attempt in attempts}
 
 
+def unended_attempts(job: FineTuneJob) -> set[int]:
+    """Numbers of attempts whose end the status does not tell: should their Jobs be gone, pods may still run."""
+    attempts = (job.status.attempts or ()) if job.status else ()
+    return {a.number for a in attempts if a.outcome == Outcome.RUNNING or a.message == _LOST}
+
+
 def is_final(attempt: Attempt) -> bool:
     """Whether the status recorded how the attempt ended."""
     return attempt.ending is not None and attempt.ending.message != _LOST

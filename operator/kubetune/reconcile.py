@@ -134,7 +134,7 @@ class Reconciler:
             return await self._publisher.publish(key, raw, status, state)
         await self._refresh_foreign(key, state)
         children = self._index.children(key)
-        strangers = await self._looker.strangers(key, children, state)
+        strangers = await self._looker.strangers(job, children, state)
         delays.append(await self._looker.look(job, children, state))
         state.unfit = await self._looker.unfit_claim(job, children, state)
         delays.append(REFUSED_POLL if state.unfit else None)

@@ -484,3 +484,36 @@ def test_a_spec_that_cannot_be_parsed_stalls_with_one_write() -> None:
         await again.stop()
 
     virtual_time.run(main())
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_pods_of_an_attempt_that_was_deleted_in_the_operators_absence_are_waited_for(restarts: int) -> None:
+    def script(pod: Object) -> Outcome | None:
+        return None if pod["metadata"]["name"].startswith("job-train-1") else good(pod)
+
+    async def main() -> None:
+        kube = MemoryKube(collect_after=1e6)
+        Controllers(kube=kube, script=script)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob())
+        await until(lambda: kube.find("Job", "job-train-1"))
+        await asyncio.sleep(5)
+        assert [a["outcome"] for a in _job(kube)["status"]["attempts"]] == ["Running"]
+        job = kube.find("Job", "job-train-1")
+        assert job
+        for _ in range(restarts):
+            await operator.stop()
+            kube.remove(job)
+            operator = Operator(kube=kube)
+            await operator.start()
+            await asyncio.sleep(60)
+        assert kube.find("Job", "job-train-2") is None
+        pod = next(pod for pod in kube.of_kind("Pod") if pod["metadata"]["name"].startswith("job-train-1"))
+        assert f"Pod {pod['metadata']['name']} is left" in str(_job(kube)["status"]["conditions"])
+        kube.remove(pod)
+        await until(_ready(kube))
+        assert kube.writes.count("create Job job-train-2") == 1
+        await operator.stop()
+
+    virtual_time.run(main())
