@@ -76,7 +76,8 @@ class Dataset(SpecModel):
     """Part of the training rows that is held out for validation, such as "0.1"."""
     format: Literal["Auto", "Chat", "PromptCompletion", "Text"] = "Auto"
     """How rows are read. Chat: messages in OpenAI's format, trained on the assistant's turns.
-    PromptCompletion: trained on the completion. Text: trained on everything. Auto: by the columns."""
+    PromptCompletion: trained on the completion. Text: trained on everything. Auto: by the columns.
+    docs/reference/data.md has all rules."""
     columns: Columns | None = None
     """The data's own column names for the standard ones, such as {prompt: question, completion: answer}."""
     system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None

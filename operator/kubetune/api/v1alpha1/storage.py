@@ -22,7 +22,8 @@ class Storage(SpecModel):
     )
 
     size: PositiveQuantity | None = None
-    """Size of the claim that is made. Default: the platform's, 20Gi as delivered."""
+    """Size of the claim that is made. Default: the platform's, 20Gi as delivered. A claim that an earlier
+    job of this name left keeps its size."""
     storage_class_name: ObjectName | None = None
     """Class of the claim that is made. Default: the platform's, else the cluster's."""
     claim_name: ObjectName | None = None
