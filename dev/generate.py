@@ -12,12 +12,21 @@ _GENERATORS = (
     "dev.chart",  # the chart's copy of the CRD and its table of values
 )
 _METRICS = paths.REPOSITORY / "docs" / "reference" / "metrics.md"
-_METRICS_HEAD = """<!-- DO NOT EDIT; run make generate -->
-# Metrics of the operator
+_METRICS_PAGE = """<!-- DO NOT EDIT; run make generate -->
+# Metrics
 
-Served on `/metrics` of the operator's pod. [monitor.md](../how-to/monitor.md) has the trainer's and vLLM's.
+[monitor.md](../how-to/monitor.md) tells how to scrape them. vLLM's are in its own documentation.
 
-"""
+## Of the operator
+
+Served on `/metrics` of the operator's pod, port 8080 (`settings.metricsPort` of the chart).
+
+{operator}
+## Of the trainer
+
+Served on `/metrics` of the pod of rank 0, port 9400. Gauges are absent until they are measured first.
+
+{trainer}"""
 
 
 def generate(*, check: bool) -> int:
@@ -32,7 +41,7 @@ def generate(*, check: bool) -> int:
 def _metrics(*, check: bool) -> int:
     from kubetune.metrics import table
 
-    text = _METRICS_HEAD + table()
+    text = _METRICS_PAGE.format(operator=table(), trainer=_trainer_metrics())
     if _METRICS.exists() and _METRICS.read_text() == text:
         return 0
     if check:
@@ -40,3 +49,18 @@ def _metrics(*, check: bool) -> int:
         return 1
     _METRICS.write_text(text)
     return 0
+
+
+def _trainer_metrics() -> str:
+    """All metrics of the trainer as a Markdown table; importing them takes no torch."""
+    from prometheus_client.metrics import MetricWrapperBase
+
+    from kubetune_trainer.progress import Reports
+
+    metrics = [each for each in vars(Reports(total_steps=1)).values() if isinstance(each, MetricWrapperBase)]
+    families = [family for each in metrics for family in each.describe()]
+    rows = ["| Metric | Type | Meaning |", "|---|---|---|"]
+    for family in sorted(families, key=lambda family: family.name):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append(f"| `{name}` | {family.type} | {family.documentation}. |")
+    return "\n".join(rows) + "\n"

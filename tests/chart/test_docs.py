@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -49,6 +50,19 @@ def test_values_that_a_page_shows_are_taken_by_the_chart(page: Path) -> None:
     assert shown
     for block in shown:
         chart.render(block)
+
+
+def test_pods_that_a_page_shows_are_pods() -> None:
+    page = REPOSITORY / "docs" / "how-to" / "copy-files.md"
+    [shown] = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    kubernetes_validate.validate(yaml.safe_load(shown), "1.31", strict=True)
+
+
+def test_the_reference_has_every_metric_of_the_trainer() -> None:
+    text = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
+    families = full_reports().registry.collect()
+    names = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
+    assert set(re.findall(r"`(kubetune_train_\w+)`", text)) == names
 
 
 def test_metrics_that_the_page_names_exist() -> None:
