@@ -11,7 +11,7 @@ import yaml
 from prometheus_client import generate_latest
 
 from dev import paths, shell
-from tests.cluster.conftest import Cluster
+from tests.cluster.conftest import Cluster, until
 from tests.support.reports import full_reports
 
 pytestmark = pytest.mark.cluster
@@ -38,8 +38,11 @@ def test_prometheus_scrapes_the_operator_and_is_content_with_it(cluster: Cluster
     assert "SUCCESS" in shell.output(
         ["promtool", "check", "config", paths.cluster_state() / "prometheus.yaml"]
     )
-    [series] = cluster.series('up{job="kubetune-system/kubetune-operator"}')
-    assert series["value"][1] == "1"
+    selector = "app.kubernetes.io/name=kubetune,app.kubernetes.io/component=operator"
+    [pod] = cluster.kubectl.get("pods", "-n", "kubetune-system", "-l", selector)["items"]
+    # By its address: what Prometheus knew of a pod with another one may be five minutes old.
+    query = f'up{{job="kubetune-system/kubetune-operator",instance="{pod["status"]["podIP"]}:8080"}} == 1'
+    until(lambda: cluster.series(query), "a scrape of the operator")
 
 
 def test_the_metrics_are_named_as_prometheus_wants_them(cluster: Cluster) -> None:
