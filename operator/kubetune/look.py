@@ -14,12 +14,20 @@ from typing import Final
 from . import names
 from .api.v1alpha1 import FineTuneJob
 from .constants import LOOK_AFTER
-from .diagnose import claim_problem, diagnose, diagnose_idle, diagnose_lost, kept_problem, refusal_of
+from .diagnose import (
+    claim_problem,
+    diagnose,
+    diagnose_idle,
+    diagnose_lost,
+    kept_problem,
+    refusal_of,
+    waits_for_claim,
+)
 from .errors import KubeError, KubeTuneError, NotFound
 from .index import TERMINAL_PHASES
 from .jobstate import JobState
 from .kube import Kube
-from .memory import unended_attempts
+from .memory import remembered_artifact, unended_attempts
 from .observe import Diagnosis
 from .pace import Pace
 from .parse import parse_pod
@@ -97,6 +105,8 @@ class Looker:
         """
         if any(child.kind is Kind.JOB and child.owner_uid == state.uid for child in children):
             return None
+        if remembered_artifact(job) is not None:
+            return None  # its Jobs were tidied up, and the claim has the model that is served
         kept = named_claim(job) is None and any(_was_left(job, child) for child in children)
         if named_claim(job) is None and not kept and not needs_sharing(job):
             return None
@@ -159,14 +169,16 @@ class Looker:
             self._refusal(child, made=len(pods)),
             asyncio.gather(*(self._events(pod) for pod in shown)),
         )
-        unfit = claim_problem(job, claim, stage=stage) if claim is not None else None
-        if unfit is not None:
-            return unfit
+        told = {pod["metadata"]["name"]: events for pod, events in zip(shown, pod_events, strict=True)}
+        if claim is not None and (stage != "serve" or waits_for_claim(claim, pods, told)):
+            unfit = claim_problem(job, claim, stage=stage)
+            if unfit is not None:
+                return unfit
         is_bound = claim is None or (claim.get("status") or {}).get("phase") == "Bound"
         return diagnose(
             stage=stage,
             pods=pods,
-            events={pod["metadata"]["name"]: events for pod, events in zip(shown, pod_events, strict=True)},
+            events=told,
             claim=claim,
             claim_events=() if claim is None or is_bound else await self._events(claim),
             refusal=refusal,

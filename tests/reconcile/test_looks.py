@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from kubetune.api.v1alpha1 import validate_spec
 from kubetune.jobstate import JobState
 from kubetune.look import Looker
@@ -102,6 +104,7 @@ def _event(kube: MemoryKube, kind: str, name: str, uid: str, reason: str, messag
     )
 
 
+LABELS = {"kubetune.dev/finetunejob": "job", "kubetune.dev/stage": "serve"}
 NOT_SHARED = "failed to provision volume: NodePath only supports ReadWriteOnce access modes"
 QUOTA = 'Error creating: pods "job-prepare-" is forbidden: exceeded quota: gpus'
 
@@ -282,6 +285,74 @@ def test_only_a_claim_of_an_earlier_job_is_read_before_the_first_job() -> None:
             assert len(read) == reads
             kube.remove(job)
             await asyncio.sleep(10)
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+ELSEWHERE = "0/3 nodes are available: 3 node(s) didn't match PersistentVolume's node affinity."
+ATTACHED = 'Multi-Attach error for volume "pvc-7d4b" Volume is already used by pod(s) job-0'
+
+
+@pytest.mark.parametrize("waits", ["for a node", "for the volume", "for another volume", "not"])
+def test_that_replicas_share_a_claim_is_told_only_when_one_cannot_have_it(waits: str) -> None:
+    async def main() -> dict[str, Any]:
+        kube = MemoryKube()
+        controllers = Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: "Ready" in true_conditions(kube.find("FineTuneJob", "job")), seconds=2000)
+        claim = kube.find("PersistentVolumeClaim", "job-output")
+        assert claim
+        kube.change(claim, {"spec": {"volumeName": "pvc-7d4b"}, "status": {"phase": "Bound"}})
+        controllers.ready_after = 1e6
+        job = kube.find("FineTuneJob", "job")
+        assert job
+        kube.change(job, {"spec": {"serving": {"replicas": 2}}})
+        await until(lambda: (kube.find("Deployment", "job") or {})["spec"]["replicas"] == 2)
+        owner = {"uid": (kube.find("Deployment", "job") or {})["metadata"]["uid"]}
+        meta = {"namespace": "team", "name": "job-1", "labels": LABELS, "ownerReferences": [owner]}
+        container = {"name": "server", "state": {"waiting": {"reason": "ContainerCreating"}}}
+        pod = kube.add(
+            {
+                "kind": "Pod",
+                "metadata": meta,
+                "spec": {"containers": [{"name": "server"}]},
+                "status": {"phase": "Pending", "containerStatuses": [container]},
+            }
+        )
+        if waits == "for a node":
+            condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+            kube.change(pod, {"status": {"conditions": [condition | {"message": ELSEWHERE}]}})
+        elif waits != "not":
+            text = ATTACHED if waits == "for the volume" else ATTACHED.replace("7d4b", "9a1c")
+            _event(kube, "Pod", "job-1", pod["metadata"]["uid"], "FailedAttachVolume", text)
+        await asyncio.sleep(60)
+        await operator.stop()
+        return _condition(kube, "Reconciling") or _condition(kube, "Stalled")
+
+    waiting = virtual_time.run(main())
+    assert (waiting["reason"] == "StorageNotShared") == (waits in ("for a node", "for the volume"))
+
+
+def test_a_claim_with_a_finished_model_is_never_to_be_deleted_for_more_replicas() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: "Ready" in true_conditions(kube.find("FineTuneJob", "job")), seconds=2000)
+        for done in list(kube.of_kind("Job")):  # somebody tidies up
+            kube.remove(done)
+        await asyncio.sleep(20)
+        known = kube.find("FineTuneJob", "job")
+        assert known
+        kube.change(known, {"spec": {"serving": {"replicas": 2}}})
+        await asyncio.sleep(60)
+        assert "Ready" in true_conditions(kube.find("FineTuneJob", "job"))
+        assert (kube.find("Deployment", "job") or {})["spec"]["replicas"] == 2
         await operator.stop()
 
     virtual_time.run(main())

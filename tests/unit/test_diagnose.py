@@ -734,6 +734,30 @@ CASES = [
         claim=claim("ReadWriteOnce", phase="Bound", deleted=ago(20)),
     ),
     Case(
+        "the claim with the model that is served is being deleted",
+        Reason.CLAIM_NOT_FOUND,
+        (
+            "PersistentVolumeClaim intents-1-output is being deleted, and no new pod can use it. The model is on it: "
+            "delete the FineTuneJob and apply it again, which trains anew.",
+        ),
+        stage="serve",
+        pod=unscheduled(
+            '0/1 nodes are available: persistentvolumeclaim "intents-1-output" is being deleted.'
+        ),
+        claim=claim("ReadWriteOnce", phase="Bound", deleted=ago(20)),
+    ),
+    Case(
+        "the claim with the model that is served is gone",
+        Reason.CLAIM_NOT_FOUND,
+        (
+            "PersistentVolumeClaim intents-1-output does not exist in this namespace. The model was on it: delete the "
+            "FineTuneJob and apply it again, which trains anew.",
+        ),
+        stage="serve",
+        pod=unscheduled('0/1 nodes are available: persistentvolumeclaim "intents-1-output" not found.'),
+        claim=None,
+    ),
+    Case(
         "the dataset's claim is being deleted",
         Reason.CLAIM_NOT_FOUND,
         ("PersistentVolumeClaim datasets, which pod", "is being deleted"),
@@ -935,9 +959,9 @@ AGAIN = "(delete the FineTuneJob and apply it again; finished work is adopted)"
             existing("intents-1-output", RWO, volume=(RWO,)),
             "serve",
             "PersistentVolumeClaim intents-1-output is for one node at a time (ReadWriteOnce), and serving.replicas "
-            "is 3. Lower serving.replicas to 1, or delete the claim with all that it holds: a new one is made, which "
-            "can be shared.",
-            id="replicas that were added later",
+            "is 3. Lower serving.replicas to 1, or copy the volume to a ReadWriteMany claim and apply a new job that "
+            "names it with storage.claimName.",
+            id="replicas that were added later: the model is on the claim",
         ),
         pytest.param(
             job(claim_name="models"),

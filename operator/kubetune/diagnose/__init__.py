@@ -23,7 +23,7 @@ from ..constants import Reason
 from ..observed import Diagnosis
 from ..views import Raw
 from ..wording import respec, shortened
-from .claims import claim_problem, diagnose_claim, is_binding
+from .claims import claim_problem, diagnose_claim, is_binding, waits_for_claim
 from .containers import diagnose_container, diagnose_probe
 from .evidence import found, is_deleting, last, message_of, name_of
 from .images import diagnose_pulling
@@ -31,7 +31,15 @@ from .kept import kept_problem
 from .scheduling import diagnose_idle, diagnose_lost, diagnose_unscheduled
 from .startup import diagnose_startup
 
-__all__ = ["claim_problem", "diagnose", "diagnose_idle", "diagnose_lost", "kept_problem", "refusal_of"]
+__all__ = [
+    "claim_problem",
+    "diagnose",
+    "diagnose_idle",
+    "diagnose_lost",
+    "kept_problem",
+    "refusal_of",
+    "waits_for_claim",
+]
 
 
 def diagnose(

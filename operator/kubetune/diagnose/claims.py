@@ -6,7 +6,7 @@ Pure; part of ``diagnose``.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +18,7 @@ from ..sources import named_claim
 from ..times import rfc3339
 from ..views import Raw
 from ..wording import APPLY_AGAIN, respec, shortened
-from .evidence import SLOW, begun, found, is_deleting, last, lasts, message_of, name_of
+from .evidence import SLOW, begun, condition, found, is_deleting, last, lasts, message_of, name_of
 
 _OUTPUT_VOLUME: Final = "kubetune-output"
 _WRITABLE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"})
@@ -29,6 +29,14 @@ _NOT_SHARED: Final = re.compile(
 )
 """Provisioners refuse ReadWriteMany in their own words: local-path, EBS, GCE PD, Azure disk."""
 
+_TRAIN_ANEW: Final = f"{APPLY_AGAIN}, which trains anew"
+
+_ELSEWHERE: Final = re.compile(
+    r"PersistentVolume's node affinity|volume node affinity conflict|no available volume zone"
+    r"|ReadWriteOncePod access mode"
+)
+"""Why the scheduler puts a pod on no node but the one that has the volume, in its words of any version."""
+
 _SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 """On a claim whose pod the scheduler has placed, once the volume is made for that node."""
 
@@ -37,7 +45,8 @@ def claim_problem(job: FineTuneJob, claim: Raw, *, stage: str) -> Diagnosis | No
     """Say why an existing claim cannot hold the output, by its access modes; None when it can.
 
     Pods of a gang may land on different nodes, and so may replicas of a server. What the stages to come need
-    is asked for in ``prepare``, before GPUs are held; ``serve`` needs no more than its replicas.
+    is asked for in ``prepare``, before GPUs are held; ``serve`` needs no more than its replicas, and is asked
+    only when one of them ``waits_for_claim``.
     """
     modes = _access_modes(claim)
     if not modes or "ReadWriteMany" in modes:
@@ -54,7 +63,12 @@ def claim_problem(job: FineTuneJob, claim: Raw, *, stage: str) -> Diagnosis | No
         return None
     counts = " and ".join(f"{name} is {count}" for name, count in crowd.items())
     fewer = f"Lower {' and '.join(crowd)} to 1"
-    if named:
+    if stage == "serve":  # the model is on it, and no new one would be made
+        remedy = (
+            f"{fewer}, or copy the volume to a ReadWriteMany claim and apply a new job that names it with "
+        )
+        remedy += "storage.claimName"
+    elif named:
         remedy = respec(f"{fewer}, or {other}")
     else:
         fewer = respec(fewer) if "training.nodes" in crowd else fewer
@@ -62,6 +76,26 @@ def claim_problem(job: FineTuneJob, claim: Raw, *, stage: str) -> Diagnosis | No
             f"{fewer}, or delete the claim with all that it holds: a new one is made, which can be shared"
         )
     return found(Reason.STORAGE_NOT_SHARED, stage, f"{what}, and {counts}", remedy, stalled=True)
+
+
+def waits_for_claim(claim: Raw, pods: Sequence[Raw], events: Mapping[str, Sequence[Raw]]) -> bool:
+    """Whether a pod cannot run where it is put, or anywhere, since another node has the claim's volume.
+
+    Pods that share a volume for one node often fit on that node, and then nothing is wrong.
+    """
+    volume = str((claim.get("spec") or {}).get("volumeName") or "")
+    return any(
+        _ELSEWHERE.search(str(condition(pod, "PodScheduled").get("message", ""))) is not None
+        or _is_attached_elsewhere(volume, events.get(name_of(pod), ()))
+        for pod in pods
+        if not is_deleting(pod)
+    )
+
+
+def _is_attached_elsewhere(volume: str, events: Sequence[Raw]) -> bool:
+    newest = last(events, "FailedAttachVolume", "SuccessfulAttachVolume", "Pulling", "Pulled", "Started")
+    message = "" if newest is None else message_of(newest)
+    return "Multi-Attach" in message and volume in message
 
 
 def _access_modes(claim: Raw) -> tuple[str, ...]:
@@ -91,11 +125,15 @@ def diagnose_claim(
             return None
         what = f"PersistentVolumeClaim {name} does not exist in this namespace"
         remedy = f"Create it, or {respec('correct storage.claimName')}"
+        if stage == "serve":
+            remedy = f"The model was on it: {_TRAIN_ANEW}"
         return found(Reason.CLAIM_NOT_FOUND, stage, what, remedy)
     where = f"PersistentVolumeClaim {name_of(claim)}"
     if is_deleting(claim):
         ours = ((claim.get("metadata") or {}).get("labels") or {}).get(LABEL_MANAGED_BY) == MANAGED_BY
         what = f"{where} is being deleted, and no new pod can use it"
+        if stage == "serve":
+            return found(Reason.CLAIM_NOT_FOUND, stage, what, f"The model is on it: {_TRAIN_ANEW}")
         then = "a new, empty one is made" if ours else "create it again"
         return found(Reason.CLAIM_NOT_FOUND, stage, what, f"When the pods that use it are gone, {then}")
     phase = (claim.get("status") or {}).get("phase")
