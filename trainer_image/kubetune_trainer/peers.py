@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_PATIENCE = timedelta(days=1)
+"""How long ranks wait while one of them reads or writes a whole model: hours, where the volume is slow. They
+still notice at once when its process ends."""
+
 _LOST_MARKS = (
     "gloo",
     "NCCL",
@@ -45,13 +49,14 @@ class Peers:
     world_size: int
     device: torch.device
     group: Any
+    patient_group: Any
 
-    def broadcast(self, value: _T) -> _T:
-        """What rank 0 says, on every rank."""
+    def broadcast(self, value: _T, *, patient: bool = False) -> _T:
+        """What rank 0 says, on every rank; it may take its time when they are patient."""
         import torch.distributed as dist
 
         box = [value]
-        dist.broadcast_object_list(box, src=0, group=self.group)
+        dist.broadcast_object_list(box, src=0, group=self.patient_group if patient else self.group)
         return box[0]
 
     def gather(self, value: _T) -> list[_T]:
@@ -88,6 +93,7 @@ def join(training: TrainingConfig) -> Peers:
     CPU, and a silent peer would then hang this rank for ever."""
     import torch
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import _set_pg_timeout
 
     local_rank = int(os.environ["LOCAL_RANK"])
     timeout = timedelta(seconds=training.collective_timeout_seconds)
@@ -101,12 +107,16 @@ def join(training: TrainingConfig) -> Peers:
     import deepspeed
 
     deepspeed.init_distributed(verbose=False)  # adopts the group; ZeRO-3 needs it before the model is loaded
+    patient_group = dist.new_group(backend="gloo", timeout=timeout)
+    # Not before: a rank that is lost while they meet must not be waited for so long.
+    _set_pg_timeout(_PATIENCE, patient_group)
     return Peers(
         rank=dist.get_rank(),
         local_rank=local_rank,
         world_size=dist.get_world_size(),
         device=device,
         group=dist.new_group(backend="gloo", timeout=timeout),
+        patient_group=patient_group,
     )
 
 

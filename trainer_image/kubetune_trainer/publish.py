@@ -84,7 +84,8 @@ def publish(
             summary = _write(model, weights, config, run, base, losses)
         except Exception as error:  # said here: what caused it does not travel with it
             failure = volumes.explained(error, config) or error
-    failure = peers.broadcast(failure)  # the others must not report success, and must not hang
+    # The others must not report success, and must not hang.
+    failure = peers.broadcast(failure, patient=True)
     if failure is not None:
         raise failure
     return summary

@@ -147,7 +147,7 @@ def _look(
             answer = error
         except OSError as error:
             answer = unreadable(error)
-    answer = peers.broadcast(answer)
+    answer = peers.broadcast(answer, patient=True)  # an artifact is read whole
     if isinstance(answer, TrainerError):
         raise answer
     artifact, survey = answer
