@@ -41,6 +41,8 @@ class JobState:
     """Resource version and object that was parsed last."""
     config_read: bool = False
     """The ConfigMap was looked for."""
+    namesakes_read: bool = False
+    """Who has the names of the server was asked before the first Job."""
     births: dict[Child, Birth] = field(default_factory=dict)
     """Children that have existed."""
     pods_cleared: frozenset[str] = frozenset()

@@ -91,7 +91,7 @@ def remembered_attempts(job: FineTuneJob) -> dict[int, Attempt]:
 
 
 def unended_attempts(job: FineTuneJob) -> set[int]:
-    """Numbers of attempts whose end the status does not tell: should their Jobs be gone, pods may still run."""
+    """Numbers of attempts whose end the status does not tell: pods of a Job that is gone may still run."""
     attempts = (job.status.attempts or ()) if job.status else ()
     return {a.number for a in attempts if a.outcome == Outcome.RUNNING or a.message == _LOST}
 

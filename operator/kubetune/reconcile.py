@@ -16,7 +16,7 @@ from .answers import answer_of
 from .api.v1alpha1 import FineTuneJob, validate_spec
 from .configure import Configurer
 from .constants import LOOK_AFTER, ConditionType, Reason
-from .errors import NotFound, SpecError
+from .errors import SpecError
 from .execute import Executor, Refused
 from .index import Index
 from .invalid import invalid_status
@@ -26,11 +26,11 @@ from .look import Looker
 from .names import Names
 from .observe import Observed, observe
 from .pace import StatusPace
-from .parse import parse_child
 from .plan import plan
 from .plan.model import Plan
 from .probe import Probes
 from .publish import Publisher, condition
+from .refresh import Refresher
 from .refusal import diagnose_refusal
 from .resolve import check_serving
 from .settings import JobSettings, Settings
@@ -76,13 +76,13 @@ class Reconciler:
     """Brings the cluster towards what FineTuneJobs ask for."""
 
     def __init__(self, deps: Dependencies) -> None:
-        self._kube = deps.kube
         self._index = deps.index
         self._probes = deps.probes
         self._pace = deps.pace
         self._now = deps.now
         self._configurer = Configurer(deps.kube, deps.index, deps.settings.for_job)
         self._executor = Executor(deps.kube, deps.index)
+        self._refresher = Refresher(deps.kube, deps.index)
         self._looker = Looker(deps.kube, deps.now)
         self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
         self._states: dict[Key, JobState] = {}
@@ -126,13 +126,14 @@ class Reconciler:
         try:
             config, settings = await self._configurer.config(key, job, state)
             mistake = _mistake_in_serving(job, settings)
-            if mistake is not None and not self._has_begun(key, state):
+            if mistake is not None and not self._refresher.has_begun(key, state):
                 raise mistake
         except SpecError as error:
             observed = self._observe(job, state, ())
             status = compute_status(job, observed, None, now=self._now(), error=error)
             return await self._publisher.publish(key, raw, status, state)
-        await self._refresh_foreign(key, state)
+        await self._refresher.namesakes(key, job, state)
+        await self._refresher.foreign(key, state)
         children = self._index.children(key)
         strangers = await self._looker.strangers(job, children, state)
         delays.append(await self._looker.look(job, children, state))
@@ -140,7 +141,7 @@ class Reconciler:
         delays.append(REFUSED_POLL if state.unfit else None)
         observed = self._observe(job, state, strangers)
         if observed.artifact is None and observed.attempt is not None and observed.attempt.ending is not None:
-            await self._refresh_claim(key)  # the next attempt goes on from what is on it
+            await self._refresher.claim(key)  # the next attempt goes on from what is on it
             observed = self._observe(job, state, strangers)
         todo = self._plan(job, observed, config, settings, mistake)
         if todo.create_once or todo.apply or todo.delete:
@@ -185,9 +186,6 @@ class Reconciler:
             return Plan()
         return plan(job, observed, config, settings, now=self._now())
 
-    def _has_begun(self, key: Key, state: JobState) -> bool:
-        return any(c.kind is Kind.JOB and c.owner_uid == state.uid for c in self._index.children(key))
-
     async def _execute(self, key: Key, state: JobState, todo: Plan) -> float | None:
         state.refusal = None
         try:
@@ -220,32 +218,6 @@ class Reconciler:
             silence=answer.failure,
             accepted=state.accepted,
         )
-
-    async def _refresh_foreign(self, key: Key, state: JobState) -> None:
-        """Look again at what is not ours: it is about to go, or somebody removes it.
-
-        Watches tell nothing of it: they select by our labels.
-        """
-        for child in self._index.children(key):
-            kept = child.kind is Kind.CLAIM and child.owner_uid is None and child.finetunejob == key.name
-            if child.kind is Kind.POD or child.owner_uid == state.uid or kept:
-                continue
-            try:
-                raw = await self._kube.get(child.kind, key.namespace, child.name)
-            except NotFound:
-                self._index.remove(child.uid)
-            else:
-                self._index.put(parse_child(raw, child.kind), key=key)
-
-    async def _refresh_claim(self, key: Key) -> None:
-        """Look whether our output claim is still there: claims are not watched."""
-        claim = self._index.child(key, Kind.CLAIM, Names(key.name).output)
-        if claim is None:
-            return
-        try:
-            await self._kube.get(Kind.CLAIM, key.namespace, claim.name)
-        except NotFound:
-            self._index.remove(claim.uid)
 
     def _state(self, key: Key, uid: str) -> JobState:
         state = self._states.get(key)

@@ -409,7 +409,12 @@ def test_a_quota_is_reported_and_waited_for() -> None:
 
 @pytest.mark.parametrize(
     ("version", "kind", "name"),
-    [("v1", "Service", "job-train"), ("apps/v1", "Deployment", "job"), ("batch/v1", "Job", "job-prepare")],
+    [
+        ("v1", "Service", "job-train"),
+        ("v1", "Service", "job"),
+        ("apps/v1", "Deployment", "job"),
+        ("batch/v1", "Job", "job-prepare"),
+    ],
 )
 def test_a_foreign_object_is_reported_never_touched_and_its_removal_heals(
     version: str, kind: str, name: str
@@ -430,12 +435,37 @@ def test_a_foreign_object_is_reported_never_touched_and_its_removal_heals(
         kube.add(finetunejob(serving=True))
         await until(lambda: "Stalled" in true_conditions(_job(kube)))
         assert any(c["reason"] == "NameConflict" for c in _job(kube)["status"]["conditions"])
+        assert kube.find("Job", "job-train-1") is None
         requests = len(kube.requests)
         await asyncio.sleep(120)
         later = [str(r) for r in kube.requests[requests:] if r.is_write]
         assert later in ([], ["patch FineTuneJob job"])  # prepare, which was made beside it, ends
         assert kube.find(kind, name) == foreign
         kube.remove(foreign)
+        await until(_ready(kube))
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_an_object_that_takes_the_servers_name_during_training_is_never_touched() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: kube.find("Job", "job-train-1"))
+        meta = {"namespace": "team", "name": "job", "labels": {"app": "somebody-else"}}
+        foreign = kube.add(
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"replicas": 1}}
+        )
+        await until(lambda: "Stalled" in true_conditions(_job(kube)))
+        assert any(c["reason"] == "NameConflict" for c in _job(kube)["status"]["conditions"])
+        live = kube.find("Deployment", "job")
+        assert live
+        assert live["spec"] == foreign["spec"]
+        kube.remove(live)
         await until(_ready(kube))
         await operator.stop()
 
