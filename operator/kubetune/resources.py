@@ -14,7 +14,7 @@ from .settings import JobSettings
 
 ContainerResources = dict[str, dict[str, str]]
 
-_PREPARE: Final = {"cpu": "500m", "memory": "1Gi"}
+_PREPARE: Final = {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"}
 _DEFAULT: Final = {"cpu": "1", "memory": "4Gi"}
 _CPU_MEMORY_LIMIT: Final = "4Gi"
 """Without GPUs the model lives in the container's memory: with a limit, running out of it shows."""
@@ -46,13 +46,19 @@ def serving_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResou
 
 
 def prepare_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
-    """Resources of prepare: little, no GPU, and at most the memory of a training pod."""
-    limit = training_resources(job, settings).get("limits", {}).get("memory")
-    requests = dict(_PREPARE)
-    if limit is None:
-        return {"requests": requests}
-    requests["memory"] = min(requests["memory"], limit, key=amount_of)
-    return {"limits": {"memory": limit}, "requests": requests}
+    """Resources of prepare: little, no GPU, and at most what a training pod may use.
+
+    It names all that training.resources name, since a quota refuses pods that do not name what it counts.
+    """
+    training = training_resources(job, settings)
+    asked, most = training.get("requests", {}), training.get("limits", {})
+    limits = {resource: most[resource] for resource in _PREPARE if resource in most}
+    requests = {
+        resource: min(little, limits.get(resource, little), key=amount_of)
+        for resource, little in _PREPARE.items()
+        if resource in asked
+    }
+    return {"limits": limits, "requests": requests} if limits else {"requests": requests}
 
 
 def _resolve(

@@ -126,6 +126,26 @@ def test_prepare_takes_little_and_no_gpu() -> None:
     }
 
 
+def test_prepare_passes_quotas_on_all_that_training_resources_name() -> None:
+    """A quota on limits.cpu takes no pod without one, and prepare has no resources of its own to set."""
+    limits = {"nvidia.com/gpu": "1", "cpu": "8", "memory": "64Gi", "ephemeral-storage": "20Gi"}
+    large = job(training={"resources": {"limits": limits}})
+    assert prepare_resources(large, SETTINGS) == {
+        "limits": {"cpu": "8", "ephemeral-storage": "20Gi", "memory": "64Gi"},
+        "requests": {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"},
+    }
+    tiny = {"cpu": "250m", "memory": "512Mi", "ephemeral-storage": "100Mi"}
+    small = job(training={"gpusPerNode": 0, "resources": {"limits": tiny}})
+    assert prepare_resources(small, SETTINGS) == {
+        "limits": dict(sorted(tiny.items())),
+        "requests": dict(sorted(tiny.items())),
+    }
+    requested = job(training={"resources": {"requests": {"ephemeral-storage": "5Gi"}}})
+    assert prepare_resources(requested, SETTINGS) == {
+        "requests": {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"}
+    }
+
+
 def test_a_server_gets_one_gpu_when_training_has_some() -> None:
     assert serving_resources(job(serving={}), SETTINGS)["limits"] == {"nvidia.com/gpu": "1"}
     on_cpu = job(training={"gpusPerNode": 0}, serving={})
