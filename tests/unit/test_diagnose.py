@@ -17,6 +17,7 @@ from kubetune.observed import Diagnosis
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 POD = "intents-1-train-1-0-abcde"
+AGAIN = "(delete the FineTuneJob and apply it again; finished work is adopted)"
 IMAGE = "registry.example.com/trainer:nope"
 BOUND: dict[str, Any] = {"metadata": {"name": "intents-1-output"}, "status": {"phase": "Bound"}}
 
@@ -444,6 +445,29 @@ CASES = [
             "GCE PD": 'failed to provision volume with StorageClass "standard": rpc error: code = InvalidArgument '
             "desc = VolumeCapabilities is invalid: specified multi writer with mount access type",
         }.items()
+    ),
+    Case(
+        "a quota asks for limits, which training.resources has not",
+        Reason.QUOTA_EXCEEDED,
+        (
+            "A quota of this namespace asks for more to be set: failed quota: compute: must specify limits.cpu for: "
+            f"trainer. Set it in training.resources {AGAIN}, or give the namespace a LimitRange with defaults.",
+        ),
+        stage="prepare",
+        job_events=[
+            event(
+                "FailedCreate",
+                'Error creating: pods "intents-1-prepare-x2x7p" is forbidden: failed quota: compute: must specify '
+                "limits.cpu for: trainer",
+            )
+        ],
+    ),
+    Case(
+        "a quota asks for limits, which serving.resources has not",
+        Reason.QUOTA_EXCEEDED,
+        ("must specify limits.cpu for: server. Set it in serving.resources, or give",),
+        stage="serve",
+        refusal='pods "intents-1-" is forbidden: failed quota: compute: must specify limits.cpu for: server',
     ),
     Case(
         "a quota leaves no room",
@@ -931,7 +955,6 @@ def existing(name: str, *modes: str, volume: tuple[str, ...] = ()) -> dict[str, 
 
 
 RWO, RWX, ROX = "ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"
-AGAIN = "(delete the FineTuneJob and apply it again; finished work is adopted)"
 
 
 @pytest.mark.parametrize(

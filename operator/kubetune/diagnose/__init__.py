@@ -110,6 +110,13 @@ def _refused(stage: str, refusal: str) -> Diagnosis:
         what = f"A quota of this namespace leaves no room for the pod: {shortened(message, limit=400)}"
         ask = respec("ask for less", stage=stage)
         return found(Reason.QUOTA_EXCEEDED, stage, what, f"Free resources, raise the quota, or {ask}")
+    if "must specify" in message:
+        what = f"A quota of this namespace asks for more to be set: {shortened(message, limit=400)}"
+        block = "serving" if stage == "serve" else "training"
+        fix = respec(f"Set it in {block}.resources", stage=stage)
+        return found(
+            Reason.QUOTA_EXCEEDED, stage, what, f"{fix}, or give the namespace a LimitRange with defaults"
+        )
     what = f"The pod is refused: {shortened(message, limit=400)}"
     change = respec("change the podTemplate", stage=stage)
     return found(Reason.POD_REJECTED, stage, what, f"Change what refuses it, or {change}")
