@@ -96,6 +96,17 @@ def running_server(*, seconds: float, started: bool = False) -> dict[str, Any]:
     return {"metadata": {"name": POD}, "status": {"phase": "Running", "containerStatuses": [container]}}
 
 
+def ended(*, seconds: float, code: int, beside: str, init: bool = False) -> dict[str, Any]:
+    """A pod whose trainer ended so long ago, and in which another container goes on."""
+    over = {"terminated": {"exitCode": code, "finishedAt": ago(seconds)}}
+    trainer = {"name": "trainer", "ready": False, "state": over}
+    other = {"name": beside, "ready": True, "state": {"running": {"startedAt": ago(600)}}}
+    containers = {"containerStatuses": [trainer] if init else [other, trainer]}
+    if init:
+        containers["initContainerStatuses"] = [other]
+    return {"metadata": {"name": POD}, "status": {"phase": "Running", **containers}}
+
+
 def on_lost_node(*, deleted: float | None = None) -> dict[str, Any]:
     """A pod whose kubelet says nothing any more."""
     gone = {} if deleted is None else {"deletionTimestamp": ago(deleted)}
@@ -789,6 +800,17 @@ CASES = [
             '0/1 nodes are available: persistentvolumeclaim "datasets" is being deleted. not found'
         ),
     ),
+    Case(
+        "a sidecar that a mesh injected goes on when training has ended",
+        Reason.CONTAINER_FAILED,
+        (
+            f"Pod {POD} has ended its work (exit code 0), but container istio-proxy keeps it from ending. Turn its "
+            "injection off with labels or annotations in training.podTemplate, or make it a native sidecar (delete",
+        ),
+        pod=ended(seconds=45, code=0, beside="istio-proxy"),
+    ),
+    Case("a sidecar has some time to end", None, pod=ended(seconds=15, code=0, beside="istio-proxy")),
+    Case("a native sidecar is ended", None, pod=ended(seconds=45, code=1, beside="istio-proxy", init=True)),
     Case("a pod has just been told to end", None, pod=on_lost_node(deleted=5)),
     Case(
         "a node does not confirm that a pod has ended",

@@ -24,7 +24,7 @@ from ..observed import Diagnosis
 from ..views import Raw
 from ..wording import respec, shortened
 from .claims import claim_problem, diagnose_claim, is_binding, waits_for_claim
-from .containers import diagnose_container, diagnose_probe
+from .containers import diagnose_container, diagnose_outlived, diagnose_probe
 from .evidence import found, is_deleting, last, message_of, name_of
 from .images import diagnose_pulling
 from .kept import kept_problem
@@ -87,6 +87,8 @@ def _findings(
     peers = [name_of(pod) for pod in pods]
     for pod, own in told:
         yield diagnose_container(stage, pod, own, now)
+    for pod in staying:
+        yield diagnose_outlived(stage, pod, now)
     for pod, own in told:
         yield diagnose_startup(stage, pod, own, peers, now)
     yield diagnose_claim(stage, claim, claim_events, staying, now)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from ..constants import Reason
-from ..names import CONTAINER_SERVER
+from ..names import CONTAINER_SERVER, CONTAINER_TRAINER
 from ..observed import Diagnosis
 from ..times import parse_time, rfc3339
 from ..views import Raw
@@ -37,6 +37,26 @@ def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw], now: datetim
             if crashed is not None:
                 return crashed
     return None
+
+
+def diagnose_outlived(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
+    """An ordinary container that somebody injected, and that does not end with the trainer.
+
+    Native sidecars are ended by the kubelet; of the others Kubernetes only says that the pod runs.
+    """
+    beside = (pod.get("status") or {}).get("containerStatuses") or ()
+    over = next(
+        ((s.get("state") or {}).get("terminated") for s in beside if s.get("name") == CONTAINER_TRAINER), None
+    )
+    if not over or not lasts(parse_time(over.get("finishedAt")), now, longer_than=PATIENCE):
+        return None
+    left = next((s.get("name") for s in beside if (s.get("state") or {}).get("running") is not None), None)
+    if left is None:
+        return None
+    what = f"Pod {name_of(pod)} has ended its work (exit code {over.get('exitCode')}), but container {left} "
+    off = "Turn its injection off with labels or annotations in training.podTemplate"
+    remedy = respec(f"{off}, or make it a native sidecar", stage=stage)
+    return found(Reason.CONTAINER_FAILED, stage, f"{what}keeps it from ending", remedy)
 
 
 def diagnose_probe(pod: Raw, events: Sequence[Raw], now: datetime) -> Diagnosis | None:
