@@ -88,6 +88,14 @@ def test_what_was_not_measured_has_no_value(reports: Reports, address: str) -> N
     assert samples(address, NAMES - never)["loss"] == 0.75
 
 
+def test_a_norm_of_the_gradient_that_nobody_tells_has_no_value(reports: Reports, address: str) -> None:
+    """0 would look like a model that learns nothing."""
+    values = {key: value for key, value in VALUES.items() if key != "grad_norm"}
+    reports.stepped(tokens=200, seconds=0.5, values=values)
+    never = {"grad_norm", "validation_loss", "full_validation_loss", "last_checkpoint_timestamp_seconds"}
+    assert samples(address, NAMES - never)["loss"] == 0.75
+
+
 def test_everything_can_be_scraped_before_the_first_step(address: str) -> None:
     seen = samples(address, FROM_THE_BEGINNING)
     assert (seen["planned_steps"], seen["step"], seen["epoch"], seen["tokens_total"]) == (100, 0, 0, 0)

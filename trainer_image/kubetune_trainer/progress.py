@@ -98,7 +98,8 @@ class Reports:
             (self._grad_norm, "grad_norm"),
             (self._accuracy, "mean_token_accuracy"),
         ):
-            self._set(gauge, values[key])
+            if key in values:  # the gradient's norm is not always known
+                self._set(gauge, values[key])
         self._set(self._speed, speed)
         self._tokens.inc(tokens)
         self._step_seconds.observe(seconds)

@@ -106,10 +106,13 @@ class FineTuner(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" not in logs:
             return  # the summary at the end
-        step, loss, grad_norm = self.state.global_step, logs["loss"], logs.get("grad_norm") or 0.0
-        if not math.isfinite(loss) or not math.isfinite(grad_norm) or grad_norm < 0:  # DeepSpeed's NaN is -1
+        step, loss = self.state.global_step, logs["loss"]
+        # At ZeRO stage 0 in float32 DeepSpeed does not tell the gradient's norm; a NaN is -1 for it.
+        norm = {"grad_norm": logs["grad_norm"]} if logs.get("grad_norm") is not None else {}
+        if not all(map(math.isfinite, (loss, *norm.values()))) or any(value < 0 for value in norm.values()):
+            told = f" and the gradient's norm {norm['grad_norm']}" if norm else ""
             raise NumericalFailure(
-                f"Step {step}: the loss is {loss} and the gradient's norm {grad_norm}. Lower learningRate "
+                f"Step {step}: the loss is {loss}{told}. Lower learningRate "
                 f"(now {self.args.learning_rate}), or look for odd rows; earlier checkpoints are intact."
             )
         (correct,) = self._attempt.peers.sum([int(self._correct)])
@@ -126,7 +129,7 @@ class FineTuner(Trainer):
                     "loss": loss,
                     "mean_token_accuracy": correct / max(1, self._learned),
                     "learning_rate": logs["learning_rate"],
-                    "grad_norm": grad_norm,
+                    **norm,
                 },
             )
 
