@@ -56,9 +56,9 @@ def succeed(made: Volume, scratch: Path, *, nodes: int = 1, ranks: int = 1) -> l
     return ended
 
 
-def steps_of(made: Volume) -> list[list[float]]:
+def steps_of(made: Volume) -> list[list[float | None]]:
     """Everything that was learned at each step."""
-    return [[line[key] for key in LEARNED] for line in made.records() if "loss" in line]
+    return [[line.get(key) for key in LEARNED] for line in made.records() if "loss" in line]
 
 
 # One global batch of 12 rows is two micro-batches on one rank and one on each of two ranks.
@@ -82,16 +82,43 @@ def test_two_processes_learn_what_one_does(
     made.environment = FLOAT32
     succeed(made, tmp_path, nodes=nodes, ranks=ranks)
     assert len(made.curve()) == 9
-    assert made.curve() == pytest.approx(one_process.curve(), rel=1e-5)
-    for key in ("validation_loss", "validation_mean_token_accuracy", "mean_token_accuracy"):
+    for key in ("validation_loss", "validation_mean_token_accuracy"):
         assert made.curve(key) == pytest.approx(one_process.curve(key), rel=1e-5)
-    assert made.curve("tokens") == one_process.curve("tokens")
+    assert_learned_the_same(made, one_process)
+
+
+def assert_learned_the_same(made: Volume, other: Volume) -> None:
+    """In float32; without the norm a wrong scale of the gradient goes unseen, for clipping takes it out."""
+    assert made.curve() == pytest.approx(other.curve(), rel=1e-5)
+    assert made.curve("mean_token_accuracy") == pytest.approx(other.curve("mean_token_accuracy"), rel=1e-5)
+    assert made.curve("tokens") == other.curve("tokens")
+    if made.config.training.zero_stage == 0:
+        assert made.curve("grad_norm") == [], "DeepSpeed does not tell it, and 0 would be wrong"
+    else:
+        assert made.curve("grad_norm") == pytest.approx(other.curve("grad_norm"), rel=1e-4)
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_two_processes_of_a_small_stage_learn_what_one_does_and_resume(
+    tmp_path: Path, model: Path, one_process: Volume, stage: int
+) -> None:
+    made = volume(tmp_path, model, zero_stage=stage, **PARITY | {"checkpoint_every_steps": 4})
+    made.environment = FLOAT32 | fault(rank=1, function="step", call=7, signal="SIGKILL")
+    train(made, tmp_path / "killed", ranks=2)
+    assert made.checkpoints() == ["step-000004"]
+    before = steps_of(made)
+    assert len(before) == 6
+    made.environment = FLOAT32
+    succeed(made, tmp_path / "last", ranks=2)
+    assert steps_of(made)[:6] == before
+    assert_learned_the_same(made, one_process)
 
 
 def test_in_bfloat16_two_processes_stay_close_to_one(tmp_path: Path, model: Path) -> None:
     curves = []
-    for ranks in (1, 2):
-        made = volume(tmp_path / str(ranks), model, **PARITY | {"epochs": 7, "max_steps": 20})
+    for stage, ranks in ((2, 1), (0, 2)):
+        steps = {"epochs": 7, "max_steps": 20}
+        made = volume(tmp_path / str(ranks), model, zero_stage=stage, **PARITY | steps)
         made.environment = {"KUBETUNE_DTYPE": "bfloat16"}
         succeed(made, tmp_path / f"scratch-{ranks}", ranks=ranks)
         curves.append(made.curve())
