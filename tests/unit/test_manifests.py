@@ -91,6 +91,12 @@ def test_only_prepare_gets_credentials(template: dict[str, Any]) -> None:
     assert all(name.startswith(("MODEL_", "TRAIN_", "VALIDATION_")) for name in secrets)
 
 
+def test_a_server_has_a_users_name_that_its_image_need_not_know() -> None:
+    (deployment,) = (m for m in manifests("adopted") if m["kind"] == "Deployment")
+    env = {e["name"]: e.get("value") for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["USER"]
+
+
 def test_required_keys_keep_the_pod_from_starting() -> None:
     job = next(m for m in manifests("s3-credentials") if m["kind"] == "Job")
     env = {e["name"]: e for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}

@@ -193,6 +193,8 @@ def _environment(*, on_cpu: bool) -> list[Item]:
     return env(
         HOME=SCRATCH,
         TMPDIR=SCRATCH,
+        # torch asks for the user's name when it is imported, and most images have none for our uid
+        USER="kubetune",
         # the CPU image has a cache of its own, filled when it was built
         VLLM_CACHE_ROOT=None if on_cpu else f"{SCRATCH}/vllm",
         TRITON_CACHE_DIR=f"{SCRATCH}/triton",
