@@ -379,15 +379,15 @@ def test_failed_prepare_is_followed_by_a_good_one(prepare: Prepare, tiny: Path, 
 def test_fewer_than_ten_rows_are_refused(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
     result = prepare(model=tiny, train=write(tmp_path / "train.jsonl", *pairs(7)))
     assert result.code == ExitCode.INVALID_INPUT
-    assert result.message.message == "Training file has 7 example(s), but must have at least 10."
+    assert result.message.message == "dataset.train has 7 rows, but must have at least 10: add rows."
 
 
 def test_rows_left_after_dropping_long_ones_must_be_ten(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl", *pairs(9), *[chat_row("q" * 40, "a")] * 3)
     result = prepare(model=tiny, train=train, dataset={"max_length": 20, "on_too_long": "Drop"})
     assert result.message.message == (
-        "Training file has 9 example(s) after 3 longer than dataset.maxLength were dropped, "
-        "but must have at least 10."
+        "dataset.train has 9 rows after 3 longer than dataset.maxLength were dropped, "
+        "but must have at least 10: add rows, or raise dataset.maxLength."
     )
 
 
@@ -578,6 +578,53 @@ def test_bad_rows_are_found_before_the_model_is_fetched(prepare: Prepare, tiny: 
         assert result.summary.dataset.train_rows == 20
         assert "model.safetensors" in hub.downloads()
         assert result.run.errors_file.read_text() == ""
+
+
+UNFIT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "code of its own": (
+        {"model_type": "odd", "auto_map": {"AutoModelForCausalLM": "modeling.Odd"}},
+        {},
+        "needs code from its repository (auto_map in config.json), which is never run",
+    ),
+    "an unknown architecture": ({"model_type": "odd"}, {}, "(model_type odd), which is no text-generation"),
+    "quantised weights": ({"quantization_config": {"quant_method": "gptq"}}, {}, "is quantised (gptq)"),
+    "targets that no layer has": (
+        {},
+        {"training": {"adapter": {"target_modules": ["query"]}}},
+        "query",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_model_that_its_configuration_rules_out_is_not_fetched(
+    prepare: Prepare, tiny: Path, tmp_path: Path, case: str
+) -> None:
+    changed, fields, message = UNFIT[case]
+    files = files_of(tiny)
+    files["config.json"] = json.dumps({**json.loads(files["config.json"]), **changed}).encode()
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    with hub_server() as hub:
+        hub.add("model", "acme/tiny", files)
+        result = prepare(
+            model="hf://acme/tiny", train=train, platform={"hf_endpoint": hub.endpoint}, **fields
+        )
+        assert result.code == ExitCode.INVALID_INPUT
+        assert message in result.message.message
+        assert hub.downloads() == ["config.json"]
+    assert not (tmp_path / "output" / "models").exists()
+
+
+def test_too_few_rows_are_refused_before_the_model_is_fetched(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(7))
+    with hub_server() as hub:
+        hub.add("model", "acme/tiny", files_of(tiny))
+        result = prepare(model="hf://acme/tiny", train=train, platform={"hf_endpoint": hub.endpoint})
+        assert hub.downloads() == []
+    assert result.message.reason == "DataInvalid"
+    assert result.message.message == "dataset.train has 7 rows, but must have at least 10: add rows."
 
 
 def test_rows_of_an_earlier_trainer_are_made_again_and_its_checkpoints_stay(

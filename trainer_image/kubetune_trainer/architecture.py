@@ -35,6 +35,17 @@ class Trainable:
 
 def inspect(path: Path, uri: str) -> Architecture:
     """Read and check a model's configuration and the headers of its weights."""
+    found = describe(path, uri)
+    stored = sum(_tensor_sizes(path, uri))
+    if stored < 0.9 * found.parameters:
+        raise ModelUnavailable(
+            f"The weights of {uri} hold {stored:,} of {found.parameters:,} parameters: files are missing."
+        )
+    return found
+
+
+def describe(path: Path, uri: str) -> Architecture:
+    """Read and check a model's configuration alone."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -63,17 +74,11 @@ def inspect(path: Path, uri: str) -> Architecture:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # whatever a wrong value makes the configuration class raise
         raise ModelUnavailable(f"config.json of {uri} cannot be used: {first_line(error)}") from error
-    parameters = sum(parameter.numel() for parameter in _on_meta(config, uri).parameters())
-    stored = sum(_tensor_sizes(path, uri))
-    if stored < 0.9 * parameters:
-        raise ModelUnavailable(
-            f"The weights of {uri} hold {stored:,} of {parameters:,} parameters: files are missing."
-        )
     text = config.get_text_config()
     return Architecture(
         name=names[0],
         config=config,
-        parameters=parameters,
+        parameters=sum(parameter.numel() for parameter in _on_meta(config, uri).parameters()),
         context=getattr(text, "max_position_embeddings", None),
     )
 

@@ -187,16 +187,18 @@ def _characters(numbered: tuple[int, Example]) -> int:
     return numbered[1].characters
 
 
+def require_count(count: int, *, dropped: int = 0) -> None:
+    """Refuse too few training rows, which may be known before they are tokenised."""
+    if count < MIN_ROWS:
+        rows = f"{count} row{'' if count == 1 else 's'}"
+        without = f" after {dropped} longer than dataset.maxLength were dropped" if dropped else ""
+        remedy = "add rows, or raise dataset.maxLength" if dropped else "add rows"
+        raise DataInvalid(f"dataset.train has {rows}{without}, but must have at least {MIN_ROWS}: {remedy}.")
+
+
 def require_rows(train: Split, validation: Split | None) -> None:
     """Refuse data with too few rows to train or validate on."""
-    count = len(train.digests)
-    if count < MIN_ROWS:
-        dropped = (
-            f" after {train.dropped} longer than dataset.maxLength were dropped" if train.dropped else ""
-        )
-        raise DataInvalid(
-            f"Training file has {count} example(s){dropped}, but must have at least {MIN_ROWS}."
-        )
+    require_count(len(train.digests), dropped=train.dropped)
     if validation is not None and not validation.digests:
         raise DataInvalid("The validation file has no rows left: remove dataset.validation, or give it rows.")
 

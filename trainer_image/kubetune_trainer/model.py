@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
+_CONFIG = "config.json"
 _WHOLE_FILE_LIMIT = 16 * 1024 * 1024
 _SAMPLES, _SAMPLE_BYTES = 64, 64 * 1024
 
@@ -44,6 +45,8 @@ class FoundModel:
 
     present: bool
     """Nothing is left to fetch."""
+    fetch_config: Callable[[Path], Path]
+    """Make only config.json readable, in a directory: it may say enough to spare the weights."""
     fetch: Callable[[], PinnedModel]
     """Make the files readable here."""
 
@@ -62,7 +65,8 @@ def find_model(config: TrainerConfig) -> FoundModel:
         case "s3":
             return _from_store(source, config.name)
         case _:
-            return FoundModel(present=True, fetch=lambda: _mounted(source))
+            mount = Path(source.mount or "")
+            return FoundModel(present=True, fetch_config=lambda _: mount, fetch=lambda: _mounted(source))
 
 
 def _from_hub(source: ModelSource, config: TrainerConfig) -> FoundModel:
@@ -117,7 +121,7 @@ def wanted(files: Sequence[RemoteFile], uri: str) -> list[RemoteFile]:
     root = [file for file in files if "/" not in file.name]
     names = {file.name for file in root}
     weights = [name for name in names if name.endswith(".safetensors")]
-    if "config.json" not in names:
+    if _CONFIG not in names:
         if "adapter_config.json" in names:
             raise ModelUnavailable(
                 f"{uri} is an adapter, not a base model. Name its base model in model.uri."
@@ -150,8 +154,14 @@ def _found(
     *,
     job: str,
 ) -> FoundModel:
+    def fetch_config(directory: Path) -> Path:
+        directory.mkdir(parents=True, exist_ok=True)
+        download(next(file for file in files if file.name == _CONFIG), directory)
+        return directory
+
     return FoundModel(
         present=_is_complete(model_path(uri, revision), files),
+        fetch_config=fetch_config,
         fetch=lambda: _fetched(uri, revision, files, download, job=job),
     )
 

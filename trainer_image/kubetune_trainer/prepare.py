@@ -55,6 +55,8 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
     found, data = model.find_model(config), _locate(config)
     if not found.present:
         staging.check(config, data, scratch=scratch)
+        described = architecture.describe(found.fetch_config(scratch / "model"), config.model.uri)
+        architecture.trainable(described, config.training.adapter, config.model.uri)
     pinned = found.fetch()
     kind = architecture.inspect(pinned.path, config.model.uri)
     trained = architecture.trainable(kind, config.training.adapter, config.model.uri)

@@ -62,13 +62,14 @@ def check(config: TrainerConfig, data: Data, *, scratch: Path) -> None:
         DataInvalid: rows or files cannot be used; all bad rows are in ``errors.jsonl`` of ``scratch``.
     """
     with closing(BadRows(scratch / "errors.jsonl")) as bad:
-        read = 0
+        read: dict[Role, int] = {}
         for role, source in data.items():
             logger.info("checking the %s rows before the model is fetched", role)
             files = source.fetch(_fetched(scratch, role))
-            read += dataset.check_split(files, config.dataset, bad=bad, role=role)
+            read[role] = dataset.check_split(files, config.dataset, bad=bad, role=role)
     if bad.count:
-        raise bad.error(read)
+        raise bad.error(sum(read.values()))
+    dataset.require_count(read["train"])
 
 
 def _fetched(scratch: Path, role: Role) -> Path:
