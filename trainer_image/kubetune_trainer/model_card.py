@@ -40,7 +40,7 @@ def render(
         _table(_results(losses)),
         *_experts(untrained_experts),
         "## Use\n",
-        _use(hub or base.path, config.name, lora),
+        _use(hub, config.model.uri, config.name, lora),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -106,21 +106,30 @@ def _experts(names: Sequence[str]) -> list[str]:
     return ["## Not trained\n", f"These expert layers stayed as they are in the base model:\n\n{listed}"]
 
 
-def _use(base: str, name: str, lora: bool) -> str:
+def _use(hub: str | None, uri: str, name: str, lora: bool) -> str:
+    where = "DIRECTORY is this directory"
     if not lora:
-        return f"With vLLM:\n\n```\nvllm serve DIRECTORY --served-model-name {name}\n```"
-    return f"""With PEFT:
+        return f"{where}. With vLLM:\n\n```\nvllm serve DIRECTORY --served-model-name {name}\n```"
+    loading = """from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained("DIRECTORY")"""
+    if hub is None:  # the adapter names a base that no library can fetch
+        where = f"{where}, BASE is one with the files of the base model, {uri}"
+        loading = """from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained("BASE")
+model = PeftModel.from_pretrained(base, "DIRECTORY")"""
+    return f"""{where}. With PEFT:
 
 ```python
-from peft import AutoPeftModelForCausalLM
-
-model = AutoPeftModelForCausalLM.from_pretrained("DIRECTORY")
+{loading}
 ```
 
 With vLLM:
 
 ```
-vllm serve {base} --enable-lora --lora-modules {name}=DIRECTORY
+vllm serve {hub or "BASE"} --enable-lora --lora-modules {name}=DIRECTORY
 ```"""
 
 
