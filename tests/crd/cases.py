@@ -154,6 +154,14 @@ MODEL = (
     ),
     refuse("a revision that looks like an option", {"model.revision": "--upload-pack"}, "revision"),
     accept("a Secret for the model", {"model.credentials": {"secretName": "hf-token"}}),
+    accept(
+        "a Secret for a bucket", {"model.uri": "s3://b-1/m", "model.credentials": {"secretName": "s3-keys"}}
+    ),
+    refuse(
+        "a Secret for a model on a claim",
+        {"model.uri": "pvc://models/x", "model.credentials": {"secretName": "hf-token"}},
+        "only hf:// and s3:// sources take credentials",
+    ),
     refuse("credentials without Secret", {"model.credentials": {}}, "secretName"),
     refuse(
         "a Secret of another namespace",
@@ -196,7 +204,20 @@ DATASET = (
     refuse("a format of later", {"dataset.format": "Alpaca"}, "format"),
     accept("rows that must fit", {"dataset.onTooLong": "Fail", "dataset.maxLength": 8}),
     refuse("rows of no length", {"dataset.maxLength": 0}, "maxLength"),
-    accept("a Secret for the rows", {"dataset.train.credentials": {"secretName": "s3-keys"}}),
+    accept(
+        "a Secret for the rows",
+        {"dataset.train": {"uri": "s3://rows/train.jsonl", "credentials": {"secretName": "s3-keys"}}},
+    ),
+    refuse(
+        "a Secret for rows on a claim",
+        {"dataset.train": {"uri": "pvc://rows/train.jsonl", "credentials": {"secretName": "s3-keys"}}},
+        "only hf:// and s3:// sources take credentials",
+    ),
+    refuse(
+        "a Secret for rows in a ConfigMap",
+        {"dataset.validation": {"uri": "configMap://rows/x.jsonl", "credentials": {"secretName": "s3-keys"}}},
+        "only hf:// and s3:// sources take credentials",
+    ),
 )
 
 TRAINING = (
@@ -528,6 +549,12 @@ STORAGE = (
         "a class of an existing claim",
         {"storage": {"claimName": "shared", "storageClassName": "fast"}},
         "has size and class",
+    ),
+    accept("an existing claim that stays", {"storage": {"claimName": "shared", "whenDeleted": "Retain"}}),
+    refuse(
+        "an existing claim that goes with the job",
+        {"storage": {"claimName": "shared", "whenDeleted": "Delete"}},
+        "is never deleted",
     ),
     refuse("no size", {"storage": {"size": "0"}}, "size"),
     refuse("a bucket as storage", {"storage": {"uri": "s3://bucket/x"}}, "uri"),

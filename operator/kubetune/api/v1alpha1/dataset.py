@@ -7,7 +7,16 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field, StringConstraints
 
 from kubetune.api.base import ATOMIC, DNS_NAME, DecimalString, Rule, SpecModel
-from kubetune.api.v1alpha1.model import CLAIM, OBJECT, PATH, REPOSITORY, Credentials, Uri, uri_rules
+from kubetune.api.v1alpha1.model import (
+    CLAIM,
+    CREDENTIALS_RULE,
+    OBJECT,
+    PATH,
+    REPOSITORY,
+    Credentials,
+    Uri,
+    uri_rules,
+)
 
 _ROWS: Final = REPOSITORY + rf"(@[A-Za-z0-9][A-Za-z0-9._-]{{0,95}})?(/{PATH})?"
 _KEY: Final = rf"configMap://{DNS_NAME}/[-._a-zA-Z0-9]+"
@@ -18,13 +27,16 @@ Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 class DataFile(SpecModel):
     """One source of rows."""
 
-    rules: ClassVar = uri_rules(
-        _ROWS,
-        OBJECT,
-        CLAIM,
-        _KEY,
-        message="not a dataset URI; write hf://org/name[@revision][/path], s3://bucket/key, pvc://claim/path "
-        "or configMap://name/key",
+    rules: ClassVar = (
+        *uri_rules(
+            _ROWS,
+            OBJECT,
+            CLAIM,
+            _KEY,
+            message="not a dataset URI; write hf://org/name[@revision][/path], s3://bucket/key, "
+            "pvc://claim/path or configMap://name/key",
+        ),
+        CREDENTIALS_RULE,
     )
 
     uri: Uri

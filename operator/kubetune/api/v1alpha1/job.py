@@ -66,7 +66,7 @@ class FineTuneJobSpec(SpecModel):
     )
 
     use_case: Text | None = None
-    """What the model is for, in a sentence; goes to the model card."""
+    """What the model is for, in a sentence; goes to the model card as it is when the job starts."""
     model: Model
     """The base model that is fine-tuned."""
     dataset: Dataset

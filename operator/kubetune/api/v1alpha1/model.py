@@ -39,6 +39,14 @@ def uri_rules(*forms: str, message: str) -> tuple[Rule, Rule]:
     )
 
 
+CREDENTIALS_RULE: Final = Rule(
+    cel="!has(self.credentials) || self.uri.startsWith('hf://') || self.uri.startsWith('s3://')",
+    check=lambda source: source.credentials is None or source.uri.startswith(("hf://", "s3://")),
+    path=".credentials",
+    message="only hf:// and s3:// sources take credentials; remove credentials",
+)
+
+
 class Credentials(SpecModel):
     """A Secret with the keys that the URI's scheme needs."""
 
@@ -66,6 +74,7 @@ class Model(SpecModel):
             path=".revision",
             message="only hf:// models have revisions; remove revision",
         ),
+        CREDENTIALS_RULE,
     )
 
     uri: Uri

@@ -19,6 +19,12 @@ class Storage(SpecModel):
             path=".claimName",
             message="a claim that exists has size and class; remove size and storageClassName, or claimName",
         ),
+        Rule(
+            cel="!has(self.claimName) || !has(self.whenDeleted) || self.whenDeleted == 'Retain'",
+            check=lambda s: s.claim_name is None or s.when_deleted == "Retain",
+            path=".whenDeleted",
+            message="a claim that exists is never deleted with a job; remove whenDeleted, or claimName",
+        ),
     )
 
     size: PositiveQuantity | None = None
