@@ -58,7 +58,8 @@ def test_python_of_the_card_loads_the_adapter(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     base, adapter = make_tiny_model(tmp_path / "base"), tmp_path / "adapter"
-    made = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(target_modules=["q_proj"]))
+    settings = LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+    made = get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings)
     made.peft_config["default"].base_model_name_or_path = "s3://bucket/models/tiny"
     made.save_pretrained(adapter, save_embedding_layers=False)
     (code,) = re.findall(r"```python\n(.*?)```", use(tmp_path, "s3://bucket/models/tiny"), re.DOTALL)
