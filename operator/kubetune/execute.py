@@ -86,9 +86,10 @@ class Executor:
             if kind is Kind.CONFIG_MAP and _owner(raw) == state.uid:
                 state.config = None  # what is written there wins over live settings
                 state.config_read = False
+            self._put(key, state, parse_child(raw, kind), live=True)
         else:
             logger.info("Created", extra=_extra(key, kind, name))
-        self._put(key, state, parse_child(raw, kind))
+            self._put(key, state, parse_child(raw, kind))
 
     async def _apply(self, key: Key, state: JobState, manifest: Manifest) -> None:
         kind, name = _child(manifest)
@@ -100,7 +101,7 @@ class Executor:
             except NotFound:
                 pass
             else:
-                self._put(key, state, known)
+                self._put(key, state, known, live=True)
         if known is not None:
             if known.owner_uid != state.uid:
                 return  # reported by what is observed next
@@ -129,8 +130,8 @@ class Executor:
         except NotFound:  # it was about to go
             raise TransientError(str(conflict), retry_after=0.2) from conflict
 
-    def _put(self, key: Key, state: JobState, view: View) -> None:
-        self._index.put(view, key=key)
+    def _put(self, key: Key, state: JobState, view: View, *, live: bool = False) -> None:
+        self._index.put(view, key=key, live=live)
         if view.owner_uid == state.uid:
             state.born(view, asyncio.get_running_loop().time())
 

@@ -29,7 +29,8 @@ class Index:
         """Key of each child, by uid."""
         self._departed: set[str] = set()
         """Pods that are deleted; how they ended is kept until their Job is gone."""
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._gone: OrderedDict[str, int] = OrderedDict()
+        """Version at which an object went, by uid; 0: not known."""
 
     def job(self, key: Key) -> Raw | None:
         """The FineTuneJob as it is known, without managedFields."""
@@ -68,14 +69,15 @@ class Index:
         self._jobs[key] = kept
         return None if known is not None and _content(known) == _content(kept) else key
 
-    def put(self, view: View, *, key: Key | None = None) -> Key | None:
+    def put(self, view: View, *, key: Key | None = None, live: bool = False) -> Key | None:
         """Take a child; return its key when that changed anything.
 
         ``key`` says whose child it is when its label does not: somebody removed it, or the object is foreign.
+        ``live``: it was read just now.
         """
         key = key or view.key
         known = self._get(view.uid)
-        if view.uid in self._gone or (known is not None and _version(view) <= _version(known)):
+        if self._is_gone(view, live=live) or (known is not None and _version(view) <= _version(known)):
             return None
         if key is None:
             return self._drop(view.uid)
@@ -103,8 +105,8 @@ class Index:
         del self._jobs[key]
         return key
 
-    def remove(self, uid: str) -> Key | None:
-        """Forget a child that is deleted; return its key when that changed anything.
+    def remove(self, uid: str, *, version: str | None = None) -> Key | None:
+        """Forget a child that is deleted, at that version; return its key when that changed anything.
 
         A pod that ended stays for as long as its Job does: what it said is needed, and after an eviction or a
         failed peer it is gone within a second.
@@ -113,7 +115,7 @@ class Index:
         if isinstance(view, PodView) and view.phase in TERMINAL_PHASES and view.owner_uid in self._owner:
             self._departed.add(uid)
             return None
-        self._bury(uid)
+        self._bury(uid, _number(version))
         key = self._drop(uid)
         if key is not None and view is not None and view.kind is Kind.JOB:
             for pod in [v for v in self._children.get(key, {}).values() if v.owner_uid == uid]:
@@ -135,8 +137,8 @@ class Index:
                     changed.add(self.remove_job(key, uid))
         else:
             for view in list(self._of_kind(kind)):
-                if view.finetunejob is None or view.namespace in listing.denied:
-                    continue  # foreign: no list by our labels has it
+                if view.finetunejob is None or not view.managed or view.namespace in listing.denied:
+                    continue  # foreign, or its label was edited: no list by our labels has it
                 if view.uid not in listed and _version(view) <= listing.resource_version:
                     changed.add(self.remove(view.uid))
         if kind in UNWATCHED:
@@ -161,8 +163,18 @@ class Index:
             del self._children[key]
         return key
 
-    def _bury(self, uid: str) -> None:
-        self._gone[uid] = None
+    def _is_gone(self, view: View, *, live: bool) -> bool:
+        """Whether the object was deleted, and not only lost to the watches by an edited label."""
+        if view.uid not in self._gone:
+            return False
+        went = self._gone[view.uid]
+        if _version(view) < went or not (went or live):
+            return True
+        del self._gone[view.uid]
+        return False
+
+    def _bury(self, uid: str, version: int = 0) -> None:
+        self._gone[uid] = version
         if len(self._gone) > _TOMBSTONES:
             self._gone.popitem(last=False)
 

@@ -45,6 +45,8 @@ class JobState:
     """Who has the names of the server was asked before the first Job."""
     births: dict[Child, Birth] = field(default_factory=dict)
     """Children that have existed."""
+    missed: set[Child] = field(default_factory=set)
+    """Children that have existed, and that a live read did not find."""
     pods_cleared: frozenset[str] = frozenset()
     """Jobs that are gone, with all their pods, by uid or attempt; empty text: any earlier incarnation's."""
     waiting: dict[str, float] = field(default_factory=dict)
@@ -73,11 +75,11 @@ class JobState:
 
     def born(self, view: View, now: float) -> None:
         """Remember one child."""
-        known = self.births.get((view.kind, view.name))
-        if known is None:
-            self.births[view.kind, view.name] = Birth(view.uid, 1, now)
-        elif known.uid != view.uid:
-            self.births[view.kind, view.name] = Birth(view.uid, known.count + 1, now)
+        child = view.kind, view.name
+        known = self.births.get(child)
+        if known is None or known.uid != view.uid:
+            self.births[child] = Birth(view.uid, known.count + 1 if known else 1, now)
+            self.missed.discard(child)
 
     def rebirth_delay(self, child: Child, now: float) -> float:
         """Seconds until a child that is gone may be made again: at once the first time, then ever later.

@@ -106,7 +106,7 @@ def take(index: Index, kind: Kind, type_: str | None, raw: Raw) -> Key | None:
         return index.put(parse_child(raw, kind))
     # A pod that ends and is deleted at once says how it ended in this event only.
     last = index.put(parse_child(raw, kind)) if kind is Kind.POD and raw.get("status") else None
-    return index.remove(meta["uid"]) or last
+    return index.remove(meta["uid"], version=meta.get("resourceVersion")) or last
 
 
 async def run(settings: Settings) -> None:

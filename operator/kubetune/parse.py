@@ -15,6 +15,7 @@ from .views import BareView, ConditionView, DeploymentView, JobView, Kind, PodVi
 def parse_meta(raw: Raw, kind: Kind) -> dict[str, Any]:
     """Arguments of Meta from an object's metadata."""
     meta = raw.get("metadata") or {}
+    labels = meta.get("labels") or {}
     owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
     return {
         "kind": kind,
@@ -23,8 +24,9 @@ def parse_meta(raw: Raw, kind: Kind) -> dict[str, Any]:
         "uid": meta.get("uid", ""),
         "resource_version": meta.get("resourceVersion", ""),
         "owner_uid": owner.get("uid") if owner else None,
-        "finetunejob": (meta.get("labels") or {}).get(names.LABEL_JOB),
+        "finetunejob": labels.get(names.LABEL_JOB),
         "deleting": "deletionTimestamp" in meta,
+        "managed": labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY,
     }
 
 

@@ -1,17 +1,22 @@
-"""Reads children live of which no watch tells: foreign ones, claims, and what may hold a server's name."""
+"""Reads children live of which no watch tells: foreign ones, claims, and those whose label was edited."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from .api.v1alpha1 import FineTuneJob
+from .constants import LOOK_AFTER
 from .errors import NotFound
 from .index import Index
 from .jobstate import JobState
 from .kube import Kube
-from .names import Names
+from .memory import unended_attempts
+from .names import LABEL_MANAGED_BY, MANAGED_BY, Names
 from .parse import parse_child
 from .views import Key, Kind, View
+
+logger = logging.getLogger(__name__)
 
 
 class Refresher:
@@ -33,17 +38,38 @@ class Refresher:
         await asyncio.gather(*(self._read(key, kind, name) for kind in (Kind.DEPLOYMENT, Kind.SERVICE)))
         state.namesakes_read = True
 
-    async def foreign(self, key: Key, state: JobState) -> None:
-        """Look again at what is not ours: it is about to go, or somebody removes it.
+    async def missing(self, key: Key, job: FineTuneJob, state: JobState) -> None:
+        """Look once for each child that is not known any more: an edited label is a deletion to a watch."""
+        known = {(child.kind, child.name) for child in self._index.children(key)}
+        attempts = {(Kind.JOB, Names(key.name).attempt(number)) for number in unended_attempts(job)}
+        for kind, name in sorted({*state.births, *attempts} - known - state.missed):
+            view = await self._read(key, kind, name)
+            if view is None or view.owner_uid != state.uid:
+                state.missed.add((kind, name))
+            elif not view.managed:
+                logger.warning(
+                    "A child has lost the label %s=%s: put it back, changes of the child are seen late",
+                    LABEL_MANAGED_BY,
+                    MANAGED_BY,
+                    extra={"namespace": key.namespace, "job": key.name, "kind": kind.value, "child": name},
+                )
 
-        Watches tell nothing of it: they select by our labels.
+    async def unwatched(self, key: Key, state: JobState) -> float | None:
+        """Look again at what is not ours, or has lost our label; return the seconds until the next look.
+
+        Watches tell nothing of it: they select by our labels. What is not ours is about to go, or somebody
+        removes it, and is waited for anyway.
         """
+        lost = False
         for child in self._index.children(key):
             kept = child.kind is Kind.CLAIM and child.owner_uid is None and child.finetunejob == key.name
-            if child.kind is Kind.POD or child.owner_uid == state.uid or kept:
+            ours = child.owner_uid == state.uid
+            if child.kind is Kind.POD or (ours and child.managed) or kept:
                 continue
+            lost |= ours
             if await self._read(key, child.kind, child.name) is None:
                 self._index.remove(child.uid)
+        return LOOK_AFTER.total_seconds() if lost else None
 
     async def claim(self, key: Key) -> None:
         """Look whether our output claim is still there: claims are not watched."""
@@ -60,5 +86,5 @@ class Refresher:
             view = parse_child(await self._kube.get(kind, key.namespace, name), kind)
         except NotFound:
             return None
-        self._index.put(view, key=key)
+        self._index.put(view, key=key, live=True)
         return view

@@ -50,6 +50,8 @@ class Meta:
     finetunejob: str | None
     """Value of the label ``kubetune.dev/finetunejob``."""
     deleting: bool
+    managed: bool = True
+    """Carries the label that watches and lists select by."""
 
     @property
     def key(self) -> Key | None:

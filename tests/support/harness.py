@@ -222,6 +222,7 @@ class Operator:
     reconciler: Reconciler = field(init=False)
     probes: Probes = field(init=False)
     results: list[str] = field(default_factory=list)
+    _selected: set[str] = field(default_factory=set)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -242,7 +243,8 @@ class Operator:
         )
         self.kube.watchers.append(self._event)
         for raw in list(self.kube.objects.values()):
-            if raw["kind"] in WATCHED and (raw["kind"] != Kind.POD or raw["status"]["phase"] in ENDED):
+            if raw["kind"] in WATCHED and _is_selected(raw):
+                self._selected.add(raw["metadata"]["uid"])
                 take(self.index, Kind(raw["kind"]), None, raw)
         await self._relist()
         for key in self.index.all_keys():
@@ -259,11 +261,17 @@ class Operator:
         await asyncio.gather(*others, return_exceptions=True)
 
     def _event(self, kind: Kind, type_: str, raw: Object) -> None:
-        if kind is Kind.POD and raw["status"]["phase"] not in ENDED:
-            return
-        labels = raw["metadata"].get("labels") or {}
-        if kind is not Kind.FINE_TUNE_JOB and names.LABEL_MANAGED_BY not in labels:
-            return  # the watches select by it
+        uid = raw["metadata"]["uid"]
+        if not _is_selected(raw):
+            if uid not in self._selected:
+                return
+            type_ = "DELETED"  # what a watch says of an object that it selects no longer
+        elif uid not in self._selected:
+            type_ = "DELETED" if type_ == "DELETED" else "ADDED"
+        if type_ == "DELETED":
+            self._selected.discard(uid)
+        else:
+            self._selected.add(uid)
         asyncio.get_running_loop().call_later(self.watch_lag, self._take, kind, type_, raw)
 
     def _take(self, kind: Kind, type_: str, raw: Object) -> None:
@@ -283,6 +291,14 @@ class Operator:
             with suppress(KubeTuneError):
                 for key in self.index.correct(kind, await self.kube.list_metadata(kind)):
                     self.queue.add(key)
+
+
+def _is_selected(raw: Object) -> bool:
+    """Whether the watches select an object."""
+    labels = raw["metadata"].get("labels") or {}
+    if raw["kind"] == Kind.POD and raw["status"]["phase"] not in ENDED:
+        return False
+    return raw["kind"] == Kind.FINE_TUNE_JOB or labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
 
 
 def key(name: str = "job") -> Key:

@@ -14,13 +14,24 @@ from kubetune.views import BareView, Key, Kind, Listing
 KEY = Key("team", "job")
 
 
-def _meta(name: str, uid: str, version: int, *, label: str | None = "job", owner: str = "") -> dict[str, Any]:
+def _meta(
+    name: str,
+    uid: str,
+    version: int,
+    *,
+    label: str | None = "job",
+    owner: str = "",
+    managed: str = "kubetune",
+) -> dict[str, Any]:
     return {
         "namespace": "team",
         "name": name,
         "uid": uid,
         "resourceVersion": str(version),
-        "labels": {} if label is None else {"kubetune.dev/finetunejob": label},
+        "labels": {
+            "app.kubernetes.io/managed-by": managed,
+            **({} if label is None else {"kubetune.dev/finetunejob": label}),
+        },
         "ownerReferences": [{"controller": True, "uid": owner}] if owner else [],
     }
 
@@ -88,6 +99,26 @@ def test_a_late_answer_does_not_bring_back_what_was_deleted() -> None:
     assert index.remove_job(KEY, "f1") == KEY
     assert index.put_job(_ftj("f1", 5)) is None
     assert index.all_keys() == set()
+
+
+def test_what_a_watch_lost_by_an_edited_label_comes_back_with_the_label_or_a_live_read() -> None:
+    for live, version in ((False, 12), (True, 11)):
+        index = Index()
+        index.put(_job("j1", 10))
+        assert index.remove("j1", version="11") == KEY
+        assert index.put(_job("j1", 10), live=True) is None
+        assert index.put(_job("j1", version), live=live) == KEY
+    assert index.correct(Kind.JOB, Listing(views=(), resource_version=20)) == {KEY}
+    assert index.put(_job("j1", 21)) is None
+    assert index.put(_job("j1", 21), live=True) == KEY
+
+
+def test_a_list_does_not_tell_of_a_child_whose_label_was_edited() -> None:
+    index = Index()
+    edited = parse_job({"metadata": _meta("job-prepare", "j1", 10, owner="f1", managed="Helm")})
+    index.put(edited)
+    assert index.correct(Kind.JOB, Listing(views=(), resource_version=11)) == set()
+    assert index.children(KEY) == (edited,)
 
 
 def test_the_deletion_of_an_earlier_object_leaves_the_later_one_of_the_same_name() -> None:
