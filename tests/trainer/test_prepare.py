@@ -166,6 +166,23 @@ def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path,
     assert run.errors_file.read_text() == ""
 
 
+def test_estimate_includes_the_scoring_of_validation_rows(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    test = write(tmp_path / "test.jsonl", *[chat_row("q" * 191, f"a{index:03}") for index in range(100)])
+    training = {"epochs": 50, "batch_size": 4}
+    assert prepare(model=tiny, train=train, training=training).summary.plan.estimated_seconds == 60
+    # 200 tokens each, before the first step and after every epoch; 8e10 operations a second.
+    scored = 51 * 100 * 200
+    for _ in ("tokenised", "held"):
+        summary = prepare(model=tiny, train=train, validation=test, training=training).summary
+        assert summary.plan.estimated_seconds == 60 + round(
+            2 * summary.model.parameters * scored / 8e10 + 4 * summary.model.parameters * 50 * 200 / 8e10
+        )
+        assert summary.plan.estimated_seconds > 60
+
+
 def test_csv_with_mapped_columns_and_a_system_prompt(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
     lines = [f"question {index},intent_{index}\n" for index in range(60)]
     result = prepare(

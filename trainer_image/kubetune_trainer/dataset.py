@@ -238,3 +238,8 @@ def save(split: Split, directory: Path) -> None:
     """Write a split in the form of datasets.load_from_disk."""
     disable_progress_bars()  # they fill the log
     split.rows.save_to_disk(str(directory))
+
+
+def count_tokens(directory: Path) -> int:
+    """Tokens of a split that was saved; 0 where there is none."""
+    return sum(Dataset.load_from_disk(str(directory))["length"]) if directory.exists() else 0

@@ -50,7 +50,7 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
     _require_consistent(config)
     estimate.require_batch(config)
 
-    from . import architecture, model, staging
+    from . import architecture, dataset, model, staging
 
     found, data = model.find_model(config), _locate(config)
     if not found.present:
@@ -72,7 +72,14 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
     )
     for warning in rows.warnings:
         logger.warning("%s", warning)
-    shape = estimate.Shape(rows=rows.train_rows, tokens=rows.train_tokens, longest=rows.tokens_per_row.max)
+    staged = run if held else RunDirectory(scratch)
+    shape = estimate.Shape(
+        rows=rows.train_rows,
+        tokens=rows.train_tokens,
+        longest=rows.tokens_per_row.max,
+        validation_rows=rows.validation_rows,
+        validation_tokens=dataset.count_tokens(staged.validation_rows),
+    )
     plan = estimate.plan(config, kind, trained.parameters, shape)
     if held is None:
         adoption.install(run, RunDirectory(scratch))
