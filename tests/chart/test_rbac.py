@@ -10,7 +10,7 @@ import yaml
 from dev.chart import CHART
 from kubetune.kube.resources import RESOURCES, of_manifest
 from kubetune.watch import WATCHED
-from tests.support import chart
+from tests.support import chart, golden
 
 RULES = CHART / "templates" / "rbac"
 READ = {"get", "list", "watch"}
@@ -22,7 +22,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("batch", "jobs"): READ | {"create"},
     ("", "pods"): {"list", "watch"},
     ("", "configmaps"): {"get", "list", "create"},
-    ("", "services"): {"get", "list", "create", "patch", "delete"},
+    ("", "services"): {"get", "list", "create", "delete"},
     ("apps", "deployments"): READ | {"create", "patch", "delete"},
     ("", "persistentvolumeclaims"): {"get", "list", "create"},
     ("", "events"): {"list"},
@@ -44,6 +44,16 @@ def test_the_rules_cover_what_the_code_watches_and_lists() -> None:
         assert ("watch" in ALLOWED[resource.group, resource.plural]) == (kind in WATCHED)
     event = of_manifest({"kind": "Event", "apiVersion": "events.k8s.io/v1"})
     assert "create" in ALLOWED[event.group, event.plural]
+
+
+def test_the_rules_cover_what_plans_write_and_no_more() -> None:
+    plans = [golden.load(name).plan for name in golden.cases()]
+    applied = {manifest["kind"] for todo in plans for manifest in todo.apply}
+    created = applied | {manifest["kind"] for todo in plans for manifest in todo.create_once}
+    deleted = {doomed.kind for todo in plans for doomed in todo.delete}
+    for verb, kinds in (("patch", applied), ("create", created), ("delete", deleted)):
+        granted = {kind for kind, of in RESOURCES.items() if verb in ALLOWED[of.group, of.plural]}
+        assert granted == kinds, verb
 
 
 @pytest.mark.parametrize("case", chart.CASES)

@@ -39,7 +39,6 @@ and operator/kubetune/watch.py. Neither Secrets nor any wildcard: a job's Secret
     - get # whose it is when its name is taken
     - list # the relist of metadata
     - create # the trainers' headless Service, and the public one
-    - patch # server-side apply of the public one
     - delete # when the job wants no serving any more
 - apiGroups: [apps]
   resources: [deployments]
