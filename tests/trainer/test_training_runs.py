@@ -88,7 +88,7 @@ def test_two_processes_learn_what_one_does(
 
 
 def assert_learned_the_same(made: Volume, other: Volume) -> None:
-    """In float32; without the norm a wrong scale of the gradient goes unseen, for clipping takes it out."""
+    """In float32; without the norm a wrong scale of the gradient goes unseen, for Adam takes it out."""
     assert made.curve() == pytest.approx(other.curve(), rel=1e-5)
     assert made.curve("mean_token_accuracy") == pytest.approx(other.curve("mean_token_accuracy"), rel=1e-5)
     assert made.curve("tokens") == other.curve("tokens")
@@ -115,17 +115,19 @@ def test_two_processes_of_a_small_stage_learn_what_one_does_and_resume(
 
 
 def test_in_bfloat16_two_processes_stay_close_to_one(tmp_path: Path, model: Path) -> None:
-    curves = []
+    curves, norms = [], []
     for stage, ranks in ((2, 1), (0, 2)):
         steps = {"epochs": 7, "max_steps": 20}
         made = volume(tmp_path / str(ranks), model, zero_stage=stage, **PARITY | steps)
         made.environment = {"KUBETUNE_DTYPE": "bfloat16"}
         succeed(made, tmp_path / f"scratch-{ranks}", ranks=ranks)
         curves.append(made.curve())
+        norms.append(made.curve("grad_norm"))
     one, two = curves
     assert len(one) == 20
     assert two == pytest.approx(one, rel=0.05)
     assert sum(two) == pytest.approx(sum(one), rel=0.01)
+    assert norms[1][:8] == pytest.approx(norms[0][:8], rel=0.1), "the gradient has the same scale"
 
 
 RESUME = {"epochs": 3, "checkpoint_every_steps": 4, "adapter": DROPOUT}
