@@ -79,6 +79,7 @@ def observe(
         prepare=prepare,
         prepare_ending=prepare_ending,
         prepare_failures=sum(end is not None and end.outcome is Outcome.FAILED for _, end, _ in runs),
+        prepare_preempted=preempted_in_a_row([end for _, end, _ in runs]),
         prepared=prepared,
         attempts=tuple(attempts),
         artifact=artifact,
@@ -87,6 +88,16 @@ def observe(
         diagnosis=diagnosis,
         progress=progress if attempts and attempts[-1].ending is None else None,
     )
+
+
+def preempted_in_a_row(endings: Sequence[Ending | None]) -> int:
+    """How many of the latest tries were preempted, one after another."""
+    row = 0
+    for ending in reversed(endings):
+        if ending is None or ending.outcome is not Outcome.PREEMPTED:
+            break
+        row += 1
+    return row
 
 
 def _sort_by_owner(

@@ -80,6 +80,8 @@ class Observed:
     """None while it runs."""
     prepare_failures: int = 0
     """Runs of prepare that failed and count against retries.max."""
+    prepare_preempted: int = 0
+    """The latest runs of prepare, as many as were preempted one after another."""
     prepared: PrepareSummary | None = None
     """From the prepare pod's message, else rebuilt from status; None when prepare has to run (again)."""
     attempts: tuple[Attempt, ...] = ()

@@ -5,7 +5,6 @@ Is it stalled, at which stage is it, and how long does a retry wait? Pure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from .api.v1alpha1 import FineTuneJob
 from .constants import LOOK_AFTER, Reason
 from .endings import STALLING
+from .observe import preempted_in_a_row
 from .observed import Ending, Observed, Outcome
 from .settings import JobSettings
 
@@ -107,11 +107,5 @@ def retry_at(observed: Observed, settings: JobSettings) -> datetime | None:
 
 def _preempted_in_a_row(observed: Observed) -> int:
     if stage_of(observed) == "prepare":
-        return 2  # earlier runs are not kept apart: every one waits for the shortest pause
-    endings: Sequence[Ending | None] = [attempt.ending for attempt in observed.attempts]
-    row = 0
-    for ending in reversed(endings):
-        if ending is None or ending.outcome is not Outcome.PREEMPTED:
-            break
-        row += 1
-    return row
+        return observed.prepare_preempted
+    return preempted_in_a_row([attempt.ending for attempt in observed.attempts])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from kubetune_trainer.messages import Reason
+import pytest
+
+from kubetune_trainer.messages import ExitCode, Reason
 from tests.support import messages, virtual_time
 from tests.support.harness import (
     Controllers,
     Operator,
+    Outcome,
     finetunejob,
     good,
     true_conditions,
@@ -125,6 +128,26 @@ def test_bad_data_stalls_the_job_for_good() -> None:
         writes = len(kube.requests)
         await asyncio.sleep(3600)
         assert [str(r) for r in kube.requests[writes:] if r.verb != "list"] == []
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train"])
+def test_a_cluster_that_preempts_every_pod_is_tried_ever_more_slowly(stage: str) -> None:
+    def script(pod: Object) -> Outcome | None:
+        here = pod["metadata"]["labels"]["kubetune.dev/stage"] == stage
+        return (int(ExitCode.PREEMPTED), "") if here else good(pod)
+
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube, script=script)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob())
+        await asyncio.sleep(3600)
+        made = [write for write in kube.writes if write.startswith(f"create Job job-{stage}")]
+        assert 8 <= len(made) <= 14
         await operator.stop()
 
     virtual_time.run(main())
