@@ -169,7 +169,7 @@ class Reconciler:
             config,
             settings=settings,
             now=self._now(),
-            error=None if stall_of(job, observed) else mistake,
+            error=mistake if mistake and not stall_of(job, observed) else None,
         )
         delays.append(await self._publisher.publish(key, raw, status, state))
         return min((delay for delay in delays if delay is not None), default=None)
