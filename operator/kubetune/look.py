@@ -115,9 +115,7 @@ class Looker:
         except NotFound:
             return state.unfit if kept else None  # a new one is made when the relist has found it gone
         problem = claim_problem(job, claim, stage="prepare")
-        if problem is None and kept and state.settings is not None:
-            problem = kept_problem(job, claim, state.settings)
-        return problem
+        return kept_problem(job, claim) if problem is None and kept else problem
 
     async def strangers(
         self, job: FineTuneJob, children: Sequence[View], state: JobState

@@ -12,9 +12,7 @@ from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
 from kubetune.constants import Reason
 from kubetune.diagnose import kept_problem
 from kubetune.observed import Diagnosis
-from kubetune.settings import JobSettings
 
-SETTINGS = JobSettings(trainer_image="trainer:1", serving_image="serving:1")
 AGAIN = "(delete the FineTuneJob and apply it again; finished work is adopted)"
 WHERE = "PersistentVolumeClaim intents-output of an earlier job"
 
@@ -58,13 +56,6 @@ def enlarge(size: str) -> str:
             id="a size that was raised",
         ),
         pytest.param(
-            job(),
-            claim("5Gi"),
-            f"{WHERE} has 5Gi, and the default of storage.size is 20Gi. {enlarge('20Gi')}, delete it with all "
-            f"that it holds, or set storage.size to 5Gi {AGAIN}.",
-            id="a size that is not asked for any more",
-        ),
-        pytest.param(
             job(storageClassName="fast"),
             claim("20Gi"),
             f"{WHERE} is of storage class standard, and storage.storageClassName is fast. A claim keeps its "
@@ -81,7 +72,7 @@ def enlarge(size: str) -> str:
     ],
 )
 def test_a_claim_that_is_less_than_what_is_asked_for(wanted: FineTuneJob, there: Any, message: str) -> None:
-    assert kept_problem(wanted, there, SETTINGS) == Diagnosis(
+    assert kept_problem(wanted, there) == Diagnosis(
         reason=Reason.CLAIM_DIFFERS, message=message, stage="prepare", stalled=True
     )
 
@@ -95,8 +86,9 @@ def test_a_claim_that_is_less_than_what_is_asked_for(wanted: FineTuneJob, there:
         pytest.param(job(size="50Gi"), claim("50Gi", capacity="20Gi"), id="one that is being enlarged"),
         pytest.param(job(storageClassName="standard"), claim("20Gi"), id="the same class"),
         pytest.param(job(), claim("20Gi", storage_class="fast"), id="a class that nobody asks for"),
+        pytest.param(job(), claim("5Gi"), id="a size that nobody asks for"),
         pytest.param(job(), {}, id="nothing is known"),
     ],
 )
 def test_a_claim_that_will_do(wanted: FineTuneJob, there: Any) -> None:
-    assert kept_problem(wanted, there, SETTINGS) is None
+    assert kept_problem(wanted, there) is None

@@ -9,14 +9,16 @@ from ..api.v1alpha1 import FineTuneJob
 from ..constants import Reason
 from ..observed import Diagnosis
 from ..quantities import amount_of
-from ..settings import JobSettings
 from ..views import Raw
 from ..wording import respec
 from .evidence import found, name_of
 
 
-def kept_problem(job: FineTuneJob, claim: Raw, settings: JobSettings) -> Diagnosis | None:
-    """Say how a claim that was left falls short of spec.storage; None when it will do."""
+def kept_problem(job: FineTuneJob, claim: Raw) -> Diagnosis | None:
+    """Say how a claim that was left falls short of spec.storage; None when it will do.
+
+    Only what the spec names counts: a platform that raises its default size must not stop what is adopted.
+    """
     storage, spec, name = job.spec.storage, claim.get("spec") or {}, name_of(claim)
     where = f"PersistentVolumeClaim {name} of an earlier job"
     given = storage.storage_class_name if storage else None
@@ -25,14 +27,13 @@ def kept_problem(job: FineTuneJob, claim: Raw, settings: JobSettings) -> Diagnos
         what = f"{where} is of storage class {there or '(none)'}, and storage.storageClassName is {given}"
         wish = respec(f"ask for {there}" if there else "remove storage.storageClassName")
         return _told(what, f"A claim keeps its class: {wish}, or delete it with all that it holds")
-    size, wanted = _size(claim), (storage and storage.size) or settings.storage_size
-    if not size or amount_of(size) >= amount_of(wanted):
+    size, wanted = _size(claim), storage.size if storage else None
+    if not size or wanted is None or amount_of(size) >= amount_of(wanted):
         return None
-    asked = "storage.size" if storage and storage.size else "the default of storage.size"
     patch = f'{{"spec":{{"resources":{{"requests":{{"storage":"{wanted}"}}}}}}}}'
     enlarge = f"Enlarge it (`kubectl patch pvc {name} -p '{patch}'`, where its storage class allows that)"
     less = respec(f"set storage.size to {size}")
-    what = f"{where} has {size}, and {asked} is {wanted}"
+    what = f"{where} has {size}, and storage.size is {wanted}"
     return _told(what, f"{enlarge}, delete it with all that it holds, or {less}")
 
 
