@@ -11,6 +11,9 @@ from .sources import Credentials, DataFile, DataSource, RemoteFile, field_of
 
 T = TypeVar("T")
 
+_PART_BYTES = 8 * 1024 * 1024
+"""What one of ten parallel requests for a file asks for. They are held in memory: s3fs would take 500 MB."""
+
 
 class ObjectStore:
     """An S3 bucket, with the credentials and endpoint of one source."""
@@ -29,6 +32,7 @@ class ObjectStore:
             config_kwargs={"s3": {"addressing_style": "path"}} if endpoint else {},
             skip_instance_cache=True,
             use_listings_cache=False,
+            default_block_size=_PART_BYTES,
         )
 
     def locate_file(self, uri: str) -> DataSource:
