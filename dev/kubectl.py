@@ -84,5 +84,5 @@ class Kubectl:
 
 def condition(job: dict[str, Any], type_: str) -> dict[str, Any]:
     """Return a condition of an object; an empty one when it is absent."""
-    conditions = job.get("status", {}).get("conditions", [])
+    conditions = job.get("status", {}).get("conditions") or []  # null on what was only just made
     return next((dict(c) for c in conditions if c["type"] == type_), {})
