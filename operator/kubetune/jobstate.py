@@ -67,6 +67,10 @@ class JobState:
     written: tuple[str, dict[str, Any]] | None = None
     """Resource version and status of the last write: what the schema prunes is not written again."""
 
+    def has_begun(self, children: Iterable[View]) -> bool:
+        """Whether one of these is a Job of this FineTuneJob."""
+        return any(child.kind is Kind.JOB and child.owner_uid == self.uid for child in children)
+
     def saw(self, views: Iterable[View], now: float) -> None:
         """Remember children that exist."""
         for view in views:

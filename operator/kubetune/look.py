@@ -103,7 +103,7 @@ class Looker:
         A prepare that runs well is never looked at, and its end would be the start of GPU pods. A claim that
         this FineTuneJob made needs no look.
         """
-        if any(child.kind is Kind.JOB and child.owner_uid == state.uid for child in children):
+        if state.has_begun(children):
             return None
         if remembered_artifact(job) is not None:
             return None  # its Jobs were tidied up, and the claim has the model that is served

@@ -126,7 +126,7 @@ class Reconciler:
         try:
             config, settings = await self._configurer.config(key, job, state)
             mistake = _mistake_in_serving(job, settings)
-            if mistake is not None and not self._refresher.has_begun(key, state):
+            if mistake is not None and not state.has_begun(self._index.children(key)):
                 raise mistake
         except SpecError as error:
             observed = self._observe(job, state, ())

@@ -26,13 +26,9 @@ class Refresher:
         self._kube = kube
         self._index = index
 
-    def has_begun(self, key: Key, state: JobState) -> bool:
-        """Whether a Job was made."""
-        return any(c.kind is Kind.JOB and c.owner_uid == state.uid for c in self._index.children(key))
-
     async def namesakes(self, key: Key, job: FineTuneJob, state: JobState) -> None:
         """Look, before the first Job is made, who has the names of the server: later costs a training."""
-        if job.spec.serving is None or state.namesakes_read or self.has_begun(key, state):
+        if job.spec.serving is None or state.namesakes_read or state.has_begun(self._index.children(key)):
             return
         name = Names(key.name).serving
         await asyncio.gather(*(self._read(key, kind, name) for kind in (Kind.DEPLOYMENT, Kind.SERVICE)))
