@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dev import paths
+from kubetune_trainer import row_files
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.layout import RunDirectory
 from kubetune_trainer.messages import DatasetSummary, ModelSummary, TokensPerRow
@@ -148,9 +149,6 @@ def _ours(
     held_out: list[dict[str, Any]],
     directory: Path,
 ) -> Result:
-    import datasets
-
-    datasets.disable_progress_bars()
     config = TrainerConfig.model_validate(
         {
             "namespace": "bench",
@@ -175,9 +173,10 @@ def _ours(
         }
     )
     run = RunDirectory(directory / "output" / config.name / config.run_key)
+    run.prepared.mkdir(parents=True)
     for part, path in ((rows, run.train_rows), (held_out, run.validation_rows)):
-        table = [{**row, "length": len(row["input_ids"])} for row in part]
-        datasets.Dataset.from_list(table).save_to_disk(str(path))
+        with row_files.writing(path) as writer:
+            writer.write([row["input_ids"] for row in part], [row["labels"] for row in part])
     summary = DatasetSummary(
         fingerprint="bench",
         train_rows=len(rows),

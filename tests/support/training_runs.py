@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kubetune_trainer import row_files
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.layout import RunDirectory
 from kubetune_trainer.messages import DatasetSummary, ModelSummary, TerminationMessage, TokensPerRow
@@ -83,12 +84,11 @@ class Volume:
         self, model: Path, train: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]]
     ) -> None:
         """Write what prepare would have written."""
-        import datasets
-
+        self.run.prepared.mkdir(parents=True, exist_ok=True)
         for rows, path in ((train, self.run.train_rows), (validation, self.run.validation_rows)):
             if rows:
-                table = [{**row, "length": len(row["input_ids"])} for row in rows]
-                datasets.Dataset.from_list(table).save_to_disk(str(path))
+                with row_files.writing(path) as writer:
+                    writer.write([row["input_ids"] for row in rows], [row["labels"] for row in rows])
         lengths = sorted(len(row["input_ids"]) for row in train)
         summary = DatasetSummary(
             fingerprint="f" * 16,

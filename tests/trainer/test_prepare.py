@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 
 from kubetune_trainer import __main__ as entry
@@ -29,6 +29,7 @@ from kubetune_trainer.messages import (
     PrepareSummary,
     TerminationMessage,
 )
+from kubetune_trainer.row_files import RowFile
 from kubetune_trainer.sampler import SAMPLER_NAME
 from tests.support.chat_templates import stored_template
 from tests.support.hub_server import files_of, hub_server
@@ -72,7 +73,9 @@ class Prepared:
         return PrepareSummary.model_validate(self.message.summary)
 
     def rows(self, split: str = "train") -> list[dict[str, Any]]:
-        return list(datasets.load_from_disk(str(self.run.prepared / split)))
+        rows = RowFile(self.run.prepared / f"{split}.arrow")
+        columns = ({name: column.tolist() for name, column in rows[n].items()} for n in range(len(rows)))
+        return [{**row, "length": length} for row, length in zip(columns, rows.lengths, strict=True)]
 
 
 Prepare = Callable[..., Prepared]
@@ -146,13 +149,13 @@ def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path,
     )
     run = result.run
     assert sorted(path.name for path in run.prepared.iterdir()) == [
-        "dataset.json", "errors.jsonl", "model.json", "train", "validation",
+        "dataset.json", "errors.jsonl", "model.json", "train.arrow", "validation.arrow",
     ]  # fmt: skip
     assert DatasetSummary.model_validate_json(run.dataset_file.read_text()) == result.summary.dataset
     assert ModelSummary.model_validate_json(run.model_file.read_text()) == result.summary.model
     details = json.loads(run.dataset_file.read_text())["details"]
     assert details.pop("made_from").startswith("sha256:")
-    assert {file["name"].partition("/")[0] for file in details.pop("row_files")} == {"train", "validation"}
+    assert [file["name"] for file in details.pop("row_files")] == ["train.arrow", "validation.arrow"]
     assert details == {
         "format": "Chat",
         "rows_read": 50,
@@ -160,8 +163,7 @@ def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path,
         "files": ["pvc://inputs/train.jsonl"],
         "validation_files": ["pvc://inputs/test.jsonl"],
     }
-    rows = datasets.load_from_disk(str(run.train_rows))
-    assert rows.column_names == ["input_ids", "labels", "length"]
+    assert len(result.rows()) == 50
     assert len(result.rows("validation")) == result.summary.dataset.validation_rows == 1
     assert run.errors_file.read_text() == ""
 
@@ -568,7 +570,7 @@ def test_rows_of_the_same_files_are_not_tokenised_again(
     assert prepared("\n", *pairs(20)) == (first, True)  # the same rows of another file
     assert prepared("\n", *pairs(20)) == (first, False)
 
-    (rows,) = (tmp_path / "output").rglob("train/*.arrow")
+    (rows,) = (tmp_path / "output").rglob("train.arrow")
     content = bytearray(rows.read_bytes())
     content[len(content) // 2] ^= 1
     rows.write_bytes(content)
@@ -656,6 +658,26 @@ def test_rows_of_an_earlier_trainer_are_made_again_and_its_checkpoints_stay(
     assert (first.run.checkpoints / "step-000100").exists()
 
 
+def test_rows_in_an_earlier_layout_are_made_again_and_its_checkpoints_stay(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    first = prepare(model=tiny, train=train)
+    write_checkpoint(first.run)
+    folder = first.run.prepared / "train"
+    folder.mkdir()
+    first.run.train_rows.rename(folder / "data.arrow")
+    document = json.loads(first.run.dataset_file.read_text())
+    document["details"]["row_files"] = [asdict(sync_file(first.run.prepared, "train/data.arrow"))]
+    first.run.dataset_file.write_text(json.dumps(document))
+
+    second = prepare(model=tiny, train=train)
+    assert second.summary == first.summary
+    assert len(second.rows()) == 20
+    assert not folder.exists()
+    assert (first.run.checkpoints / "step-000100").exists()
+
+
 def test_files_of_a_hub_are_not_fetched_to_find_that_they_are_the_same(prepare: Prepare, tiny: Path) -> None:
     with hub_server() as hub:
 
@@ -711,7 +733,7 @@ def test_prepared_data_that_lost_files_is_made_again_in_place(
     train = write(tmp_path / "train.jsonl", *pairs(20))
     first = prepare(model=tiny, train=train)
     first.run.checkpoints.mkdir()
-    shutil.rmtree(first.run.train_rows)
+    first.run.train_rows.unlink()
     second = prepare(model=tiny, train=train)
     assert len(second.rows()) == 20
     assert second.run.checkpoints.exists()

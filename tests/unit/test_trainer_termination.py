@@ -205,7 +205,7 @@ def test_what_fails_early_needs_no_torch() -> None:
     code = (
         "import importlib, sys\n"
         f"for name in '{modules}'.split(): importlib.import_module('kubetune_trainer.' + name)\n"
-        "sys.exit(str({'torch', 'transformers', 'datasets'} & set(sys.modules) or ''))"
+        "sys.exit(str({'torch', 'transformers', 'pyarrow'} & set(sys.modules) or ''))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stderr.strip() == ""

@@ -59,9 +59,8 @@ def install(run: RunDirectory, staged: RunDirectory) -> None:
 
 def row_files(run: RunDirectory) -> list[dict[str, Any]]:
     """The files that training reads the run's rows from: name, size and SHA-256 of each."""
-    splits = (run.train_rows.name, run.validation_rows.name)
-    names = (name for name in manifest.list_files(run.prepared) if name.partition("/")[0] in splits)
-    return [asdict(manifest.sync_file(run.prepared, name)) for name in names]
+    paths = (path for path in (run.train_rows, run.validation_rows) if path.exists())
+    return [asdict(manifest.sync_file(run.prepared, path.name)) for path in paths]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .row_files import RowFile
 from .sampler import FILLER
 
 IGNORED = -100
@@ -13,22 +14,23 @@ IGNORED = -100
 
 
 class Rows:
-    """The prepared rows on disk (memory-mapped), and the filler that stands for none."""
+    """The prepared rows of a file, and the filler that stands for none."""
 
-    def __init__(self, directory: Path) -> None:
-        import datasets
+    def __init__(self, path: Path) -> None:
+        self._rows = RowFile(path)
 
-        self._rows = datasets.load_from_disk(str(directory))
-        self.lengths: list[int] = list(self._rows["length"])
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return self._rows.lengths
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self._rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if index == FILLER:
             return {"input_ids": [0], "labels": [IGNORED]}
-        row: dict[str, Any] = self._rows[index]
-        return row
+        return self._rows[index]
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

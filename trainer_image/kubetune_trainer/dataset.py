@@ -1,4 +1,4 @@
-"""Tokenises the files of a split into an Arrow dataset, and counts what users should know about it."""
+"""Tokenises the files of a split into a file of rows, and counts what users should know about it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features, Value, disable_progress_bars
-from datasets.arrow_writer import ArrowWriter
 
+from . import row_files
 from .bad_rows import BadRows
 from .config import DatasetConfig
 from .errors import BadRow, DataInvalid
@@ -34,29 +32,27 @@ MIN_ROWS = 10
 _PORTION = 4 * 1024 * 1024
 """Characters of the rows that are held at the same time."""
 
-FEATURES = Features({"input_ids": [Value("int32")], "labels": [Value("int32")], "length": Value("int32")})
-
 
 @dataclass(slots=True)
 class Split:
     """The rows of one split, on disk, and their counts."""
 
-    rows: Dataset
+    path: Path
+    """The file that has them, and perhaps others."""
+    lengths: list[int]
+    """Tokens of each row."""
     digests: list[bytes]
     """One per row, of its tokens and labels."""
     format: str
     read: int
     """Rows in the files."""
     files: tuple[str, ...] = ()
+    indices: list[int] | None = None
+    """Which rows of the file are the split's, in order; None if all are."""
     truncated: int = 0
     answers_cut: int = 0
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each row."""
-        return [int(length) for length in self.rows["length"]]
 
     def fingerprint(self) -> str:
         """Digest of every token and label, in order."""
@@ -65,10 +61,11 @@ class Split:
             total.update(digest)
         return total.hexdigest()
 
-    def select(self, indices: Sequence[int]) -> Split:
-        """The rows with these indices; counts stay those of the files."""
+    def select(self, indices: list[int]) -> Split:
+        """The rows with these indices, of a split that has its whole file; counts stay those of the files."""
+        lengths = [self.lengths[index] for index in indices]
         digests = [self.digests[index] for index in indices]
-        return replace(self, rows=self.rows.select(indices), digests=digests)
+        return replace(self, indices=indices, lengths=lengths, digests=digests)
 
 
 @dataclass(slots=True)
@@ -84,17 +81,16 @@ def tokenise_split(
     config: DatasetConfig,
     tokeniser: Tokeniser,
     *,
-    directory: Path,
+    path: Path,
     bad: BadRows,
     role: Role,
 ) -> Split:
-    """Read, check and tokenise a split's files into ``directory``; every bad row is added to ``bad``."""
-    directory.mkdir(parents=True)
-    arrow = directory / "rows.arrow"
+    """Read, check and tokenise a split's files into ``path``; every bad row is added to ``bad``."""
     counts = _Counts()
+    lengths: list[int] = []
     digests: list[bytes] = []
     formats: list[str] = []
-    with ArrowWriter(features=FEATURES, path=str(arrow)) as writer:
+    with row_files.writing(path) as writer:
         for file in files:
             logger.info("reading the %s rows of %s", role, file.name)
             name = _called(file, files, role)
@@ -102,18 +98,19 @@ def tokenise_split(
             examples = _examples(file, reader, counts, bad, name=name)
             for portion in portions(examples, size=_characters, limit=_PORTION):
                 rows = _keep(tokeniser.rows(portion, file=name), counts, bad)
+                lengths += [len(row.input_ids) for row in rows]
                 digests += [_digest(row) for row in rows]
                 if rows:
-                    writer.write_batch(_columns(rows))
+                    writer.write([row.input_ids for row in rows], [row.labels for row in rows])
             if reader.format is not None:  # else the file has no good row
                 formats.append(reader.format)
-        writer.finalize()
     if len(set(formats)) > 1 and not bad.count:
         raise DataInvalid(
             f"The files of {files[0].name} have different formats: {', '.join(sorted(set(formats)))}."
         )
     return Split(
-        rows=Dataset.from_file(str(arrow)),
+        path=path,
+        lengths=lengths,
         digests=digests,
         format=next(iter(formats), ""),
         read=counts.read,
@@ -168,14 +165,6 @@ def _keep(results: list[TokenRow | Dropped | BadRow], counts: _Counts, bad: BadR
             case BadRow():
                 bad.add(result)
     return rows
-
-
-def _columns(rows: Sequence[TokenRow]) -> dict[str, list[Any]]:
-    return {
-        "input_ids": [row.input_ids for row in rows],
-        "labels": [row.labels for row in rows],
-        "length": [len(row.input_ids) for row in rows],
-    }
 
 
 def _digest(row: TokenRow) -> bytes:
@@ -234,12 +223,14 @@ def tokens_per_row(lengths: Sequence[int]) -> TokensPerRow:
     return TokensPerRow(mean=round(sum(lengths) / len(lengths)), p50=int(p50), p95=int(p95), max=max(lengths))
 
 
-def save(split: Split, directory: Path) -> None:
-    """Write a split in the form of datasets.load_from_disk."""
-    disable_progress_bars()  # they fill the log
-    split.rows.save_to_disk(str(directory))
+def save(split: Split, path: Path) -> None:
+    """Put a split's rows where training reads them: its file, if there are no others in it, else a copy."""
+    if split.indices is None:
+        split.path.rename(path)
+    else:
+        row_files.RowFile(split.path).select(split.indices, path)
 
 
-def count_tokens(directory: Path) -> int:
+def count_tokens(path: Path) -> int:
     """Tokens of a split that was saved; 0 where there is none."""
-    return sum(Dataset.load_from_disk(str(directory))["length"]) if directory.exists() else 0
+    return sum(row_files.RowFile(path).lengths) if path.exists() else 0

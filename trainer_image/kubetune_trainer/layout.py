@@ -48,13 +48,13 @@ class RunDirectory:
 
     @property
     def train_rows(self) -> Path:
-        """Tokenised training rows (datasets.load_from_disk)."""
-        return self.prepared / "train"
+        """Tokenised training rows, in the format of ``row_files``."""
+        return self.prepared / "train.arrow"
 
     @property
     def validation_rows(self) -> Path:
         """Tokenised validation rows; missing when there are none."""
-        return self.prepared / "validation"
+        return self.prepared / "validation.arrow"
 
     @property
     def dataset_file(self) -> Path:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 PREPARED_VERSION = 1
 """Raised when the same rows come out as other tokens or labels: runs of an earlier version are set aside."""
 
-_LIBRARIES = ("datasets", "jinja2", "pyarrow", "tokenizers", "transformers")
+_LIBRARIES = ("jinja2", "pyarrow", "tokenizers", "transformers")
 """Libraries whose other versions may read or tokenise the same files differently."""
 
 _FEW_ROWS = 50
@@ -148,8 +148,8 @@ def _tokenise(
 
         def split(role: Role) -> dataset.Split:
             files = data[role].fetch(_fetched(scratch, role))
-            directory = scratch / "rows" / role
-            return dataset.tokenise_split(files, rows, tokeniser, directory=directory, bad=bad, role=role)
+            path = scratch / f"{role}.arrow"
+            return dataset.tokenise_split(files, rows, tokeniser, path=path, bad=bad, role=role)
 
         train = split("train")
         validation = split("validation") if "validation" in data else None
