@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from . import libraries
 from .checkpoints import Checkpoints, Layout
 from .config import TrainerConfig, TrainingConfig
 from .errors import InvalidInput, TrainerError
@@ -47,6 +48,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     reports = Reports(total, plan)
     if os.environ["RANK"] == "0":
         serve(reports)
+    libraries.load()
     peers = join(training)
     batching = Batching.of(training.batch_size, peers.world_size, longest=dataset.tokens_per_row.max)
     layout = Layout.of(training, world_size=peers.world_size)
