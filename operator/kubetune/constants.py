@@ -59,6 +59,7 @@ class Reason(StrEnum):
     ADAPTER_INVALID = "AdapterInvalid"
     STORAGE_NOT_SHARED = "StorageNotShared"
     CLAIM_DIFFERS = "ClaimDiffers"
+    VOLUME_UNUSABLE = "VolumeUnusable"
 
     # Reasons of one attempt.
     PREEMPTED = "Preempted"

@@ -30,6 +30,7 @@ STALLING: Final = frozenset(
         Reason.OUT_OF_MEMORY,
         Reason.NUMERICAL_FAILURE,
         Reason.ADAPTER_INVALID,
+        Reason.VOLUME_UNUSABLE,
     }
 )
 """Failures that the same spec would meet again: nothing is retried."""
@@ -39,6 +40,7 @@ _INVALID: Final = {
     TrainerReason.MODEL_UNAVAILABLE: Reason.MODEL_UNAVAILABLE,
     TrainerReason.ADAPTER_INVALID: Reason.ADAPTER_INVALID,
     TrainerReason.DOES_NOT_FIT: Reason.DOES_NOT_FIT,
+    TrainerReason.VOLUME_UNUSABLE: Reason.VOLUME_UNUSABLE,
 }
 """What says more about exit code 42."""
 
@@ -49,6 +51,7 @@ _AGAIN: Final = {
     Reason.DOES_NOT_FIT: f"Use a larger zeroStage, a smaller maxLength or larger GPUs, {APPLY_AGAIN}.",
     Reason.NUMERICAL_FAILURE: f"Lower training.learningRate or look for broken rows, {APPLY_AGAIN}.",
     Reason.ADAPTER_INVALID: f"Change training.adapter, {APPLY_AGAIN}.",
+    Reason.VOLUME_UNUSABLE: f"Then {APPLY_AGAIN}; {ADOPTED}.",
 }
 
 _MORE_MEMORY: Final = {

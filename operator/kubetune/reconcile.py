@@ -55,6 +55,7 @@ _FINAL: Final = frozenset(
         Reason.NUMERICAL_FAILURE,
         Reason.RETRIES_EXHAUSTED,
         Reason.ADAPTER_INVALID,
+        Reason.VOLUME_UNUSABLE,
     }
 )
 """Reasons of Stalled that no change in the cluster heals."""

@@ -12,6 +12,7 @@ import yaml
 
 from dev.chart import CHART, values
 from dev.paths import REPOSITORY
+from kubetune.constants import Reason
 from kubetune.metrics import Metrics
 from tests.support import chart
 from tests.support.reports import full_reports
@@ -63,6 +64,13 @@ def test_the_reference_has_every_metric_of_the_trainer() -> None:
     families = full_reports().registry.collect()
     names = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     assert set(re.findall(r"`(kubetune_train_\w+)`", text)) == names
+
+
+def test_the_page_of_reasons_has_each_of_them_once() -> None:
+    text = (REPOSITORY / "docs" / "reference" / "reasons.md").read_text()
+    cells = re.findall(r"^\| (`.+?) \|", text, flags=re.MULTILINE)
+    named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(Reason)
 
 
 def test_metrics_that_the_page_names_exist() -> None:

@@ -70,7 +70,7 @@ def test_a_full_volume_is_told_as_one_whoever_writes(output: Path, write: Callab
     with pytest.raises(Exception) as caught:  # noqa: PT011 - each library has its own
         write(output / "file")
     told = explain(caught.value, training_config())
-    assert (told.code, told.reason) == (ExitCode.INVALID_INPUT, Reason.INVALID_INPUT)
+    assert (told.code, told.reason) == (ExitCode.INVALID_INPUT, Reason.VOLUME_UNUSABLE)
     assert told.message.startswith(FULL)
 
 
@@ -121,7 +121,7 @@ def test_a_run_that_cannot_be_published_says_so_on_every_rank(tmp_path: Path) ->
         assert [pod.process.returncode for pod in ended] == [ExitCode.INVALID_INPUT] * 2, ended[0].log
         for pod in ended:
             assert pod.message.message.startswith(FULL)
-            assert (pod.message.reason, pod.message.step) == (Reason.INVALID_INPUT, 2)
+            assert (pod.message.reason, pod.message.step) == (Reason.VOLUME_UNUSABLE, 2)
 
         filler.unlink()
         (ended_well,) = train(made, tmp_path / "with-room")

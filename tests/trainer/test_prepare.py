@@ -786,7 +786,7 @@ def test_volume_without_room_for_the_result_or_a_checkpoint_is_told_before_train
         filler.unlink()
         fill(volume, leave=100_000)
         refused = prepare(**job)
-        assert (refused.code, refused.message.reason) == (ExitCode.INVALID_INPUT, "InvalidInput")
+        assert (refused.code, refused.message.reason) == (ExitCode.INVALID_INPUT, "VolumeUnusable")
         assert refused.message.message.startswith("The output volume has 0.1 MB free, but the result of ")
         assert "training needs at least 0.2 MB: " in refused.message.message
         assert "storage.size" in refused.message.message
@@ -804,7 +804,7 @@ PLAIN_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.
 """Takes the right of tests that run as root to read and write anything."""
 
 UNUSABLE = {
-    "output": ("InvalidInput", "The output volume is not writable by the pod (user {uid}, group {gid}: "),
+    "output": ("VolumeUnusable", "The output volume is not writable by the pod (user {uid}, group {gid}: "),
     "model": ("ModelUnavailable", "pvc://inputs/model is not readable by the pod (user {uid}, group {gid}: "),
     "train": (
         "DataInvalid",

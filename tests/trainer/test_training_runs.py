@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kubetune_trainer import row_files
 from kubetune_trainer.manifest import verify_manifest
 from kubetune_trainer.messages import Progress, Reason, TrainSummary
 from kubetune_trainer.publish import verified_artifact
@@ -141,6 +142,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[i
         runs[stage] = volume(tmp_path_factory.mktemp("undisturbed"), model, zero_stage=stage, **RESUME)
         succeed(runs[stage], runs[stage].root / "scratch", ranks=2)
     return runs
+
+
+def test_prepared_rows_that_somebody_changed_are_not_trained_on(tmp_path: Path, model: Path) -> None:
+    made = volume(tmp_path, model, zero_stage=2, **RESUME)
+    with row_files.writing(made.run.train_rows) as writer:
+        writer.write([[65, 66]], [[65, 66]])
+    (refused,) = train(made, tmp_path / "refused", ranks=1)
+    assert (refused.process.returncode, refused.message.reason) == (42, Reason.VOLUME_UNUSABLE)
+    assert "train.arrow has 1 rows, not " in refused.message.message
 
 
 def test_a_run_that_lost_ranks_ends_like_an_undisturbed_one(

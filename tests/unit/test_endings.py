@@ -180,6 +180,21 @@ CASES = [
         Reason.ADAPTER_INVALID,
     ),
     Case(
+        "the output volume was full",
+        failing(by_policy(0, 42), 12, 16),
+        [
+            pod(
+                0,
+                42,
+                10,
+                said={"reason": "VolumeUnusable", "message": "The output volume is full: make room."},
+            )
+        ],
+        Outcome.FAILED,
+        Reason.VOLUME_UNUSABLE,
+        says=("The output volume is full: make room. Then delete the FineTuneJob and apply it again",),
+    ),
+    Case(
         "invalid input without a message that can be read",
         failing(by_policy(0, 42), 12, 16),
         [pod(0, 42, 10, said="Traceback\nKeyError: 'model'\n")],

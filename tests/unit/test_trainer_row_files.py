@@ -13,7 +13,7 @@ import pytest
 
 from kubetune_trainer.batches import Rows
 from kubetune_trainer.dataset import count_tokens
-from kubetune_trainer.errors import InvalidInput
+from kubetune_trainer.errors import VolumeUnusable
 from kubetune_trainer.row_files import SCHEMA, RowFile, writing
 from kubetune_trainer.sampler import FILLER
 
@@ -137,9 +137,9 @@ def test_the_filler_has_no_labels(path: Path) -> None:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(VolumeUnusable) as refusal:
         RowFile(path)
-    begin, end = f"{path.parent} is not what prepare makes: {path.name} ", ". Delete it, and retry."
+    begin, end = f"{path.parent} is not what prepare makes: {path.name} ", ". Delete that directory."
     message = refusal.value.message
     assert message.startswith(begin)
     assert message.endswith(end)
@@ -177,7 +177,7 @@ def test_no_wrong_byte_makes_reading_crash(path: Path) -> None:
         path.write_bytes(damaged)
         try:
             assert len(read_all(RowFile(path))) == 20
-        except InvalidInput:
+        except VolumeUnusable:
             refusals += 1
     assert refusals > len(places) // 3
 

@@ -142,6 +142,7 @@ def test_stderr_is_the_fallback_when_there_is_no_termination_log(
         (errors.ModelUnavailable("x"), ExitCode.INVALID_INPUT, Reason.MODEL_UNAVAILABLE),
         (errors.AdapterInvalid("x"), ExitCode.INVALID_INPUT, Reason.ADAPTER_INVALID),
         (errors.DoesNotFit("x"), ExitCode.INVALID_INPUT, Reason.DOES_NOT_FIT),
+        (errors.VolumeUnusable("x"), ExitCode.INVALID_INPUT, Reason.VOLUME_UNUSABLE),
         (errors.OutOfMemory("x"), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
         (errors.Preempted("x"), ExitCode.PREEMPTED, Reason.PREEMPTED),
         (errors.NumericalFailure("x"), ExitCode.NUMERICAL_FAILURE, Reason.NUMERICAL_FAILURE),
@@ -237,15 +238,13 @@ def test_stop_while_a_library_loads_a_tokenizer_is_no_wrong_model(log: Path, con
 VOLUMES: dict[str, tuple[OSError, str | None]] = {
     "a full output volume, where a write names no file": (
         OSError(errno.ENOSPC, "No space left on device"),
-        "The output volume is full: enlarge the job's output claim, or delete that claim "
-        "with all that it holds and apply the job again with a larger storage.size, or remove what is no "
-        "longer needed.",
+        "The output volume is full: enlarge the job's output claim, remove from it what is no longer needed, "
+        "or delete it with all that it holds and ask for a larger storage.size.",
     ),
     "a used up quota": (
         OSError(errno.EDQUOT, "Disk quota exceeded", "/output/models/abc/model.safetensors"),
-        "The output volume has reached its quota: enlarge the job's output claim, or delete that claim "
-        "with all that it holds and apply the job again with a larger storage.size, or remove what is no "
-        "longer needed.",
+        "The output volume has reached its quota: enlarge the job's output claim, remove from it what is no "
+        "longer needed, or delete it with all that it holds and ask for a larger storage.size.",
     ),
     "an output volume that is read-only": (
         OSError(errno.EROFS, "Read-only file system", "/output/job"),
@@ -271,5 +270,5 @@ def test_volume_that_cannot_be_used_is_no_reason_to_try_again(
 
     assert entry.run(download) == (ExitCode.INVALID_INPUT if sentence else 1)
     message = json.loads(log.read_text())
-    assert message["reason"] == (Reason.INVALID_INPUT if sentence else Reason.UNKNOWN)
+    assert message["reason"] == (Reason.VOLUME_UNUSABLE if sentence else Reason.UNKNOWN)
     assert message["message"] == (sentence or "The model cannot be read now")

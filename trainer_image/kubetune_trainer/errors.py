@@ -119,6 +119,12 @@ class DoesNotFit(InvalidInput):
     reason = Reason.DOES_NOT_FIT
 
 
+class VolumeUnusable(InvalidInput):
+    """The output volume is full, may not be written, or holds files that are not what they were."""
+
+    reason = Reason.VOLUME_UNUSABLE
+
+
 class OutOfMemory(TrainerError):
     """The container or the GPU ran out of memory."""
 

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     MODEL_UNAVAILABLE = "ModelUnavailable"
     ADAPTER_INVALID = "AdapterInvalid"
     DOES_NOT_FIT = "DoesNotFit"
+    VOLUME_UNUSABLE = "VolumeUnusable"
 
 
 class _Message(BaseModel):

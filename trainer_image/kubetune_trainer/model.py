@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from . import manifest
 from .config import ModelSource, TrainerConfig, digest_of
-from .errors import InvalidInput, ModelUnavailable, Transient, name_list
+from .errors import ModelUnavailable, Transient, VolumeUnusable, name_list
 from .layout import model_path, output_root
 from .sources import Credentials, RemoteFile, scheme_of
 from .volumes import MAKE_ROOM
@@ -235,7 +235,7 @@ def _require_space(uri: str, files: Sequence[RemoteFile], partial: Path) -> None
     missing = sum(file.size for file in files if not (partial / file.name).exists())
     free = shutil.disk_usage(output_root()).free
     if missing > free:
-        raise InvalidInput(
+        raise VolumeUnusable(
             f"The output volume has {free / 1e9:.1f} GB free, but {uri} needs {missing / 1e9:.1f} GB: "
             f"{MAKE_ROOM}."
         )

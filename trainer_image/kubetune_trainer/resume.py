@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InvalidInput, Transient, name_list
+from .errors import InvalidInput, Transient, VolumeUnusable, name_list
 from .manifest import FileEntry, ManifestError, verify_file
 from .peers import Peers
 
@@ -73,7 +73,7 @@ class Survey:
         if self.misfit is not None:
             raise InvalidInput(self.misfit)
         if damaged:
-            raise InvalidInput(
+            raise VolumeUnusable(
                 f"No checkpoint of this run is as it was written ({name_list(damaged, 3)}). Delete "
                 f"{self.directory} to train from the beginning, or change spec.training.seed."
             )

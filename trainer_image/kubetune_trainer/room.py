@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from .checkpoints import Checkpoints, size_of
-from .errors import InvalidInput
+from .errors import VolumeUnusable
 from .layout import RunDirectory
 from .volumes import MAKE_ROOM
 
@@ -17,13 +17,13 @@ def check(run: RunDirectory, checkpoints: Checkpoints, *, trained: int) -> str |
     """A warning when no checkpoint fits beside the result; None when there is room.
 
     Raises:
-        InvalidInput: not even the result fits.
+        VolumeUnusable: not even the result fits.
     """
     left = sum(size_of(path.with_name(f".{path.name}")) for path in (run.adapter, run.model))
     free = shutil.disk_usage(run.root).free + left  # publishing begins with deleting what an attempt left
     artifact = _ARTIFACT_BYTES * trained
     if free < artifact:
-        raise InvalidInput(
+        raise VolumeUnusable(
             f"The output volume has {_size(free)} free, but the result of training needs at least "
             f"{_size(artifact)}: {MAKE_ROOM}."
         )

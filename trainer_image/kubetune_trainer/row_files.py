@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from .errors import InvalidInput, first_line
+from .errors import VolumeUnusable, first_line
 
 SCHEMA = pa.schema(
     [("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32())), ("length", pa.int32())]
@@ -57,7 +57,7 @@ class RowFile:
     """The rows of a file, memory-mapped: only those that are asked for are read.
 
     Raises:
-        InvalidInput: the file is missing, cut short, damaged or another.
+        VolumeUnusable: the file is missing, cut short, damaged or another.
         OSError: the volume did not let it be read, which says nothing about its content.
     """
 
@@ -117,6 +117,6 @@ def _explained(path: Path) -> Iterator[None]:
             error.filename = str(path)
             raise
         problem = "is missing" if absent else f"cannot be read ({first_line(error)})"
-        raise InvalidInput(
-            f"{path.parent} is not what prepare makes: {path.name} {problem}. Delete it, and retry."
+        raise VolumeUnusable(
+            f"{path.parent} is not what prepare makes: {path.name} {problem}. Delete that directory."
         ) from error

@@ -11,12 +11,12 @@ import os
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import libraries
 from .checkpoints import Checkpoints, Layout
 from .config import TrainerConfig, TrainingConfig
-from .errors import InvalidInput, TrainerError
+from .errors import TrainerError, VolumeUnusable
 from .journal import Journal
 from .layout import RunDirectory
 from .manifest import naming
@@ -28,6 +28,9 @@ from .resume import Found, Survey, unreadable, verify_together
 from .sampler import Batching, planned_steps, steps_per_epoch
 from .stop import StopFlag
 from .validation import ValidationPlan
+
+if TYPE_CHECKING:
+    from .batches import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +64,11 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     arguments = _arguments(training, batching, run, total, bf16=dtype == "bfloat16", evaluate=found is None)
     model = _model(training, Path(base.path), dtype)
 
-    from .batches import Rows
     from .evaluation import Evaluation
     from .modeling import trainable_parameters
     from .trainer import Attempt, FineTuner
 
-    rows = Rows(run.train_rows)
+    rows = _rows(run.train_rows, counted=dataset.train_rows)
     journal = None
     from_step = found.step if found else 0
     if peers.rank == 0:
@@ -82,7 +84,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     evaluation = None
     if plan is not None:
         evaluation = Evaluation(
-            rows=Rows(run.validation_rows),
+            rows=_rows(run.validation_rows, counted=dataset.validation_rows),
             plan=plan,
             batching=batching,
             peers=peers,
@@ -129,9 +131,22 @@ def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
             dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
             return dataset, ModelSummary.model_validate_json(run.model_file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise InvalidInput(
-            f"{run.prepared} is not what prepare makes: {error}. Delete it, and retry."
+        raise VolumeUnusable(
+            f"{run.prepared} is not what prepare makes: {error}. Delete that directory."
         ) from error
+
+
+def _rows(path: Path, *, counted: int) -> Rows:
+    """The prepared rows of a split: as many as prepare counted, or somebody changed the file."""
+    from .batches import Rows
+
+    rows = Rows(path)
+    if len(rows) != counted:
+        raise VolumeUnusable(
+            f"{path.parent} is not what prepare makes: {path.name} has {len(rows)} rows, not {counted}. "
+            "Delete that directory."
+        )
+    return rows
 
 
 def _look(

@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .config import FileSource, ModelSource, TrainerConfig
-from .errors import DataInvalid, InvalidInput, ModelUnavailable
+from .errors import DataInvalid, InvalidInput, ModelUnavailable, VolumeUnusable
 from .layout import output_root
 
 _DENIED = {errno.EACCES, errno.EPERM}
 _FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "has reached its quota"}
 
 MAKE_ROOM = (
-    "enlarge the job's output claim, or delete that claim with all that it holds and apply the job again "
-    "with a larger storage.size"
+    "enlarge the job's output claim, remove from it what is no longer needed, or delete it with all that it "
+    "holds and ask for a larger storage.size"
 )
 """A claim outlives its job, and a job of the same name takes it as it is, whatever storage.size says."""
 
@@ -70,10 +70,8 @@ def _has_no_room() -> bool:
         return False
 
 
-def _full(number: int) -> InvalidInput:
-    return InvalidInput(
-        f"The output volume {_FULL[number]}: {MAKE_ROOM}, or remove what is no longer needed."
-    )
+def _full(number: int) -> VolumeUnusable:
+    return VolumeUnusable(f"The output volume {_FULL[number]}: {MAKE_ROOM}.")
 
 
 def _explained(error: OSError, config: TrainerConfig | None) -> InvalidInput | None:
@@ -87,12 +85,12 @@ def _explained(error: OSError, config: TrainerConfig | None) -> InvalidInput | N
     if path is None:  # servers forbid things too, and their clients raise the same class without a file
         return None
     if on_output and error.errno == errno.EROFS:
-        return InvalidInput("The output volume is mounted read-only: use a claim that may be written.")
+        return VolumeUnusable("The output volume is mounted read-only: use a claim that may be written.")
     if error.errno not in _DENIED:
         return None
     who = f"user {os.geteuid()}, group {os.getegid()}"
     if on_output:
-        return InvalidInput(
+        return VolumeUnusable(
             f"The output volume is not writable by the pod ({who}: {path}). Let that group write to it: the "
             "platform's setting fsGroup does so where the storage supports it, else change the files' owner."
         )
