@@ -9,6 +9,7 @@ from dev.cluster.control_plane import ControlPlane
 from dev.cluster.files import ensure_file
 from dev.cluster.network import NODE_ADDRESS, POD_CIDR
 from dev.cluster.pki import Identity
+from dev.cluster.probes import start_until_answers
 from dev.cluster.processes import Daemon
 
 NODE_NAME = "node0"
@@ -20,7 +21,9 @@ _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")
 
 def ensure_node(control_plane: ControlPlane, *, socket: Path) -> None:
     """Start kubelet, on the container runtime at `socket`, and kube-proxy, unless they run."""
-    _kubelet(control_plane, socket=socket).ensure()
+    # It ends when it meets a containerd that answers already, but cannot run pods yet.
+    health = f"http://127.0.0.1:{ports.KUBELET_HEALTH}/healthz"
+    start_until_answers(_kubelet(control_plane, socket=socket), health, seconds=60)
     _kube_proxy(control_plane).ensure()
 
 

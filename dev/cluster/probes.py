@@ -8,7 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from dev.cluster.processes import Daemon
+from dev.cluster.processes import Daemon, NotRunningError
+from dev.cluster.waiting import wait_for
 
 _OK = 200
 _TYPE_A = 1
@@ -30,6 +31,19 @@ def answers(daemon: Daemon, url: str, *, authority: Path | None = None) -> bool:
             return bool(response.status == _OK)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def start_until_answers(daemon: Daemon, url: str, *, seconds: float) -> None:
+    """Start a program, again if it ends, and return when it answers 200 at a URL."""
+
+    def starts_and_answers() -> bool:
+        daemon.ensure()
+        try:
+            return answers(daemon, url)
+        except NotRunningError:
+            return False
+
+    wait_for(f"{daemon.name}, whose log is {daemon.log}", starts_and_answers, seconds=seconds, every=0.2)
 
 
 def resolves(name: str, *, server: str, source: str) -> bool:

@@ -1,13 +1,17 @@
 """Background programs of the local cluster: found again, restarted when need be, and stopped for sure."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dev.cluster import processes
+from dev.cluster.ports import free_ports
+from dev.cluster.probes import start_until_answers
 from dev.cluster.processes import Daemon, NotRunningError
+from dev.cluster.waiting import NotReadyError
 
 
 @pytest.fixture
@@ -37,6 +41,30 @@ def test_a_killed_program_is_started_again(root: Path) -> None:
 
     assert sleeper(root).ensure()
     assert sleeper(root).pid() not in (pid, None)
+
+
+_ENDS_ONCE = """
+import http.server, pathlib, sys
+met = pathlib.Path(sys.argv[1])
+if not met.exists():
+    met.touch()
+    sys.exit("what it needs is not ready yet")
+http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[2]), bind="127.0.0.1")
+"""
+
+
+def test_a_program_that_came_too_early_is_started_again_until_it_answers(root: Path) -> None:
+    (port,) = free_ports(1)
+    early = Daemon(name="early", root=root, argv=[sys.executable, "-c", _ENDS_ONCE, root / "met", str(port)])
+    start_until_answers(early, f"http://127.0.0.1:{port}/", seconds=30)
+    assert early.pid() is not None
+    assert "not ready yet" in early.log.read_text()
+
+
+def test_a_program_that_never_answers_is_named_with_its_log(root: Path) -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(NotReadyError, match=r"waited 1 s for sleeper, whose log is .*sleeper\.log"):
+        start_until_answers(sleeper(root), f"http://127.0.0.1:{port}/", seconds=1)
 
 
 def test_other_arguments_restart_it(root: Path) -> None:
