@@ -13,11 +13,21 @@ def start_time(pid: int) -> int | None:
         return None
     # The second field is the program's name in brackets, and may hold anything.
     state, *rest = stat.rpartition(")")[2].split()
-    if state == "Z":  # dead, only its parent has not looked yet: reap it if that is this process
+    # Dead, only its parent has not looked yet: reap it if that is this process. While other threads are still
+    # being killed, its files and sockets are open.
+    if state == "Z" and not _has_threads(pid):
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         return None
     return int(rest[18])
+
+
+def _has_threads(pid: int) -> bool:
+    """Tell whether threads beside the first one are left of a process."""
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except OSError:
+        return False
 
 
 def environment(pid: int) -> dict[str, str]:

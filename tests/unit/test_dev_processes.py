@@ -11,7 +11,7 @@ from dev.cluster import processes
 from dev.cluster.ports import free_ports
 from dev.cluster.probes import start_until_answers
 from dev.cluster.processes import Daemon, NotRunningError
-from dev.cluster.waiting import NotReadyError
+from dev.cluster.waiting import NotReadyError, wait_for
 
 
 @pytest.fixture
@@ -65,6 +65,27 @@ def test_a_program_that_never_answers_is_named_with_its_log(root: Path) -> None:
     (port,) = free_ports(1)
     with pytest.raises(NotReadyError, match=r"waited 1 s for sleeper, whose log is .*sleeper\.log"):
         start_until_answers(sleeper(root), f"http://127.0.0.1:{port}/", seconds=1)
+
+
+_FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=[1000]).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_program_has_not_ended_while_one_of_its_threads_runs(root: Path) -> None:
+    program = Daemon(name="threads", root=root, argv=[sys.executable, "-c", _FIRST_THREAD_ENDS])
+    program.ensure()
+    pid = program.pid()
+    wait_for("its first thread to end", lambda: _state(pid) == "Z", seconds=30)
+    assert program.pid() == pid
+    program.stop(seconds=0)
+    assert program.pid() is None
+
+
+def _state(pid: int | None) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_other_arguments_restart_it(root: Path) -> None:
