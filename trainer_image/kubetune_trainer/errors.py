@@ -24,7 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from typing_extensions import override
 
@@ -123,6 +124,11 @@ class VolumeUnusable(InvalidInput):
     """The output volume is full, may not be written, or holds files that are not what they were."""
 
     reason = Reason.VOLUME_UNUSABLE
+
+    @classmethod
+    def changed(cls, prepared: Path, what: str) -> Self:
+        """Something is wrong with the directory that prepare wrote."""
+        return cls(f"{prepared} is not what prepare makes: {what}. Delete that directory.")
 
 
 class OutOfMemory(TrainerError):

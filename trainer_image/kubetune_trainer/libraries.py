@@ -13,7 +13,7 @@ def load() -> None:
     """
     gc.disable()
     try:
-        import deepspeed  # noqa: F401 - for its side of sys.modules
+        import deepspeed  # noqa: F401 - loaded, and used elsewhere
         import peft  # noqa: F401
 
         from . import publish, trainer  # noqa: F401

@@ -117,6 +117,4 @@ def _explained(path: Path) -> Iterator[None]:
             error.filename = str(path)
             raise
         problem = "is missing" if absent else f"cannot be read ({first_line(error)})"
-        raise VolumeUnusable(
-            f"{path.parent} is not what prepare makes: {path.name} {problem}. Delete that directory."
-        ) from error
+        raise VolumeUnusable.changed(path.parent, f"{path.name} {problem}") from error

@@ -131,9 +131,7 @@ def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
             dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
             return dataset, ModelSummary.model_validate_json(run.model_file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise VolumeUnusable(
-            f"{run.prepared} is not what prepare makes: {error}. Delete that directory."
-        ) from error
+        raise VolumeUnusable.changed(run.prepared, str(error)) from error
 
 
 def _rows(path: Path, *, counted: int) -> Rows:
@@ -142,10 +140,7 @@ def _rows(path: Path, *, counted: int) -> Rows:
 
     rows = Rows(path)
     if len(rows) != counted:
-        raise VolumeUnusable(
-            f"{path.parent} is not what prepare makes: {path.name} has {len(rows)} rows, not {counted}. "
-            "Delete that directory."
-        )
+        raise VolumeUnusable.changed(path.parent, f"{path.name} has {len(rows)} rows, not {counted}")
     return rows
 
 
