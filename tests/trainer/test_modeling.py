@@ -33,6 +33,29 @@ def load(path: Path) -> Any:
     return load_base(path, torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, "bfloat16"),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, "float32"),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": False, "amx_bf16": False}, "float32"),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": False}, "float32"),
+        ({"bf16": True}, "bfloat16"),
+        ({}, "float32"),
+    ],
+)
+def test_a_processor_trains_in_the_type_that_it_is_faster_in(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, Any], expected: str
+) -> None:
+    import torch
+
+    from kubetune_trainer.modeling import preferred_dtype
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert preferred_dtype(torch.device("cpu")) == getattr(torch, expected)
+
+
 def test_the_loss_is_the_one_of_the_full_logits(path: Path) -> None:
     import torch
 

@@ -10,11 +10,13 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from typing_extensions import override
@@ -141,7 +143,8 @@ class FineTuner(Trainer):
             return {}
         started = time.perf_counter()
         self.model_wrapped.eval()
-        scores = evaluation.score(step, self._score)
+        with self._without_lora() if step == 0 else nullcontext():
+            scores = evaluation.score(step, self._score)
         if scores is None:  # the ranks have agreed to stop
             self.control.should_training_stop = True
             self.control.should_evaluate = self.control.should_save = False
@@ -153,6 +156,10 @@ class FineTuner(Trainer):
         metrics = {"eval_loss": sample.mean_loss, "eval_mean_token_accuracy": sample.accuracy}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _without_lora(self) -> AbstractContextManager[None]:
+        """The base alone: before the first step LoRA adds nothing, for a fifth of the forward pass."""
+        return self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext()
 
     def _score(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         inputs = self._prepare_inputs(batch)
