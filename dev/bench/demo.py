@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from dev.bench.figures import Figure
+from dev.cluster import containerd
 from dev.demo.run import NAMESPACE
 from dev.kubectl import Kubectl, condition
 
@@ -110,9 +111,10 @@ def _pod(raw: Raw) -> Pod:
     ended, running = state.get("terminated") or {}, state.get("running") or {}
     conditions: Sequence[Raw] = raw["status"].get("conditions") or ()
     ready: Raw = next((c for c in conditions if c["type"] == "Ready"), {})
+    exactly = containerd.started(containers[0].get("containerID", "").removeprefix("containerd://"))
     return Pod(
         created=_seconds(raw["metadata"]["creationTimestamp"]),
-        started=_maybe(ended.get("startedAt") or running.get("startedAt")),
+        started=exactly or _maybe(ended.get("startedAt") or running.get("startedAt")),
         ready=_maybe(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
         ended=_maybe(ended.get("finishedAt")),
     )

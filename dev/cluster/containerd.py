@@ -52,6 +52,18 @@ config_path = "{root}/registries"
 """
 
 
+def started(container: str) -> float | None:
+    """Return when a container of this machine's cluster started, in seconds since the epoch; None if it has none.
+
+    The API tells whole seconds only, rounded down.
+    """
+    status = paths.image_store() / "io.containerd.grpc.v1.cri" / "containers" / container / "status"
+    try:
+        return float(json.loads(status.read_bytes())["StartedAt"]) / 1e9
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 class Containerd:
     """The container runtime of the instance whose state is in `root`."""
 
