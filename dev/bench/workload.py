@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kubetune.api.v1alpha1 import validate_spec
+from kubetune.names import POD_INDEX
 from kubetune.plan.rendezvous import build_rendezvous
 from kubetune.plan.training import build_training
 from kubetune.resolve import resolve
@@ -102,12 +103,16 @@ def finetunejob(
 
 
 def bare_job(namespace: str, *, annotations: Mapping[str, str] = {}) -> tuple[Manifest, Manifest]:
-    """Return the training Job and its headless Service as KubeTune makes them, without an owner."""
+    """Return the training Job as KubeTune makes it, without an owner, and a headless Service for its pods.
+
+    For all of them, as in Kubernetes' documentation of Indexed Jobs whose pods talk to each other.
+    """
     raw = finetunejob(namespace, annotations=annotations)
     raw["metadata"] |= {"uid": "00000000-0000-0000-0000-000000000000", "generation": 1}
     job = validate_spec(raw)
     service = build_rendezvous(job)
     training = build_training(job, resolve(job, SETTINGS), SETTINGS, number=1)
+    del service["spec"]["selector"][POD_INDEX]
     for manifest in (training, service):
         del manifest["metadata"]["ownerReferences"]
     return training, service

@@ -53,7 +53,7 @@ config_path = "{root}/registries"
 
 
 def started(container: str) -> float | None:
-    """Return when a container of this machine's cluster started, in seconds since the epoch; None if it has none.
+    """Return when a container of the local cluster started, in seconds since the epoch; None for any other.
 
     The API tells whole seconds only, rounded down.
     """

@@ -29,6 +29,9 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "kubetune"
 FIELD_MANAGER: Final = "kubetune"
 
+POD_INDEX: Final = "batch.kubernetes.io/job-completion-index"
+"""Label and annotation of an Indexed Job's pods, which the Job controller sets: the node rank."""
+
 ANNOTATION_INTENT: Final = f"{GROUP}/intent"
 """Digest of what a Deployment is made from: an equal digest needs no second apply."""
 

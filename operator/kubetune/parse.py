@@ -58,7 +58,7 @@ def parse_pod(raw: Raw) -> PodView:
         (c for c in status.get("containerStatuses") or () if c.get("name") == names.CONTAINER_TRAINER), {}
     )
     ended = (container.get("state") or {}).get("terminated") or {}
-    index = (meta.get("annotations") or {}).get("batch.kubernetes.io/job-completion-index")
+    index = (meta.get("annotations") or {}).get(names.POD_INDEX)
     disruption = next(
         (c for c in _conditions(status) if c.type == "DisruptionTarget" and c.status == "True"), None
     )

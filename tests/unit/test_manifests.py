@@ -44,6 +44,16 @@ def test_a_manifest_is_valid_for_every_supported_kubernetes(manifest: dict[str, 
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
+def test_the_rendezvous_service_has_the_address_of_rank_0_alone() -> None:
+    """Of a hundred pods, each that starts or ends would rewrite a hundred addresses that nobody asks for."""
+    (service,) = (m for m in manifests("minimal-first-visit") if m["kind"] == "Service")
+    assert service["spec"]["selector"] == {
+        "kubetune.dev/finetunejob": service["metadata"]["labels"][names.LABEL_JOB],
+        "kubetune.dev/stage": "train",
+        "batch.kubernetes.io/job-completion-index": "0",
+    }
+
+
 @pytest.mark.parametrize("manifest", [*all_manifests()])
 def test_a_child_is_labelled_and_ignored_by_argo(manifest: dict[str, Any]) -> None:
     meta = manifest["metadata"]

@@ -1,6 +1,8 @@
-"""Headless Service ``<name>-train``: DNS names of the training pods, for their rendezvous and for /progress.
+"""Headless Service ``<name>-train``: the DNS name of rank 0's pod, for the rendezvous and for /progress.
 
-It selects by job and stage, not by attempt, and is made with the job: DNS knows it when training starts.
+It selects by job and stage, not by attempt, and is made with the job: DNS knows it when training starts. No
+other pod is in it: nobody asks for their names, and each that starts or ends would cost two writes of all
+addresses.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from kubetune_trainer.config import METRICS_PORT, RENDEZVOUS_PORT
 
 from ..api.v1alpha1 import FineTuneJob
-from ..names import LABEL_JOB, LABEL_STAGE, PORT_METRICS, Names
+from ..names import LABEL_JOB, LABEL_STAGE, POD_INDEX, PORT_METRICS, Names
 from .common import labels, metadata
 from .model import Manifest
 
@@ -22,7 +24,7 @@ def build_rendezvous(job: FineTuneJob) -> Manifest:
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,  # ranks look for each other before any of them is ready
-            "selector": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "train"},
+            "selector": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "train", POD_INDEX: "0"},
             "ports": [
                 {
                     "name": "rendezvous",
