@@ -12,6 +12,7 @@ from dev.bench.figures import Figure
 from dev.cluster import containerd
 from dev.demo.run import NAMESPACE
 from dev.kubectl import Kubectl, condition
+from kubetune.names import POD_INDEX
 
 PART: Final = "demo"
 NAME: Final = "triage-1"
@@ -89,7 +90,7 @@ def _begun(kubectl: Kubectl, pods: Sequence[Raw]) -> Begun | None:
         pod
         for pod in pods
         if pod["metadata"]["labels"].get("kubetune.dev/stage") == "train"
-        and pod["metadata"]["annotations"].get("batch.kubernetes.io/job-completion-index") == "0"
+        and pod["metadata"]["annotations"].get(POD_INDEX) == "0"
     ]
     for pod in sorted(rank0, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
         meta = pod["metadata"]

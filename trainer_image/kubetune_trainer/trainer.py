@@ -143,7 +143,7 @@ class FineTuner(Trainer):
             return {}
         started = time.perf_counter()
         self.model_wrapped.eval()
-        with self._without_lora() if step == 0 else nullcontext():
+        with self._model_of(step):
             scores = evaluation.score(step, self._score)
         if scores is None:  # the ranks have agreed to stop
             self.control.should_training_stop = True
@@ -157,9 +157,10 @@ class FineTuner(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _without_lora(self) -> AbstractContextManager[None]:
-        """The base alone: before the first step LoRA adds nothing, for a fifth of the forward pass."""
-        return self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext()
+    def _model_of(self, step: int) -> AbstractContextManager[None]:
+        """The base alone before the first step: LoRA adds nothing yet, for a fifth of the forward pass."""
+        is_base = step == 0 and isinstance(self.model, PeftModel)
+        return self.model.disable_adapter() if is_base else nullcontext()
 
     def _score(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         inputs = self._prepare_inputs(batch)
