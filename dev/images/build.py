@@ -20,11 +20,10 @@ from dev.cluster.packages import IMAGE_PACKAGES, ensure_packages
 from dev.errors import DevError
 from dev.images import buildah
 from dev.images.base import base_image, ensure_base
-from dev.images.inputs import IMAGES, OPERATOR, TRAINER, Image, take
+from dev.images.inputs import IMAGES, OPERATOR, Image, take
 
 _UV = "localhost/kubetune/uv"
 _TORCH = "localhost/kubetune/torch"
-_DEEPSPEED = "localhost/kubetune/deepspeed"
 _SPACE = 16  # GiB: all layers in buildah's store, and compressed in a registry on the same disk
 _KEPT = 3  # of each image: switching between branches rebuilds nothing
 
@@ -121,8 +120,6 @@ def _make(job: _Job, *, torch: Lock) -> None:
     if job.image != OPERATOR:
         with torch:  # the layers that two images share are built by the first that comes
             _build_stage(job, stage="torch", image=_TORCH)
-    if job.image == TRAINER:  # named, or the next build of code alone would have to compile it again
-        _build_stage(job, stage="deepspeed", image=_DEEPSPEED)
     _build_stage(job, stage=job.image.name, image=job.local)
     built = time.monotonic()
     buildah.push(job.local, reference=job.reference)

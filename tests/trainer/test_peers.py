@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,19 +81,23 @@ os._exit(0)
 """
 
 
-def test_the_others_wait_for_a_slow_rank_0_but_not_for_a_lost_one() -> None:
-    environment = {
+def environment(*, world_size: int) -> dict[str, str]:
+    return {
         **os.environ,
         "DS_ACCELERATOR": "cpu",
         "LOCAL_RANK": "0",
-        "WORLD_SIZE": "2",
+        "WORLD_SIZE": str(world_size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
     }
+
+
+def test_the_others_wait_for_a_slow_rank_0_but_not_for_a_lost_one() -> None:
+    shared = environment(world_size=2)
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", SLOW],
-            env={**environment, "RANK": str(rank)},
+            env={**shared, "RANK": str(rank)},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -102,3 +107,29 @@ def test_the_others_wait_for_a_slow_rank_0_but_not_for_a_lost_one() -> None:
     assert [rank.returncode for rank in ranks] == [-signal.SIGKILL, 0]
     assert said[0][-1:] == ["published"]
     assert said[1][-2:] == ["published", "PeerLost True"]
+
+
+JOIN = """
+from kubetune_trainer import peers
+from tests.support.training_runs import training_config
+
+print(peers.join(training_config().training).world_size)
+"""
+
+
+def test_joining_needs_no_compiler(tmp_path: Path) -> None:
+    joined = subprocess.run(
+        [sys.executable, "-c", JOIN],
+        env={
+            **environment(world_size=1),
+            "RANK": "0",
+            "PATH": "/nowhere",
+            "TORCH_EXTENSIONS_DIR": str(tmp_path / "compiled"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert joined.returncode == 0, joined.stderr
+    assert joined.stdout.split()[-1:] == ["1"]
+    assert not (tmp_path / "compiled").exists()

@@ -106,6 +106,9 @@ def join(training: TrainingConfig) -> Peers:
         dist.init_process_group("gloo", timeout=timeout)
     import deepspeed
 
+    # Its collectives in shared memory serve inference alone, and it would compile them here, where there is
+    # no compiler. With nothing in this table of what could be compiled, it neither does nor runs probes.
+    deepspeed.ops.__compatible_ops__ = {}
     deepspeed.init_distributed(verbose=False)  # adopts the group; ZeRO-3 needs it before the model is loaded
     patient_group = dist.new_group(backend="gloo", timeout=timeout)
     # Not before: a rank that is lost while they meet must not be waited for so long.
