@@ -13,7 +13,6 @@ from kubernetes.aio.client.configuration import Configuration
 
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.ports import free_ports
-from kubetune import watch
 from kubetune.index import RELISTED
 from kubetune.kube.connection import KUBECONFIG, load_configuration
 from kubetune.main import Parts, running
@@ -197,11 +196,8 @@ async def test_a_silent_hole_is_corrected_by_the_relist(control_plane: ControlPl
 
 
 async def test_a_watch_that_stays_silent_fails_liveness_and_quiet_ones_do_not(
-    control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    control_plane: ControlPlane,
 ) -> None:
-    # Less than is delivered, and still more than the 70 s after which a quiet watch is opened anew: an API
-    # server that was restarted sends no bookmarks of a kind before there is an event of it.
-    monkeypatch.setattr(watch, "SILENCE_LIMIT", 95.0)
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}/healthz"
     async with bench(control_plane, "sil", health_port=port) as b:

@@ -129,7 +129,7 @@ async def test_selectors_are_escaped() -> None:
     assert server.seen[0]["query"] == {"labelSelector": "a=b,c in (d)"}
 
 
-async def test_metadata_is_listed_from_the_cache_and_per_namespace_when_namespaced() -> None:
+async def test_metadata_is_listed_as_of_now_and_per_namespace_when_namespaced() -> None:
     body = {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "x", "uid": "u"}}]}
     async with serving(body=body) as server, client(server, namespaces=("a", "b")) as kube:
         listing = await kube.list_metadata(Kind.CONFIG_MAP)
@@ -139,15 +139,12 @@ async def test_metadata_is_listed_from_the_cache_and_per_namespace_when_namespac
         "/api/v1/namespaces/a/configmaps",
         "/api/v1/namespaces/b/configmaps",
     }
-    assert server.seen[0]["query"] == {
-        "resourceVersion": "0",
-        "labelSelector": "app.kubernetes.io/managed-by=kubetune",
-    }
+    assert server.seen[0]["query"] == {"labelSelector": "app.kubernetes.io/managed-by=kubetune"}
     assert "PartialObjectMetadataList" in server.seen[0]["accept"]
     async with serving(body=body) as server, client(server) as kube:
         await kube.list_metadata(Kind.FINE_TUNE_JOB)
     assert server.seen[0]["path"] == "/apis/kubetune.dev/v1alpha1/finetunejobs"
-    assert server.seen[0]["query"] == {"resourceVersion": "0"}
+    assert server.seen[0]["query"] == {}
 
 
 async def test_events_come_oldest_first_whatever_api_made_them() -> None:

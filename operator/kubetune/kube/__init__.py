@@ -27,7 +27,7 @@ class Kube(Protocol):
         ...
 
     async def list_metadata(self, kind: Kind) -> Listing:
-        """Metadata of all our objects of a kind in the watched namespaces, from the watch cache (relist)."""
+        """Metadata of all our objects of a kind in the watched namespaces, as of now (relist)."""
         ...
 
     async def events_of(self, namespace: str, *, name: str, uid: str) -> Sequence[Raw]:
