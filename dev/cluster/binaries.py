@@ -32,9 +32,18 @@ _PROGRAMS = (
     "local-provisioner",
     "pod-targets",
 )
-_FLAGS = ("-trimpath", "-buildvcs=false")  # the same program from every clone and commit
+_FLAGS = (
+    "-trimpath",  # the same program from every clone,
+    "-buildvcs=false",  # and from every commit
+    "-gcflags=all=-dwarf=false",  # a sixth of the compiler's work, for what _STRIP throws away
+)
 _STRIP = "-s -w"
-_STATIC = {"CGO_ENABLED": "0"}  # CoreDNS and pause run in images that hold nothing else
+_ENV = {
+    "CGO_ENABLED": "0",  # CoreDNS and pause run in images that hold nothing else
+    # Compilers are short-lived: collecting their garbage would be another sixth of their work.
+    "GOGC": "off",
+    "GOMEMLIMIT": "2GiB",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +84,10 @@ def ensure_binaries() -> Binaries:
             target = building / "kubetune-dev-bin"
             version = f"-X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
             build = ["go", "build", *_FLAGS, "-ldflags", f"{_STRIP} {version}", "-o"]
-            shell.run([*build, target, "."], cwd=_SOURCES, env=_STATIC, log=build_log())
+            shell.run([*build, target, "."], cwd=_SOURCES, env=_ENV, log=build_log())
             helm = building / "helm"
-            shell.run([*build, helm, "helm.sh/helm/v3/cmd/helm"], cwd=_SOURCES, env=_STATIC, log=build_log())
-            shell.run([*build, building / "pause", _PAUSE], cwd=_PAUSE.parent, env=_STATIC, log=build_log())
+            shell.run([*build, helm, "helm.sh/helm/v3/cmd/helm"], cwd=_SOURCES, env=_ENV, log=build_log())
+            shell.run([*build, building / "pause", _PAUSE], cwd=_PAUSE.parent, env=_ENV, log=build_log())
             for name in _PROGRAMS:
                 (building / name).symlink_to(target.name)
     return binaries
@@ -93,7 +102,7 @@ def ensure_module(package: str, version: str) -> Path:
             shell.run(
                 ["go", "install", *_FLAGS, "-ldflags", _STRIP, f"{package}@{version}"],
                 cwd=building,  # outside the checkout, so that no go.mod changes what is built
-                env={**_STATIC, "GOBIN": str(building)},
+                env={**_ENV, "GOBIN": str(building)},
                 log=build_log(),
             )
     return program
