@@ -34,9 +34,10 @@ Deliver = Callable[[Kind, str | None, Raw], None]
 
 _KINDS: Final = {RESOURCES[kind].plural: kind for kind in WATCHED}
 SILENCE_LIMIT: Final = 150.0
-"""A watch without any event for this long is dead, and only a new process helps. A live one says something after
-131 s at the latest: the first bookmark, due after 60 s, may be left out (docs/adr/0040), the watch is opened anew
-after 70 s, and the next one is not. The relist is no excuse: it tells of what is gone, never of what is new."""
+"""A watch without any event for this long is dead, and only a new process helps. A live one says something
+after 131 s at the latest: the first bookmark, due after 60 s, may be left out (docs/adr/0040), the watch is
+opened anew after 70 s, and the next one is not. The relist is no excuse: it tells of what is gone, never of
+what is new."""
 
 ENDED_PODS: Final = "status.phase!=Pending,status.phase!=Running"
 OURS: Final = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"

@@ -67,9 +67,9 @@ class ApiKube:
     async def list_metadata(self, kind: Kind) -> Listing:
         """Metadata of all our objects of a kind in the watched namespaces, as of now.
 
-        Not from an unconfirmed watch cache (``resourceVersion=0``): asking for the present is what lets a quiet
-        cluster send bookmarks (docs/adr/0040).
-        A namespace that denies us, as one that is gone does with its Role, does not keep us from the others.
+        Not from a watch cache of any age (``resourceVersion=0``): asking for the present is what lets a
+        quiet cluster send bookmarks (docs/adr/0040). A namespace that denies us, as one that is gone does
+        with its Role, does not keep us from the others.
         """
         ours = {"labelSelector": f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"}
         query = {} if kind is Kind.FINE_TUNE_JOB else ours
