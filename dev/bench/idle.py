@@ -84,7 +84,8 @@ async def _measure(finished: int, seconds: float) -> list[Figure]:
 
 
 def _is_expected(request: Request) -> bool:
-    relist = request.verb == "list" and "resourceVersion=0" in request.uri
+    # Of all namespaces at once; lists in pages are those from which kopf's watches start.
+    relist = request.verb == "list" and not request.namespace and "limit=" not in request.uri
     return relist or request.verb == "watch"
 
 
