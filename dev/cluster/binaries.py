@@ -40,7 +40,7 @@ _FLAGS = (
 _STRIP = "-s -w"
 _ENV = {
     "CGO_ENABLED": "0",  # CoreDNS and pause run in images that hold nothing else
-    # Compilers are short-lived: collecting their garbage would be another sixth of their work.
+    # Compilers are short-lived: collecting garbage while there is memory would be an eighth of their work.
     "GOGC": "off",
     "GOMEMLIMIT": "2GiB",
 }
