@@ -20,19 +20,8 @@ FIRST_STEP: Final = 60
 FIRST_ANSWER: Final = 80
 PROCESS_START: Final = 10
 _STEP: Final = re.compile(r"^(\S+) .*\bstep \d+ of \d+:", re.MULTILINE)
-_BASE: Final = re.compile(r"\bstep 0: validation loss .* in ([\d.]+) seconds")
 
 Raw = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    """What rank 0's log says of its first step."""
-
-    at: float
-    """When it was done, in seconds since the epoch."""
-    validation: float
-    """Seconds that scoring the base model took before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +41,23 @@ def measure(kubectl: Kubectl, *, namespace: str = NAMESPACE, name: str = NAME) -
         return []
     selector = f"kubetune.dev/finetunejob={name}"
     pods = kubectl.get("pods", "-n", namespace, "-l", selector)["items"]
-    return list(_figures(job, pods, _begun(kubectl, pods)))
+    return list(_figures(job, pods, _first_step(kubectl, pods)))
 
 
-def _figures(job: Raw, pods: Sequence[Raw], begun: Begun | None) -> Iterator[Figure]:
+def _figures(job: Raw, pods: Sequence[Raw], first_step: float | None) -> Iterator[Figure]:
     applied = _seconds(job["metadata"]["creationTimestamp"])
     trained, served = _since(job, "Trained"), _since(job, "Served")
-    if begun is not None:
-        yield _figure("kubectl apply to first training step", begun.at - applied, FIRST_STEP)
+    if first_step is not None:
+        yield _figure("kubectl apply to first training step", first_step - applied, FIRST_STEP)
     prepare = next(iter(_of_stage(pods, "prepare")), None)
     if prepare is not None and prepare.started and prepare.ended:
         yield _figure("- apply to prepare's container", prepare.started - applied)
         yield _figure("- prepare's container", prepare.ended - prepare.started)
         training = _of_stage(pods, "train")
         started = [pod.started for pod in training if pod.started]
-        if started and begun is not None:
+        if started and first_step is not None:
             yield _figure("- end of prepare to the last training container", max(started) - prepare.ended)
-            yield _figure("training container to first step", begun.at - max(started), PROCESS_START)
-            yield _figure("- validation of the base model in it", begun.validation)
+            yield _figure("training container to first step", first_step - max(started), PROCESS_START)
     if trained is None or served is None:
         return
     yield _figure("Trained to first completion", served - trained, FIRST_ANSWER)
@@ -84,8 +72,8 @@ def _figure(name: str, seconds: float, bar: float | None = None) -> Figure:
     return Figure(part=PART, name=name, value=seconds, unit="s", bar=bar)
 
 
-def _begun(kubectl: Kubectl, pods: Sequence[Raw]) -> Begun | None:
-    """When rank 0 of the first attempt had done a step, by its log and the log's timestamps."""
+def _first_step(kubectl: Kubectl, pods: Sequence[Raw]) -> float | None:
+    """When rank 0 of the first attempt had done a step, by the timestamps of its log."""
     rank0 = [
         pod
         for pod in pods
@@ -95,9 +83,8 @@ def _begun(kubectl: Kubectl, pods: Sequence[Raw]) -> Begun | None:
     for pod in sorted(rank0, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
         meta = pod["metadata"]
         log = kubectl("logs", meta["name"], "-n", meta["namespace"], "-c", "trainer", "--timestamps")
-        found, base = _STEP.search(log), _BASE.search(log)
-        if found:
-            return Begun(at=_seconds(found[1]), validation=float(base[1]) if base else 0.0)
+        if found := _STEP.search(log):
+            return _seconds(found[1])
     return None
 
 

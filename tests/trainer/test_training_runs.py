@@ -326,16 +326,16 @@ def test_many_validation_rows_are_all_scored_at_the_ends_of_epochs_only(tmp_path
     made = Volume(tmp_path / "output", training_config(epochs=2, checkpoint_every_steps=3))
     made.prepare(model, make_rows(40), make_rows(300, seed=2))
 
-    made.environment = fault(rank=1, function="agree", call=3, signal="SIGTERM")
+    made.environment = fault(rank=1, function="agree", call=4, signal="SIGTERM")
     (stopped,) = train(made, tmp_path / "stopped", ranks=2)
     assert (stopped.process.returncode, stopped.message.reason) == (44, Reason.PREEMPTED)
-    assert made.records() == []
+    assert [line["step"] for line in made.records()] == [1]
 
-    # 38 batches before the first step, three steps, and then the batches after the third.
+    # The first step, 38 batches with the base model, two steps more, and then the batches after the third.
     made.environment = fault(rank=1, function="agree", call=43, signal="SIGTERM")
     (stopped,) = train(made, tmp_path / "stopped-later", ranks=2)
     assert (stopped.process.returncode, stopped.message.step) == (44, 3)
-    assert [line["step"] for line in made.records()] == [0, 1, 2, 3]
+    assert [line["step"] for line in made.records()] == [1, 0, 2, 3]
     assert made.checkpoints() == []
 
     made.environment = fault(rank=1, function="step", call=6, signal="SIGKILL")
@@ -352,6 +352,28 @@ def test_many_validation_rows_are_all_scored_at_the_ends_of_epochs_only(tmp_path
     summary = verified_artifact(made.run.root)
     assert summary is not None
     assert summary.validation_loss == f"{looks[10]['full_validation_loss']:.4f}"
+
+
+def test_the_base_is_scored_as_it_was_though_an_adapter_has_learned(tmp_path: Path, model: Path) -> None:
+    """Full training scores it before the first step, LoRA after it, which changes nothing of the base."""
+    scores = {}
+    for adapter in ("Full", "LoRA"):
+        made = volume(
+            tmp_path / adapter,
+            model,
+            adapter={"type": adapter},
+            learning_rate="0.05",
+            schedule={"warmup_ratio": "0"},
+            checkpoint_every_steps=1,
+            max_steps=2,
+        )
+        made.environment = FLOAT32
+        succeed(made, tmp_path / f"scratch-{adapter}", ranks=2)
+        looks = [line for line in made.records() if "validation_loss" in line]
+        assert [line["step"] for line in looks] == [0, 1, 2]
+        scores[adapter] = [line["validation_loss"] for line in looks]
+    assert scores["LoRA"][0] == pytest.approx(scores["Full"][0], rel=1e-6)
+    assert scores["LoRA"][1] != pytest.approx(scores["LoRA"][0], rel=1e-4), "the step before has learned"
 
 
 def test_a_finished_run_is_adopted(tmp_path: Path, model: Path, undisturbed: dict[int, Volume]) -> None:

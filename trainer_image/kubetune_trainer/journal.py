@@ -50,8 +50,8 @@ class Journal:
         self.records.add(step=step, **values)
         self.records.save()
         logger.info(
-            "step %d: validation loss %.4f, perplexity %.2f, on %d rows in %.2f seconds",
-            step,
+            "%s: validation loss %.4f, perplexity %.2f, on %d rows in %.2f seconds",
+            f"step {step}" if step else "base model",
             scored.mean_loss,
             math.exp(min(scored.mean_loss, 50.0)),
             scored.rows,

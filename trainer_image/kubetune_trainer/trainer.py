@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from . import resume
 from .batches import Rows, collate, count
 from .checkpoints import Checkpoints
 from .errors import NumericalFailure, Transient
-from .evaluation import Evaluation
+from .evaluation import Evaluation, Score
 from .journal import Journal
 from .loss import LearnedPositions, summed_loss
 from .manifest import FileEntry
@@ -47,6 +47,8 @@ class Attempt:
     train: Rows
     evaluation: Evaluation | None
     """None without validation rows."""
+    from_base: bool
+    """Whether training begins with the base model, and not at a checkpoint: then the base is scored."""
     checkpoints: Checkpoints
     checkpoint_every: int
     expected_checkpoint_bytes: int
@@ -68,6 +70,7 @@ class FineTuner(Trainer):
         self.remove_callback(PrinterCallback)
         self.loss_is_scaled_for_ga = True
         self.tokens = attempt.tokens
+        self.base_is_due = attempt.evaluation is not None and attempt.from_base
         self._attempt = attempt
         self._head = LearnedPositions(model)
         self._correct = torch.zeros((), dtype=torch.int64, device=attempt.peers.device)
@@ -137,30 +140,39 @@ class FineTuner(Trainer):
 
     @override
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the validation rows that are due after this step."""
+        """Score the validation rows: with the base alone if nobody has, and with the model if it is time."""
         evaluation, step = self._attempt.evaluation, self.state.global_step
         if evaluation is None:
             return {}
+        looks = [0] if self.base_is_due else []
+        if step > 0 and evaluation.plan.due(step):
+            looks.append(step)
+        metrics: dict[str, float] = {}
+        for look in looks:
+            sample = self._look(evaluation, look)
+            if sample is None:  # the ranks have agreed to stop
+                self.control.should_training_stop = True
+                self.control.should_evaluate = self.control.should_save = False
+                return {}
+            metrics = {"eval_loss": sample.mean_loss, "eval_mean_token_accuracy": sample.accuracy}
+        self.base_is_due = False
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _look(self, evaluation: Evaluation, step: int) -> Score | None:
+        """Score the rows that are due after a step, which for step 0 is the base model; tell the sample's."""
         started = time.perf_counter()
         self.model_wrapped.eval()
-        with self._model_of(step):
+        is_lora = isinstance(self.model, PeftModel)
+        with self.model.disable_adapter() if step == 0 and is_lora else nullcontext():
             scores = evaluation.score(step, self._score)
-        if scores is None:  # the ranks have agreed to stop
-            self.control.should_training_stop = True
-            self.control.should_evaluate = self.control.should_save = False
-            return {}
+        if scores is None:
+            return None
         sample, full = scores
         if self._attempt.journal is not None:
             seconds = time.perf_counter() - started
             self._attempt.journal.evaluated(step=step, sample=sample, full=full, seconds=seconds)
-        metrics = {"eval_loss": sample.mean_loss, "eval_mean_token_accuracy": sample.accuracy}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def _model_of(self, step: int) -> AbstractContextManager[None]:
-        """The base alone before the first step: LoRA adds nothing yet, for a fifth of the forward pass."""
-        is_base = step == 0 and isinstance(self.model, PeftModel)
-        return self.model.disable_adapter() if is_base else nullcontext()
+        return sample
 
     def _score(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         inputs = self._prepare_inputs(batch)
@@ -241,7 +253,9 @@ class _Steps(TrainerCallback):
         last = state.global_step >= state.max_steps
         control.should_save = last or state.global_step % self._attempt.checkpoint_every == 0
         evaluation = self._attempt.evaluation
-        control.should_evaluate = evaluation is not None and evaluation.plan.due(state.global_step)
+        control.should_evaluate = evaluation is not None and (
+            self._trainer.base_is_due or evaluation.plan.due(state.global_step)
+        )
         if self._attempt.stop.agree(self._attempt.peers):
             # A checkpoint at this step (should_save) belongs here once the grace period allows for it.
             control.should_training_stop = True

@@ -61,7 +61,10 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         return TrainSummary(from_step=total, to_step=total, artifact=artifact)
 
     dtype = found.dtype if found else _dtype(peers)
-    arguments = _arguments(training, batching, run, total, bf16=dtype == "bfloat16", evaluate=found is None)
+    # Full training changes the base's weights, so that it is scored first. Under an adapter they stay as they
+    # are, and the first step comes before: what is wrong with a run shows there, and all rows may take long.
+    score_first = found is None and training.adapter.type == "Full"
+    arguments = _arguments(training, batching, run, total, bf16=dtype == "bfloat16", evaluate=score_first)
     model = _model(training, Path(base.path), dtype)
 
     from .evaluation import Evaluation
@@ -97,6 +100,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         stop=stop,
         train=rows,
         evaluation=evaluation,
+        from_base=found is None,
         checkpoints=checkpoints,
         checkpoint_every=training.checkpoint_every_steps,
         expected_checkpoint_bytes=Checkpoints.expected_bytes(trainable_parameters(model)),

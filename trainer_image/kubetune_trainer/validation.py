@@ -1,8 +1,8 @@
 """Which validation rows are scored after which step: pure arithmetic, for the loop and for the estimates.
 
 A sample, the same throughout the run, is scored at every look, so that the points of its curve compare.
-All rows are scored before the first step and at the ends of epochs and of the run: scoring them at every
-checkpoint could cost more than training.
+All rows are scored with the base model, which counts as step 0, and at the ends of epochs and of the run:
+scoring them at every checkpoint could cost more than training.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ValidationPlan:
         return sorted(sample), sorted(set(range(self.rows)).difference(sample))
 
     def due(self, step: int) -> bool:
-        """Whether rows are scored after this step; step 0 is before the first."""
+        """Whether rows are scored after this step; step 0 is the base model."""
         return self.scores_all(step) or step % self.checkpoint_every == 0
 
     def scores_all(self, step: int) -> bool:
