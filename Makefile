@@ -8,6 +8,8 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 PY := .venv/bin/python
+# Where an environment forbids it, every process would compile torch and all on top of it anew: ten seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 # What the machine must be fit for; nothing: the cluster, or that of KUBETUNE_KUBECONFIG.
 PURPOSE :=
 
