@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dev import deploy, target
-from dev.cluster import binaries, s3
+from dev import deploy, paths, target
+from dev.cluster import binaries, machine, s3
+from dev.cluster.containerd import Containerd
 from dev.cluster.kubeconfig import local_kubeconfig
+from dev.cluster.lock import locked
 from dev.cluster.packages import ensure_packages
 from dev.cluster.preflight import Purpose, require
 from dev.cluster.registry import ensure_registry
@@ -79,14 +81,16 @@ def _local_cluster() -> ImageRefs:
     """The local cluster, with the demo's model and rows in its S3 endpoint."""
     require()
     ensure_packages()
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
         # They work while images wait for the network and the disk.
         programs, model = pool.submit(_build_programs), pool.submit(ensure_demo_model)
         images = ensure_images(registry=ensure_registry())
         if not (programs.done() and model.done()):
+            pulls = pool.submit(_pull, images)
             with step("Build Kubernetes and make the model (they began beside the images)"):
                 model.result()
                 programs.result()
+                pulls.result()
     programs.result()
     up()
     _upload(model.result())
@@ -98,6 +102,16 @@ def _build_programs() -> None:
         note("   Kubernetes is built beside the images (about 6 minutes, once)")
     binaries.ensure_binaries()
     s3.build_gateway()
+
+
+def _pull(images: ImageRefs) -> None:
+    """Have the node fetch the images: the compilers leave time for it, and the first job does not wait."""
+    containerd = Containerd(paths.cluster_state(), binaries=binaries.locate())
+    with locked("cluster"):
+        machine.load_modules()
+        containerd.start()
+        for image in (images.operator, images.trainer, images.serving_cpu):
+            containerd.pull(image)
 
 
 def _upload(model: Path) -> None:

@@ -77,6 +77,12 @@ class Containerd:
 
     def ensure(self) -> None:
         """Start it unless it runs, and return when it answers and has the cluster's own images."""
+        self.start()
+        self._ensure_image(self.pause_image, "pause")
+        self._ensure_image(self.coredns_image, "coredns")
+
+    def start(self) -> None:
+        """Start it unless it runs, and return when it answers. It needs no program of ours for that."""
         daemon = self._describe()
         daemon.ensure()
 
@@ -85,8 +91,12 @@ class Containerd:
             return shell.succeeds([*self._ctr(), "version"])
 
         wait_for("containerd", answers, seconds=30)
-        self._ensure_image(self.pause_image, "pause")
-        self._ensure_image(self.coredns_image, "coredns")
+
+    def pull(self, image: str) -> None:
+        """Fetch an image and unpack it, unless that is done."""
+        if not self._has(image):
+            hosts = ("--hosts-dir", self._root / "registries")
+            shell.run([*self._ctr(), "images", "pull", *hosts, image], log=self._root / "logs" / "pulls.log")
 
     def remove_containers(self) -> bool:
         """Forget all containers, whose processes have ended. Tell whether there were any."""
@@ -117,12 +127,15 @@ class Containerd:
         return Daemon(name="containerd", root=root, argv=["containerd", "--config", path], reads=[path])
 
     def _ensure_image(self, image: str, program: str) -> None:
-        if shell.output([*self._ctr(), "images", "ls", "-q", f"name=={image}"]).strip():
+        if self._has(image):
             return
         archive = self._root / f"{program}.tar"
         write_archive(archive, image=image, program=self._binaries.program(program))
         shell.output([*self._ctr(), "images", "import", archive])
         archive.unlink()
+
+    def _has(self, image: str) -> bool:
+        return bool(shell.output([*self._ctr(), "images", "ls", "-q", f"name=={image}"]).strip())
 
     def _ctr(self) -> list[str | Path]:
         return ["ctr", "--address", self.socket, "--namespace", "k8s.io"]

@@ -10,14 +10,17 @@ import signal
 import time
 from typing import Any
 
+import httpx
 import pytest
 
 from dev import paths
-from dev.cluster import leftovers, processes, procfs
+from dev.cluster import binaries, leftovers, processes, procfs
+from dev.cluster.containerd import Containerd
 from dev.cluster.kubeconfig import local_kubeconfig
 from dev.cluster.up import up
 from dev.kubectl import Kubectl
 from dev.target import kubectl_of
+from tests.cluster.conftest import Cluster
 
 pytestmark = pytest.mark.cluster
 
@@ -95,6 +98,43 @@ def test_storage_for_one_node_refuses_to_be_shared(kubectl: Kubectl) -> None:
 def refusals(kubectl: Kubectl, name: str) -> list[dict[str, Any]]:
     selector = f"involvedObject.name={name},reason=ProvisioningFailed"
     return list(kubectl.get("events", "-n", "default", "--field-selector", selector)["items"])
+
+
+def test_an_image_that_was_fetched_ahead_runs_without_a_pull(cluster: Cluster) -> None:
+    """As the first `up` fetches images while Kubernetes is being built."""
+    deployment = cluster.kubectl.get("deployment", "kubetune", "-n", "kubetune-system")
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    ahead = f"{image}-ahead"
+    copy_tag(image, ahead)
+    containerd = Containerd(paths.cluster_state(), binaries=binaries.locate())
+    containerd.pull(ahead)
+    containerd.pull(ahead)
+    container = {"name": "help", "image": ahead, "imagePullPolicy": "Never", "args": ["--help"]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "ahead", "namespace": "default"},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
+    cluster.kubectl.apply(pod)
+    try:
+        cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/ahead", "--timeout=60s")
+    finally:
+        cluster.kubectl("delete", "pod", "ahead")
+
+
+def copy_tag(source: str, target: str) -> None:
+    """Give an image of the local registry a second name in its repository."""
+    kind = "application/vnd.oci.image.manifest.v1+json"
+
+    def manifest(image: str) -> str:
+        name, _, tag = image.rpartition(":")
+        host, _, repository = name.partition("/")
+        return f"http://{host}/v2/{repository}/manifests/{tag}"
+
+    found = httpx.get(manifest(source), headers={"Accept": kind}).raise_for_status()
+    headers = {"Content-Type": found.headers["Content-Type"]}
+    httpx.put(manifest(target), content=found.content, headers=headers).raise_for_status()
 
 
 @pytest.mark.usefixtures("kubectl")
