@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from .parse import slim
@@ -24,6 +25,8 @@ class Index:
 
     def __init__(self) -> None:
         self._jobs: dict[Key, Raw] = {}
+        self._writing: dict[Key, Mapping[str, Any]] = {}
+        """Statuses that are being written."""
         self._children: dict[Key, dict[str, View]] = {}
         self._owner: dict[str, Key] = {}
         """Key of each child, by uid."""
@@ -67,7 +70,18 @@ class Index:
         if _rests(kept):
             kept = _interned(kept)
         self._jobs[key] = kept
+        if known is not None and key in self._writing:
+            known = {**known, "status": self._writing[key]}
         return None if known is not None and _content(known) == _content(kept) else key
+
+    @contextmanager
+    def writing(self, key: Key, status: Mapping[str, Any]) -> Iterator[None]:
+        """While the block runs, this status is no change: the watch is often faster than the answer."""
+        self._writing[key] = status
+        try:
+            yield
+        finally:
+            del self._writing[key]
 
     def put(self, view: View, *, key: Key | None = None, live: bool = False) -> Key | None:
         """Take a child; return its key when that changed anything.

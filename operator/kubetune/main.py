@@ -27,6 +27,7 @@ from .kube.client import ApiKube
 from .kube.connection import load_configuration, new_session
 from .kube.resources import RESOURCES
 from .metrics import Metrics
+from .news import News, patience
 from .pace import StatusPace
 from .parse import parse_child
 from .probe import Probes
@@ -87,26 +88,30 @@ def _watch(registry: kopf.OperatorRegistry, kind: Kind) -> None:
 def deliver(parts: Parts, kind: Kind, type_: str | None, raw: Raw) -> None:
     """Bring an event into the index; one that we cannot read must not end a watch."""
     try:
-        key = take(parts.index, kind, type_, raw)
+        news = take(parts.index, kind, type_, raw)
     except Exception:
         logger.exception("An event could not be read", extra={"kind": kind.value, "type": type_})
         return
-    if key is not None:
-        parts.queue.add(key)
+    if news is not None:
+        parts.queue.add_after(news.key, news.wait)
 
 
-def take(index: Index, kind: Kind, type_: str | None, raw: Raw) -> Key | None:
-    """Bring one event into the index; return the key that has to be looked at."""
+def take(index: Index, kind: Kind, type_: str | None, raw: Raw) -> News | None:
+    """Bring one event into the index; say which key has to be looked at, and how soon."""
     meta = raw["metadata"]
-    if kind is Kind.FINE_TUNE_JOB:
-        if type_ == "DELETED":
-            return index.remove_job(Key(meta.get("namespace", ""), meta["name"]), meta["uid"])
-        return index.put_job(raw)
-    if type_ != "DELETED":
-        return index.put(parse_child(raw, kind))
-    # A pod that ends and is deleted at once says how it ended in this event only.
-    last = index.put(parse_child(raw, kind)) if kind is Kind.POD and raw.get("status") else None
-    return index.remove(meta["uid"], version=meta.get("resourceVersion")) or last
+    if kind is not Kind.FINE_TUNE_JOB and type_ != "DELETED":
+        view = parse_child(raw, kind)
+        key = index.put(view)
+        return None if key is None else News(key, patience(view, index.children(key)))
+    if kind is Kind.FINE_TUNE_JOB and type_ == "DELETED":
+        key = index.remove_job(Key(meta.get("namespace", ""), meta["name"]), meta["uid"])
+    elif kind is Kind.FINE_TUNE_JOB:
+        key = index.put_job(raw)
+    else:
+        # A pod that ends and is deleted at once says how it ended in this event only.
+        last = index.put(parse_child(raw, kind)) if kind is Kind.POD and raw.get("status") else None
+        key = index.remove(meta["uid"], version=meta.get("resourceVersion")) or last
+    return None if key is None else News(key)
 
 
 async def run(settings: Settings) -> None:

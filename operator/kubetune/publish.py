@@ -51,9 +51,10 @@ class Publisher:
                 return wait
         self._pace.forget(key)
         try:
-            answer = await self._kube.patch_status(
-                key.namespace, key.name, uid=state.uid, status=merge_patch(old, status)
-            )
+            with self._index.writing(key, status):
+                answer = await self._kube.patch_status(
+                    key.namespace, key.name, uid=state.uid, status=merge_patch(old, status)
+                )
         except (NotFound, Conflict) as error:
             # Another object, or the API server lost five races against other writers of this one.
             await require_alive(self._kube, self._index, key, uid=state.uid)

@@ -62,7 +62,10 @@ class WorkQueue:
             self._wake.set()
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Handle the key after a while; the earliest of several wishes counts."""
+        """Handle the key after a while; the earliest of several wishes counts.
+
+        Whatever has it handled before that makes up for this: all wishes are about what is known then.
+        """
         if self._backs_off(key):
             return
         if seconds <= 0:
@@ -131,6 +134,8 @@ class WorkQueue:
             del self._running[key]
             again = self._again.pop(key, None)
         self._on_done(result, loop.time() - begun)
+        if result != "ok":
+            self._cancel_timer(key)  # what came meanwhile waits for the backoff as well
         if again is not None and result == "ok":
             self.add(key)
         elif delay is not None:

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from kubetune.news import LINGER
 from kubetune_trainer.messages import ExitCode, Reason
 from tests.support import messages, virtual_time
 from tests.support.harness import (
@@ -64,6 +65,33 @@ def test_the_training_job_is_posted_before_the_status_is_written_and_in_one_reco
             "patch FineTuneJob job",
         ]
         assert len(operator.results) - looks <= 3
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_pods_of_a_gang_are_one_look_and_the_last_one_is_not_kept_waiting() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        controllers = Controllers(
+            kube=kube, script=lambda pod: None if "train" in pod["metadata"]["name"] else good(pod)
+        )
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(nodes=4))
+
+        def gang() -> list[Object]:
+            return [pod for pod in kube.of_kind("Pod") if "train" in pod["metadata"]["name"]]
+
+        await until(lambda: [pod["status"]["phase"] for pod in gang()] == ["Running"] * 4)
+        await asyncio.sleep(5)
+        looks = len(operator.results)
+        for pod in gang():
+            await asyncio.sleep(LINGER / 5)
+            controllers.end_pod(pod, 0, messages.trained())
+        await asyncio.sleep(LINGER / 2)
+        assert "Trained" in true_conditions(kube.find("FineTuneJob", "job"))
+        assert len(operator.results) - looks == 1
         await operator.stop()
 
     virtual_time.run(main())

@@ -277,9 +277,9 @@ class Operator:
     def _take(self, kind: Kind, type_: str, raw: Object) -> None:
         if self.deaf:
             return
-        key = take(self.index, kind, type_, raw)
-        if key is not None:
-            self.queue.add(key)
+        news = take(self.index, kind, type_, raw)
+        if news is not None:
+            self.queue.add_after(news.key, news.wait)
 
     async def _relist_forever(self) -> None:
         while True:

@@ -89,6 +89,17 @@ def test_the_answer_of_an_own_write_makes_its_event_no_news() -> None:
     assert index.put_job(_ftj("f1", 2, status={"observedGeneration": 1})) is None
 
 
+def test_a_status_that_is_being_written_is_no_news_but_all_else_is() -> None:
+    index = Index()
+    index.put_job(_ftj("f1", 1))
+    with index.writing(KEY, {"observedGeneration": 1}):
+        assert index.put_job(_ftj("f1", 2, status={"observedGeneration": 1})) is None
+        assert index.put_job(_ftj("f1", 3, status={"observedGeneration": 1}, spec={"serving": {}})) == KEY
+        assert index.put_job(_ftj("f1", 4, status={})) == KEY
+    assert index.put_job(_ftj("f1", 5, status={"observedGeneration": 1})) == KEY
+    assert index.job(KEY) == _ftj("f1", 5, status={"observedGeneration": 1})
+
+
 def test_a_late_answer_does_not_bring_back_what_was_deleted() -> None:
     index = Index()
     index.put(_job("j1", 10))

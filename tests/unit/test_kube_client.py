@@ -42,6 +42,7 @@ class Server:
                 "body": json.loads(text) if text else None,
                 "content": request.headers.get("Content-Type"),
                 "accept": request.headers.get("Accept"),
+                "agent": request.headers.get("User-Agent"),
                 "authorization": request.headers.get("Authorization"),
             }
         )
@@ -95,6 +96,7 @@ async def test_create_posts_the_manifest_as_it_is() -> None:
     assert seen["query"] == {"fieldManager": "kubetune"}
     assert seen["body"] == JOB
     assert seen["content"] == seen["accept"] == "application/json"
+    assert seen["agent"] == "kubetune"
     assert counted == [("create", "jobs", "201")]
 
 

@@ -283,3 +283,65 @@ def test_no_key_is_lost_and_none_runs_twice_at_a_time(
             await task
 
     _run(scenario)
+
+
+def test_a_key_that_waits_goes_along_with_what_cannot_wait() -> None:
+    async def scenario() -> None:
+        starts: list[float] = []
+
+        async def work(key: Key) -> None:
+            starts.append(_time())
+
+        queue = WorkQueue(work)
+        running = asyncio.create_task(_while_running(queue, 60))
+        queue.add_after(A, 1)
+        await asyncio.sleep(0.5)
+        queue.add(A)
+        await asyncio.sleep(5)
+        queue.add_after(A, 1)
+        await running
+        assert starts == [0.5, 6.5]
+
+    _run(scenario)
+
+
+def test_what_comes_while_a_key_is_in_work_is_handled_after_its_wait() -> None:
+    async def scenario() -> None:
+        starts: list[float] = []
+
+        async def work(key: Key) -> None:
+            starts.append(_time())
+            await asyncio.sleep(10)
+
+        queue = WorkQueue(work)
+        running = asyncio.create_task(_while_running(queue, 60))
+        queue.add(A)
+        await asyncio.sleep(8)
+        queue.add_after(A, 1)
+        await asyncio.sleep(1.5)
+        queue.add_after(A, 1)
+        await running
+        assert starts == [0, 10]
+
+    _run(scenario)
+
+
+def test_what_may_wait_does_not_cut_a_backoff_short() -> None:
+    async def scenario() -> None:
+        starts: list[float] = []
+
+        async def work(key: Key) -> None:
+            starts.append(_time())
+            await asyncio.sleep(0.5)
+            if len(starts) == 1:
+                raise TransientError("try later", retry_after=30)
+
+        queue = WorkQueue(work)
+        running = asyncio.create_task(_while_running(queue, 60))
+        queue.add(A)
+        await asyncio.sleep(0.2)
+        queue.add_after(A, 1)
+        await running
+        assert starts == [0, 30.5]
+
+    _run(scenario)

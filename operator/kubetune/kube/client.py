@@ -1,6 +1,7 @@
-"""The Kube Protocol over ``kubernetes.aio``: raw JSON through its ApiClient, one pool, one place for errors.
+"""The Kube Protocol over HTTP: raw JSON, one pool, one place for errors.
 
-Never import the generated API classes (``CoreV1Api``, ...) here. Nothing is retried here: the queue does.
+Of ``kubernetes.aio`` only the configuration is used: its ApiClient takes a quarter of what a request costs,
+and its generated API classes (``CoreV1Api``, ...) take more. Nothing is retried here: the queue does.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from .. import names
 from ..errors import Conflict, KubeTuneError, NotFound, Rejected
@@ -25,6 +25,7 @@ from .errors import Target, from_failure, from_response
 from .resources import EVENTS, RESOURCES, Resource, of_manifest
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
+USER_AGENT: Final = "kubetune"
 JSON: Final = "application/json"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -40,16 +41,15 @@ class ApiKube:
     def __init__(
         self, configuration: Configuration, *, namespaces: Sequence[str] = (), on_request: RequestHook
     ) -> None:
-        self._api = ApiClient(configuration)
-        self._api.user_agent = "kubetune"
-        # The session brings tokens and pool; kubernetes.aio would make one of its own otherwise.
-        self._api.rest_client.pool_manager = new_session(configuration)
+        self._host = configuration.host
+        self._tls_server_name = configuration.tls_server_name
+        self._session = new_session(configuration)
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
         self._on_request = on_request
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._api.close()
+        await self._session.close()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Raw:
         """Read one object, live."""
@@ -148,18 +148,18 @@ class ApiKube:
         content: str = JSON,
         accept: str = JSON,
     ) -> Raw:
-        # The query goes into the path: ApiClient does not escape what selectors hold. The body goes around
-        # param_serialize, which would copy it value by value.
-        url_path = f"{path}?{urlencode(query)}" if query else path
+        url = f"{self._host}{path}?{urlencode(query)}" if query else f"{self._host}{path}"
         code = "error"
         try:
-            _, url, headers, _, _ = await self._api.param_serialize(
-                method, url_path, header_params={"Accept": accept, "Content-Type": content}
-            )
-            response = await self._api.call_api(
-                method, url, header_params=headers, body=body, _request_timeout=TIMEOUT
-            )
-            payload = await response.read()
+            async with self._session.request(
+                method,
+                url,
+                data=None if body is None else to_json(body),
+                headers={"Accept": accept, "Content-Type": content, "User-Agent": USER_AGENT},
+                timeout=TIMEOUT,
+                server_hostname=self._tls_server_name,
+            ) as response:
+                payload = await response.read()
             code = str(response.status)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise from_failure(target, error) from error
