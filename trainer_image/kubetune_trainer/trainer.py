@@ -70,7 +70,7 @@ class FineTuner(Trainer):
         self.remove_callback(PrinterCallback)
         self.loss_is_scaled_for_ga = True
         self.tokens = attempt.tokens
-        self.base_is_due = attempt.evaluation is not None and attempt.from_base
+        self._base_is_due = attempt.from_base
         self._attempt = attempt
         self._head = LearnedPositions(model)
         self._correct = torch.zeros((), dtype=torch.int64, device=attempt.peers.device)
@@ -140,32 +140,35 @@ class FineTuner(Trainer):
 
     @override
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the validation rows: with the base alone if nobody has, and with the model if it is time."""
-        evaluation, step = self._attempt.evaluation, self.state.global_step
-        if evaluation is None:
-            return {}
-        looks = [0] if self.base_is_due else []
-        if step > 0 and evaluation.plan.due(step):
-            looks.append(step)
+        """Score the validation rows of all looks that are due."""
         metrics: dict[str, float] = {}
-        for look in looks:
-            sample = self._look(evaluation, look)
+        for step in self.due_looks():
+            sample = self._look(step)
             if sample is None:  # the ranks have agreed to stop
                 self.control.should_training_stop = True
                 self.control.should_evaluate = self.control.should_save = False
                 return {}
             metrics = {"eval_loss": sample.mean_loss, "eval_mean_token_accuracy": sample.accuracy}
-        self.base_is_due = False
+        self._base_is_due = False
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _look(self, evaluation: Evaluation, step: int) -> Score | None:
+    def due_looks(self) -> list[int]:
+        """Steps after which rows are to be scored now: 0, the base model, if nobody has, and the last."""
+        evaluation, step = self._attempt.evaluation, self.state.global_step
+        if evaluation is None:
+            return []
+        base = [0] if self._base_is_due else []
+        return base + ([step] if step > 0 and evaluation.plan.due(step) else [])
+
+    def _look(self, step: int) -> Score | None:
         """Score the rows that are due after a step, which for step 0 is the base model; tell the sample's."""
+        assert self._attempt.evaluation is not None
         started = time.perf_counter()
         self.model_wrapped.eval()
         is_lora = isinstance(self.model, PeftModel)
         with self.model.disable_adapter() if step == 0 and is_lora else nullcontext():
-            scores = evaluation.score(step, self._score)
+            scores = self._attempt.evaluation.score(step, self._score)
         if scores is None:
             return None
         sample, full = scores
@@ -252,10 +255,7 @@ class _Steps(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         last = state.global_step >= state.max_steps
         control.should_save = last or state.global_step % self._attempt.checkpoint_every == 0
-        evaluation = self._attempt.evaluation
-        control.should_evaluate = evaluation is not None and (
-            self._trainer.base_is_due or evaluation.plan.due(state.global_step)
-        )
+        control.should_evaluate = bool(self._trainer.due_looks())
         if self._attempt.stop.agree(self._attempt.peers):
             # A checkpoint at this step (should_save) belongs here once the grace period allows for it.
             control.should_training_stop = True
