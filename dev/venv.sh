@@ -17,16 +17,18 @@ patiently() {
   "$@" &
   trap "kill $! 2>/dev/null || true" EXIT # a background command does not hear Ctrl-C
   while kill -0 $! 2>/dev/null; do
-    sleep 1
-    ((++beats % 20)) || echo ".. $title: $((SECONDS - begun)) s so far"
+    sleep 0.2
+    ((++beats % 100)) || echo ".. $title: $((SECONDS - begun)) s so far"
   done
   wait $!
   trap - EXIT
 }
 
 python=$(bash dev/python.sh)
+installed='import sys; print(sys.base_prefix)'
 
-if [ ! -x .venv/bin/python ]; then
+# Made by another Python, or by one that is gone.
+if [ "$(.venv/bin/python -c "$installed" 2>/dev/null)" != "$("$python" -c "$installed")" ]; then
   if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     # Debian ships venv and pip apart from Python.
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
@@ -34,7 +36,7 @@ if [ ! -x .venv/bin/python ]; then
       'apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null'
   fi
   echo "Making .venv"
-  "$python" -m venv .venv
+  "$python" -m venv --clear .venv
 fi
 if [ ! -x .venv/bin/uv ]; then
   patiently "Installing uv" \
