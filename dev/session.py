@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +24,8 @@ from dev.images.model import ensure_demo_model
 from dev.kubectl import Kubectl
 from dev.progress import note, step
 from dev.target import Foreign, TargetError
+
+_LOW_PRIORITY = 10
 
 
 def ensure_local_cluster() -> Kubectl:
@@ -81,9 +85,12 @@ def _local_cluster() -> ImageRefs:
     """The local cluster, with the demo's model and rows in its S3 endpoint."""
     require()
     ensure_packages()
-    with ThreadPoolExecutor(max_workers=3) as pool:
+    with (
+        ThreadPoolExecutor(max_workers=2) as pool,
+        ThreadPoolExecutor(max_workers=1, initializer=_give_way) as compilers,
+    ):
         # They work while images wait for the network and the disk.
-        programs, model = pool.submit(_build_programs), pool.submit(ensure_demo_model)
+        programs, model = compilers.submit(_build_programs), pool.submit(ensure_demo_model)
         images = ensure_images(registry=ensure_registry())
         if not (programs.done() and model.done()):
             pulls = pool.submit(_pull, images)
@@ -95,6 +102,11 @@ def _local_cluster() -> ImageRefs:
     up()
     _upload(model.result())
     return images
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread and of all that it starts: images are the longer way."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
 
 
 def _build_programs() -> None:
