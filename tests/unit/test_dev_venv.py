@@ -13,10 +13,12 @@ from dev.paths import REPOSITORY
 PYTHON = """#!/bin/sh
 case "$*" in
 *base_prefix*) echo "{prefix}" ;;
-"-m venv --clear .venv") rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+"-m venv --clear .venv") rm -rf .venv && mkdir -p .venv/bin && cp "$0" "${{0%/*}}/pip" .venv/bin ;;
 esac
 """
-INSTALLER = "#!/bin/sh\n[ -x .venv/bin/uv ] || cp .venv/bin/pip .venv/bin/uv\n"
+INSTALLER = """#!/bin/sh
+[ -x .venv/bin/uv ] || cp "$0" .venv/bin/uv
+"""
 
 
 def write_program(path: Path, text: str) -> None:
@@ -28,9 +30,8 @@ def write_program(path: Path, text: str) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose Python is below /usr, with programs that only do what the script counts on."""
-    python = PYTHON.replace("cp ", f"cp {tmp_path}/pip .venv/bin/pip && cp ", 1).format(prefix="/usr")
     write_program(tmp_path / "pip", INSTALLER)
-    write_program(tmp_path / "python", python)
+    write_program(tmp_path / "python", PYTHON.format(prefix="/usr"))
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "python.sh").write_text(f"echo {tmp_path}/python\n")
     shutil.copy(REPOSITORY / "dev" / "venv.sh", tmp_path / "dev")
