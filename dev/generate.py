@@ -39,7 +39,7 @@ def generate(*, check: bool) -> int:
 
 
 def _metrics(*, check: bool) -> int:
-    from kubetune.metrics import table
+    from kubetune.process.metrics import table
 
     text = _METRICS_PAGE.format(operator=table(), trainer=_trainer_metrics())
     if _METRICS.exists() and _METRICS.read_text() == text:

@@ -13,7 +13,7 @@ import aiohttp
 from kubernetes.aio.client.configuration import Configuration
 
 from dev.errors import DevError
-from kubetune.kube.connection import KUBECONFIG, load_configuration, new_session
+from kubetune.cluster.kube.connection import KUBECONFIG, load_configuration, new_session
 
 Item = TypeVar("Item")
 MERGE: Final = "application/merge-patch+json"

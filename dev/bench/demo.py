@@ -12,7 +12,7 @@ from dev.bench.figures import Figure
 from dev.cluster import containerd
 from dev.demo.run import NAMESPACE
 from dev.kubectl import Kubectl, condition
-from kubetune.names import POD_INDEX
+from kubetune.vocabulary.names import POD_INDEX
 
 PART: Final = "demo"
 NAME: Final = "triage-1"

@@ -15,9 +15,9 @@ from typing import Any, Final
 from typing_extensions import override
 from yarl import URL
 
-import kubetune.main
+import kubetune.process.main
 from kubetune.cli.operator import run_operator
-from kubetune.web import HttpWeb
+from kubetune.pods_http.client import HttpWeb
 
 PODS_PORT: Final = "KUBETUNE_BENCH_PODS_PORT"
 PROFILE: Final = "KUBETUNE_BENCH_PROFILE"
@@ -32,7 +32,7 @@ class _LocalWeb(HttpWeb):
 
 def main() -> int:
     """Run until SIGTERM."""
-    setattr(kubetune.main, HttpWeb.__name__, _LocalWeb)  # what ``main`` builds its probes with
+    setattr(kubetune.process.main, HttpWeb.__name__, _LocalWeb)  # what ``main`` builds its probes with
     path = os.environ.get(PROFILE)
     if path is None:
         return run_operator()

@@ -18,8 +18,8 @@ from dev.cluster.pki import Identity
 from dev.cluster.ports import free_ports
 from dev.cluster.processes import Daemon
 from dev.cluster.waiting import wait_for
-from kubetune.kube.connection import KUBECONFIG
-from kubetune.settings import PREFIX
+from kubetune.cluster.kube.connection import KUBECONFIG
+from kubetune.process.settings import PREFIX
 
 USER: Final = "kubetune"
 

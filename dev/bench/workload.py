@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.names import POD_INDEX
-from kubetune.plan.rendezvous import build_rendezvous
-from kubetune.plan.training import build_training
-from kubetune.resolve import resolve
-from kubetune.settings import JobSettings
+from kubetune.children.rendezvous import build_rendezvous
+from kubetune.children.training import build_training
+from kubetune.spec.resolve import resolve
+from kubetune.spec.settings import JobSettings
+from kubetune.vocabulary.names import POD_INDEX
 from kubetune_trainer.messages import (
     ArtifactSummary,
     DatasetSummary,

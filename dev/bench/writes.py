@@ -12,7 +12,7 @@ from dev.bench.burst import wait_for_condition, wait_for_jobs
 from dev.bench.figures import Figure
 from dev.bench.rig import Rig, rig
 from dev.progress import note, step
-from kubetune.names import Names
+from kubetune.vocabulary.names import Names
 
 PART: Final = "writes"
 BAR: Final = 12

@@ -12,8 +12,8 @@ import yaml
 
 from dev.chart import CHART, values
 from dev.paths import REPOSITORY
-from kubetune.constants import Reason
-from kubetune.metrics import Metrics
+from kubetune.process.metrics import Metrics
+from kubetune.vocabulary.reasons import Reason
 from tests.support import chart
 from tests.support.reports import full_reports
 

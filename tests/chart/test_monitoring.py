@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubetune import names
+from kubetune.vocabulary import names
 from tests.support import chart
 
 

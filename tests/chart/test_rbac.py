@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from dev.chart import CHART
-from kubetune.kube.resources import RESOURCES, of_manifest
-from kubetune.watch import WATCHED
+from kubetune.cluster.kube.resources import RESOURCES, of_manifest
+from kubetune.cluster.watch import WATCHED
 from tests.support import chart, golden
 
 RULES = CHART / "templates" / "rbac"

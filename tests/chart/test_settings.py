@@ -10,7 +10,7 @@ import yaml
 
 from dev.chart import CHART
 from dev.images.inputs import IMAGES
-from kubetune.settings import PREFIX, Settings, load
+from kubetune.process.settings import PREFIX, Settings, load
 from tests.support import chart
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.errors import SpecError
+from kubetune.vocabulary.errors import SpecError
 from tests.crd.cases import CASES, Case, changed
 from tests.crd.conftest import JOBS, REPOSITORY, ApiServer
 from tests.crd.generated import Change, jobs

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dev.cluster.control_plane import ControlPlane
-from kubetune.kube.connection import KUBECONFIG, load_configuration
+from kubetune.cluster.kube.connection import KUBECONFIG, load_configuration
 from tests.support import messages
 from tests.support.apiserver import Api, ApiError, FakeKubelet, condition
 from tests.support.operator_process import OperatorProcess, operator_process

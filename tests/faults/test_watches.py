@@ -13,11 +13,11 @@ from kubernetes.aio.client.configuration import Configuration
 
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.ports import free_ports
-from kubetune.index import RELISTED
-from kubetune.kube.connection import KUBECONFIG, load_configuration
-from kubetune.main import Parts, running
-from kubetune.settings import Settings
-from kubetune.views import Key
+from kubetune.cluster.index import RELISTED
+from kubetune.cluster.kube.connection import KUBECONFIG, load_configuration
+from kubetune.facts.views import Key
+from kubetune.process.main import Parts, running
+from kubetune.process.settings import Settings
 from tests.support.apiserver import Api, ApiError
 from tests.support.fault_proxy import FaultProxy
 from tests.support.operator_process import health

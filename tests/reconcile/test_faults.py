@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubetune.errors import Rejected, TransientError
+from kubetune.vocabulary.errors import Rejected, TransientError
 from tests.support import virtual_time
 from tests.support.harness import (
     Controllers,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.jobstate import JobState
-from kubetune.look import Looker
+from kubetune.controller.job_state import JobState
+from kubetune.controller.waiting import Looker
 from tests.support import virtual_time
 from tests.support.harness import (
     Controllers,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubetune.errors import Rejected
+from kubetune.vocabulary.errors import Rejected
 from tests.support import virtual_time
 from tests.support.harness import (
     SETTINGS,

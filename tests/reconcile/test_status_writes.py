@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from kubetune.errors import Conflict
-from kubetune.views import Kind
+from kubetune.facts.views import Kind
+from kubetune.vocabulary.errors import Conflict
 from tests.support import virtual_time
 from tests.support.harness import Controllers, Operator, Outcome, finetunejob, good, true_conditions, until
 from tests.support.memory_kube import MemoryKube, Object, Request

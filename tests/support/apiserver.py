@@ -16,7 +16,7 @@ import yaml
 from kubernetes.aio.client.configuration import Configuration
 
 from dev.paths import REPOSITORY
-from kubetune.kube.connection import new_session
+from kubetune.cluster.kube.connection import new_session
 
 
 class ApiError(Exception):

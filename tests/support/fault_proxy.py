@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
-from kubetune.kube.connection import new_session
+from kubetune.cluster.kube.connection import new_session
 
 _HOP_HEADERS: Final = {"host", "connection", "transfer-encoding", "content-length", "content-encoding"}
 WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")

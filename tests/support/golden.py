@@ -27,16 +27,16 @@ from typing import Any
 import yaml
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
+from kubetune.children.deployment import build_deployment
+from kubetune.decide.status import compute_status
 from kubetune.diagnose import diagnose
-from kubetune.observe import Observed, observe
-from kubetune.parse import parse_bare, parse_deployment, parse_job, parse_pod
-from kubetune.plan import plan
-from kubetune.plan.deployment import build_deployment
-from kubetune.plan.model import Plan
-from kubetune.resolve import resolve
-from kubetune.settings import JobSettings
-from kubetune.status import compute_status
-from kubetune.views import Kind, Raw, View
+from kubetune.facts.observe import Observed, observe
+from kubetune.facts.parse import parse_bare, parse_deployment, parse_job, parse_pod
+from kubetune.facts.views import Kind, Raw, View
+from kubetune.spec.resolve import resolve
+from kubetune.spec.settings import JobSettings
+from kubetune.stages.plan import Plan
+from kubetune.stages.table import plan
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.messages import Progress
 

@@ -8,18 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubetune import names
-from kubetune.constants import RELIST_PERIOD
-from kubetune.errors import KubeTuneError
-from kubetune.index import RELISTED, Index
-from kubetune.main import take
-from kubetune.pace import StatusPace
-from kubetune.probe import Probes
-from kubetune.reconcile import Dependencies, Reconciler
-from kubetune.settings import Settings
-from kubetune.views import Key, Kind
-from kubetune.watch import WATCHED
-from kubetune.workqueue import WorkQueue
+from kubetune.cluster.index import RELISTED, Index
+from kubetune.cluster.watch import WATCHED
+from kubetune.controller.rate import StatusPace
+from kubetune.controller.reconcile import Dependencies, Reconciler
+from kubetune.controller.work_queue import WorkQueue
+from kubetune.facts.views import Key, Kind
+from kubetune.pods_http.probes import Probes
+from kubetune.process.main import take
+from kubetune.process.settings import Settings
+from kubetune.vocabulary import names
+from kubetune.vocabulary.errors import KubeTuneError
+from kubetune.vocabulary.reasons import RELIST_PERIOD
 from kubetune_trainer.messages import Progress
 from tests.support import messages, virtual_time
 from tests.support.memory_kube import MemoryKube, Object
@@ -232,7 +232,7 @@ class Operator:
             Dependencies(
                 kube=self.kube,
                 index=self.index,
-                settings=self.settings,
+                settings=self.settings.for_job,
                 probes=self.probes,
                 pace=StatusPace(),
                 now=virtual_time.now,

@@ -13,11 +13,11 @@ from typing import Any
 
 from typing_extensions import override
 
-from kubetune.errors import Conflict, KubeError, NotFound
-from kubetune.kube import Manifest
-from kubetune.kube.resources import RESOURCES
-from kubetune.parse import parse_bare
-from kubetune.views import Kind, Listing, Raw
+from kubetune.cluster.kube import Manifest
+from kubetune.cluster.kube.resources import RESOURCES
+from kubetune.facts.parse import parse_bare
+from kubetune.facts.views import Kind, Listing, Raw
+from kubetune.vocabulary.errors import Conflict, KubeError, NotFound
 from tests.support import virtual_time
 
 Object = dict[str, Any]

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
-from kubetune.observe import Observed, observe
-from kubetune.plan import plan
-from kubetune.plan.model import Plan
-from kubetune.resolve import resolve
-from kubetune.settings import JobSettings
-from kubetune.status import compute_status
-from kubetune.views import Kind
+from kubetune.decide.status import compute_status
+from kubetune.facts.observe import Observed, observe
+from kubetune.facts.views import Kind
+from kubetune.spec.resolve import resolve
+from kubetune.spec.settings import JobSettings
+from kubetune.stages.plan import Plan
+from kubetune.stages.table import plan
 from kubetune_trainer.messages import Progress
 from tests.support.golden import SETTINGS, parse_child
 

@@ -8,9 +8,9 @@ import kubernetes_validate
 from hypothesis import HealthCheck, assume, given, settings
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.errors import SpecError
-from kubetune.resolve import resolve
-from kubetune.settings import JobSettings
+from kubetune.spec.resolve import resolve
+from kubetune.spec.settings import JobSettings
+from kubetune.vocabulary.errors import SpecError
 from tests.crd.cases import changed
 from tests.crd.generated import Change, jobs
 from tests.support.golden import SETTINGS

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
-from kubetune.errors import SpecError
+from kubetune.vocabulary.errors import SpecError
 from tests.crd.cases import changed
 from tests.crd.generated import Change, jobs
 from tests.crd.offline import admit, stored

@@ -9,7 +9,7 @@ import pytest
 
 from kubetune.api.crdgen import openapi_schema
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.errors import SpecError
+from kubetune.vocabulary.errors import SpecError
 from tests.crd.cases import CASES, Case
 from tests.crd.offline import admit
 

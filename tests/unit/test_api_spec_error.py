@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.errors import SpecError
+from kubetune.vocabulary.errors import SpecError
 from tests.crd.cases import ABSENT, changed
 
 MESSAGES: tuple[tuple[str, dict[str, Any], str], ...] = (

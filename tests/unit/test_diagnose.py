@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
-from kubetune.constants import Reason
 from kubetune.diagnose import claim_problem, diagnose, refusal_of
-from kubetune.observed import Diagnosis
+from kubetune.facts.observed import Diagnosis
+from kubetune.vocabulary.reasons import Reason
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 POD = "intents-1-train-1-0-abcde"

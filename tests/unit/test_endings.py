@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from kubetune.constants import Reason
-from kubetune.endings import end_of
-from kubetune.observed import Ending, Outcome
-from kubetune.parse import parse_job, parse_pod
-from kubetune.views import JobView, PodView
+from kubetune.facts.endings import end_of
+from kubetune.facts.observed import Ending, Outcome
+from kubetune.facts.parse import parse_job, parse_pod
+from kubetune.facts.views import JobView, PodView
+from kubetune.vocabulary.reasons import Reason
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BACKOFF = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")

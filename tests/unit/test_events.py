@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubetune.events import EventNote, transitions
+from kubetune.decide.transitions import EventNote, transitions
 from tests.support.golden import load
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubetune.index import Index
-from kubetune.parse import parse_bare, parse_job, parse_pod
-from kubetune.views import BareView, Key, Kind, Listing
+from kubetune.cluster.index import Index
+from kubetune.facts.parse import parse_bare, parse_job, parse_pod
+from kubetune.facts.views import BareView, Key, Kind, Listing
 
 KEY = Key("team", "job")
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
-from kubetune.constants import Reason
 from kubetune.diagnose import kept_problem
-from kubetune.observed import Diagnosis
+from kubetune.facts.observed import Diagnosis
+from kubetune.vocabulary.reasons import Reason
 
 AGAIN = "(delete the FineTuneJob and apply it again; finished work is adopted)"
 WHERE = "PersistentVolumeClaim intents-output of an earlier job"

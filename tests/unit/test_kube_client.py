@@ -16,10 +16,10 @@ from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from kubetune.errors import Conflict, KubeTuneError, NotFound, Rejected, TransientError
-from kubetune.kube.client import ApiKube
-from kubetune.kube.connection import load_configuration
-from kubetune.views import Kind
+from kubetune.cluster.kube.client import ApiKube
+from kubetune.cluster.kube.connection import load_configuration
+from kubetune.facts.views import Kind
+from kubetune.vocabulary.errors import Conflict, KubeTuneError, NotFound, Rejected, TransientError
 
 
 @dataclass(slots=True)
@@ -250,7 +250,7 @@ async def test_our_own_variable_names_the_cluster_before_any_other(tmp_path: Pat
 
 async def test_the_generated_api_classes_are_never_imported() -> None:
     program = (
-        "import sys, kubetune.main; "
+        "import sys, kubetune.process.main; "
         "never = ('torch', 'kubernetes_asyncio', 'pykube'); "
         "bad = [m for m in sys.modules if 'client.api.' in m or m in never]; "
         "assert not bad, bad"

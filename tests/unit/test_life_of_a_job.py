@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubetune.api.v1alpha1 import Status
-from kubetune.parse import parse_deployment
+from kubetune.facts.parse import parse_deployment
 from tests.support.kstatus import kstatus
 from tests.support.simulated import Simulated
 

@@ -8,8 +8,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from kubetune import names
-from kubetune.names import LABEL_STAGE
+from kubetune.vocabulary import names
+from kubetune.vocabulary.names import LABEL_STAGE
 from tests.support.golden import cases, load
 
 VERSIONS = ("1.31", "1.37")

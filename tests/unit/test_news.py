@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kubetune.news import LINGER, patience
-from kubetune.parse import parse_child
-from kubetune.views import Kind, View
+from kubetune.cluster.debounce import LINGER, patience
+from kubetune.facts.parse import parse_child
+from kubetune.facts.views import Kind, View
 
 
 def _child(kind: Kind, name: str, *, status: dict[str, Any], **more: Any) -> View:

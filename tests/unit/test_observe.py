@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kubetune.observe import Observed, Outcome, observe
-from kubetune.parse import parse_pod
-from kubetune.views import Kind
+from kubetune.facts.observe import Observed, Outcome, observe
+from kubetune.facts.parse import parse_pod
+from kubetune.facts.views import Kind
 from tests.support import messages
 from tests.support.golden import Case, load, parse_child
 

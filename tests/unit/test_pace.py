@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubetune.pace import Pace
-from kubetune.views import Key
+from kubetune.controller.rate import Pace
+from kubetune.facts.views import Key
 
 
 def _key(number: int) -> Key:

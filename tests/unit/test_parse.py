@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubetune.names import Names, run_of
-from kubetune.parse import parse_job, parse_pod
+from kubetune.facts.parse import parse_job, parse_pod
+from kubetune.vocabulary.names import Names, run_of
 
 JOBS = st.from_regex(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
 

@@ -11,9 +11,9 @@ from typing import Any
 from aiohttp import web
 from typing_extensions import override
 
-from kubetune.probe import Probes
-from kubetune.views import Key
-from kubetune.web import BODY_LIMIT, HttpWeb
+from kubetune.facts.views import Key
+from kubetune.pods_http.client import BODY_LIMIT, HttpWeb
+from kubetune.pods_http.probes import Probes
 from kubetune_trainer.messages import Progress
 from tests.support import virtual_time
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubetune.publish import merge_patch
+from kubetune.controller.status_writer import merge_patch
 from tests.support.memory_kube import _merge
 
 _json = st.recursive(

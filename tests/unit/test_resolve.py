@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.errors import SpecError
-from kubetune.plan.deployment import base_name, lora_rank
-from kubetune.quantities import amount_of, bytes_of, mebibytes
-from kubetune.resolve import check_serving, frozen_settings, resolve
-from kubetune.resources import prepare_resources, serving_resources, training_resources
-from kubetune.settings import JobSettings
+from kubetune.children.deployment import base_name, lora_rank
+from kubetune.spec.resolve import check_serving, frozen_settings, resolve
+from kubetune.spec.resources import prepare_resources, serving_resources, training_resources
+from kubetune.spec.settings import JobSettings
+from kubetune.vocabulary.errors import SpecError
+from kubetune.vocabulary.quantities import amount_of, bytes_of, mebibytes
 from kubetune_trainer.config import TrainerConfig
 
 SETTINGS = JobSettings(trainer_image="trainer:1", serving_image="vllm:1", serving_cpu_image="vllm-cpu:1")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kubetune.errors import SpecError
-from kubetune.status import compute_status
+from kubetune.decide.status import compute_status
+from kubetune.vocabulary.errors import SpecError
 from kubetune_trainer.messages import Progress
 from tests.support.golden import Case, cases, load
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubetune.times import parse_time, rfc3339, rfc3339_micro
+from kubetune.vocabulary.times import parse_time, rfc3339, rfc3339_micro
 
 PARIS = timezone(timedelta(hours=1))
 

@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 import kopf
 from kopf._cogs.clients import watching
 
-from kubetune.watch import SILENCE_LIMIT, Watches, guarded_watches, kopf_settings
+from kubetune.cluster.watch import SILENCE_LIMIT, Watches, guarded_watches, kopf_settings
 from tests.support import virtual_time
 
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubetune.errors import TransientError
-from kubetune.views import Key
-from kubetune.workqueue import BACKOFF_LIMIT, WorkQueue
+from kubetune.controller.work_queue import BACKOFF_LIMIT, WorkQueue
+from kubetune.facts.views import Key
+from kubetune.vocabulary.errors import TransientError
 from tests.support import virtual_time
 
 A, B = Key("team", "a"), Key("team", "b")

@@ -14,10 +14,10 @@ from typing import Any, Final
 import yaml
 from typing_extensions import override
 
-from kubetune import names
 from kubetune.api.refdoc import reference_page
 from kubetune.api.schema import Schema, structural_schema
 from kubetune.api.v1alpha1 import FineTuneJob
+from kubetune.vocabulary import names
 
 HEADER: Final = "# Generated from operator/kubetune/api. DO NOT EDIT; run make generate.\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kubetune.errors import SpecError
+from kubetune.vocabulary.errors import SpecError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

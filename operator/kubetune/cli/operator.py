@@ -9,9 +9,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from kubetune import settings
-from kubetune.logs import configure_logging
-from kubetune.main import run
+from kubetune.process import settings
+from kubetune.process.logs import configure_logging
+from kubetune.process.main import run
 
 _COLLECT_AFTER: Final = 10_000
 """New objects until the youngest are looked through. Every event and answer makes thousands and drops them

@@ -19,15 +19,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from ..constants import Reason
-from ..observed import Diagnosis
-from ..views import Raw
-from ..wording import respec, shortened
+from ..facts.observed import Diagnosis
+from ..facts.views import Raw
+from ..vocabulary.reasons import Reason
+from ..vocabulary.sentences import respec, shortened
 from .claims import claim_problem, diagnose_claim, is_binding, waits_for_claim
 from .containers import diagnose_container, diagnose_outlived, diagnose_probe
 from .evidence import found, is_deleting, last, message_of, name_of
 from .images import diagnose_pulling
-from .kept import kept_problem
+from .kept_claim import kept_problem
 from .scheduling import diagnose_idle, diagnose_lost, diagnose_unscheduled
 from .startup import diagnose_startup
 

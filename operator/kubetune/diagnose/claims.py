@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Final
 
 from ..api.v1alpha1 import FineTuneJob
-from ..constants import Reason
-from ..names import LABEL_MANAGED_BY, MANAGED_BY
-from ..observed import Diagnosis
-from ..sources import named_claim
-from ..times import rfc3339
-from ..views import Raw
-from ..wording import APPLY_AGAIN, respec, shortened
+from ..facts.observed import Diagnosis
+from ..facts.views import Raw
+from ..spec.sources import named_claim
+from ..vocabulary.names import LABEL_MANAGED_BY, MANAGED_BY
+from ..vocabulary.reasons import Reason
+from ..vocabulary.sentences import APPLY_AGAIN, respec, shortened
+from ..vocabulary.times import rfc3339
 from .evidence import SLOW, begun, condition, found, is_deleting, last, lasts, message_of, name_of
 
 _OUTPUT_VOLUME: Final = "kubetune-output"

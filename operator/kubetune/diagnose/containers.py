@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from ..constants import Reason
-from ..names import CONTAINER_SERVER, CONTAINER_TRAINER
-from ..observed import Diagnosis
-from ..times import parse_time, rfc3339
-from ..views import Raw
-from ..wording import respec, shortened
+from ..facts.observed import Diagnosis
+from ..facts.views import Raw
+from ..vocabulary.names import CONTAINER_SERVER, CONTAINER_TRAINER
+from ..vocabulary.reasons import Reason
+from ..vocabulary.sentences import respec, shortened
+from ..vocabulary.times import parse_time, rfc3339
 from .evidence import PATIENCE, found, lasts, latest, message_of, name_of, statuses
 from .images import PULL_ERRORS, diagnose_pull
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..constants import Reason
-from ..observed import Diagnosis
-from ..times import parse_time
-from ..views import Raw
-from ..wording import sentences
+from ..facts.observed import Diagnosis
+from ..facts.views import Raw
+from ..vocabulary.reasons import Reason
+from ..vocabulary.sentences import sentences
+from ..vocabulary.times import parse_time
 
 PATIENCE: Final = timedelta(seconds=30)
 """What may still come right by itself is not told before."""

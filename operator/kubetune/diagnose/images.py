@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..constants import Reason
-from ..observed import Diagnosis
-from ..times import rfc3339
-from ..views import Raw
-from ..wording import shortened
+from ..facts.observed import Diagnosis
+from ..facts.views import Raw
+from ..vocabulary.reasons import Reason
+from ..vocabulary.sentences import shortened
+from ..vocabulary.times import rfc3339
 from .evidence import found, is_starting, last, lasts, latest, message_of, name_of
 
 PULL_ERRORS: Final = frozenset(

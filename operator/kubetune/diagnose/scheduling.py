@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from ..constants import Reason
-from ..observed import Diagnosis
-from ..times import parse_time, rfc3339
-from ..views import JobView, Raw
-from ..wording import respec, shortened
+from ..facts.observed import Diagnosis
+from ..facts.views import JobView, Raw
+from ..vocabulary.reasons import Reason
+from ..vocabulary.sentences import respec, shortened
+from ..vocabulary.times import parse_time, rfc3339
 from .evidence import PATIENCE, SLOW, condition, created, found, is_deleting, lasts, name_of
 
 

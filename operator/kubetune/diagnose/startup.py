@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from ..constants import Reason
-from ..observed import Diagnosis
-from ..views import Raw
-from ..wording import respec, shortened
+from ..facts.observed import Diagnosis
+from ..facts.views import Raw
+from ..vocabulary.reasons import Reason
+from ..vocabulary.sentences import respec, shortened
 from .containers import missing_object
 from .evidence import PATIENCE, begun, found, is_starting, last, lasts, message_of, name_of
 

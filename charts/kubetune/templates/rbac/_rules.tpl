@@ -1,5 +1,5 @@
-{{- /* All that the operator may do in a watched namespace; the code that does it is operator/kubetune/kube/client.py
-and operator/kubetune/watch.py. Neither Secrets nor any wildcard: a job's Secrets are only named to the kubelet. */ -}}
+{{- /* All that the operator may do in a watched namespace; the code that does it is operator/kubetune/cluster/kube/client.py
+and operator/kubetune/cluster/watch.py. Neither Secrets nor any wildcard: a job's Secrets are only named to the kubelet. */ -}}
 {{- define "kubetune.rules" -}}
 - apiGroups: [kubetune.dev]
   resources: [finetunejobs]

@@ -17,7 +17,7 @@ from kubetune.api.v1alpha1.serving import Serving
 from kubetune.api.v1alpha1.status import Status
 from kubetune.api.v1alpha1.storage import Storage
 from kubetune.api.v1alpha1.training import Training
-from kubetune.errors import SpecError
+from kubetune.vocabulary.errors import SpecError
 
 NAME_LENGTH: Final = 40
 RESERVED_SUFFIXES: Final = ("-train", "-candidate", "-baseline")

@@ -1,0 +1,216 @@
+"""Deployment ``<name>``: vLLM with the base model and the adapter, or with a full fine-tune's weights.
+
+Ready means that this pod answered a completion by the job's own model name.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from kubetune_trainer.config import OUTPUT_MOUNT, TrainerConfig, digest_of, model_directory
+from kubetune_trainer.messages import ArtifactSummary
+
+from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.serving import Serving
+from ..facts.parse import live_fields
+from ..facts.views import DeploymentView, Manifest
+from ..spec.resolve import serving_image
+from ..spec.resources import serving_gpus, serving_resources
+from ..spec.settings import JobSettings
+from ..spec.sources import named_claim, sources_of
+from ..vocabulary.names import (
+    ANNOTATION_INTENT,
+    ANNOTATION_LIVE,
+    CONTAINER_SERVER,
+    LABEL_JOB,
+    LABEL_STAGE,
+    PORT_HTTP,
+    Names,
+)
+from .claim import needs_sharing
+from .common import SCRATCH, Item, Volumes, env, labels, metadata, pod_template
+
+TEMPLATE_VERSION: Final = 1
+"""Raised only where servers that run must be replaced: an operator upgrade with another number rolls all of
+them, one with other code in this module alone none."""
+
+PORT: Final = 8000
+LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values that vLLM takes for --max-lora-rank."""
+
+STARTUP_SECONDS: Final = 1800
+"""Large models take minutes to load and compile. The probe's period of 1 s is felt by users."""
+
+KV_CACHE_GIB: Final = "1"
+"""vLLM on CPU takes 4 GiB by itself, which is all that the default container has."""
+
+
+def build_deployment(
+    job: FineTuneJob,
+    serving: Serving,
+    config: TrainerConfig,
+    artifact: ArtifactSummary,
+    settings: JobSettings,
+) -> Manifest:
+    """Build the Deployment; its annotations digest what it is made from, and what people may edit."""
+    own = labels(job, component="serve", stage="serve")
+    volumes = Volumes()
+    volumes.output(job, read_only=True)
+    for source in sources_of(job):
+        if source.role == "model" and artifact.type == "LoRA":
+            volumes.source(source)
+    volumes.scratch(settings)
+    on_cpu = serving_gpus(job) == 0
+    name = Names(job.metadata.name).serving
+    selector = {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "serve"}}
+    template = pod_template(
+        pod_labels=own,
+        container={
+            "name": CONTAINER_SERVER,
+            "image": serving_image(job, settings),
+            "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
+            "args": _arguments(job, serving, config, artifact),
+            "env": _environment(on_cpu=on_cpu),
+            "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
+            "resources": serving_resources(job, settings),
+            "startupProbe": _answers(name),
+            "readinessProbe": {
+                "httpGet": {"path": "/health", "port": PORT_HTTP},
+                "periodSeconds": 5,
+                "timeoutSeconds": 5,
+            },
+            # requests still come while the endpoint's removal spreads
+            "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
+        },
+        volumes=volumes,
+        settings=settings,
+        template=serving.pod_template,
+        terminationGracePeriodSeconds=60,
+    )
+    if not needs_sharing(job) and named_claim(job) is None:
+        _stay_together(template["spec"], selector)
+    manifest: Manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(job, name, own),
+        "spec": {
+            "replicas": serving.replicas,
+            "selector": selector,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "progressDeadlineSeconds": STARTUP_SECONDS + 60,
+            "revisionHistoryLimit": 2,
+            "template": template,
+        },
+    }
+    manifest["metadata"]["annotations"] |= {
+        ANNOTATION_INTENT: intent_of(serving, config, artifact),
+        ANNOTATION_LIVE: digest_of(live_fields(manifest["spec"])),
+    }
+    return manifest
+
+
+def intent_of(serving: Serving, config: TrainerConfig, artifact: ArtifactSummary) -> str:
+    """Digest of what the Deployment is made from, and not of how this operator writes it down."""
+    return digest_of(
+        {
+            "version": TEMPLATE_VERSION,
+            "serving": serving.manifest(),
+            "artifact": artifact.digest,
+            "image": config.images.serving,
+            "settings": config.operator,
+        }
+    )
+
+
+def has_drifted(live: DeploymentView, accepted: tuple[str, ...] | None) -> bool:
+    """Whether somebody edited it since it was applied; what a webhook made of it then is no edit."""
+    return live.live != accepted and digest_of(live.live) != live.applied
+
+
+def _stay_together(pod: Item, selector: Item) -> None:
+    """Start a new server on the old one's node: their volume can be used on one node at a time.
+
+    A server that finds no other may start anywhere: the scheduler lets a pod pass that meets its own term.
+    """
+    term = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
+    affinity = pod.get("affinity", {})
+    near = affinity.get("podAffinity", {})
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    pod["affinity"] = affinity | {"podAffinity": near | {required: [*near.get(required, ()), term]}}
+
+
+def base_name(job: FineTuneJob) -> str:
+    """Name of the base model in the server: never the job's, which is the adapter's."""
+    scheme, _, rest = job.spec.model.uri.partition("://")
+    name = rest if scheme == "hf" else rest.rsplit("/", maxsplit=1)[-1]
+    return f"{name}-base" if name == job.metadata.name else name
+
+
+def lora_rank(rank: int) -> int:
+    """The smallest of vLLM's ranks that holds the adapter."""
+    return next((step for step in LORA_RANKS if step >= rank), LORA_RANKS[-1])
+
+
+def _arguments(
+    job: FineTuneJob, serving: Serving, config: TrainerConfig, artifact: ArtifactSummary
+) -> list[str]:
+    name, path = Names(job.metadata.name).serving, f"{OUTPUT_MOUNT}/{artifact.path}"
+    if artifact.type == "Full":
+        args = ["--model", path, "--served-model-name", name]
+    else:
+        base, served = (
+            base_name(job),
+            config.model.mount or str(model_directory(config.model.uri, artifact.base_revision)),
+        )
+        module = json.dumps({"name": name, "path": path, "base_model_name": base})
+        rank = str(lora_rank(artifact.rank or config.training.adapter.rank))
+        args = ["--model", served, "--served-model-name", base]
+        args += ["--enable-lora", "--lora-modules", module, "--max-lora-rank", rank, "--max-loras", "1"]
+    gpus = serving_gpus(job)
+    if gpus > 1:
+        args += ["--tensor-parallel-size", str(gpus)]
+    return [*args, "--port", str(PORT), *_engine_arguments(serving, on_cpu=gpus == 0)]
+
+
+def _engine_arguments(serving: Serving, *, on_cpu: bool) -> list[str]:
+    """spec.serving.engineArgs as options; on CPU compiling takes longer than it saves."""
+    given = {"dtype": "bfloat16", "enforce-eager": "true"} if on_cpu else {}
+    given |= serving.engine_args.manifest() if serving.engine_args else {}
+    args: list[str] = []
+    for option, value in sorted(given.items()):
+        if option == "enforce-eager":
+            args += ["--enforce-eager"] if value == "true" else []
+            continue
+        if option == "tool-call-parser":
+            args.append("--enable-auto-tool-choice")
+        args += [f"--{option}", value]
+    return args
+
+
+def _environment(*, on_cpu: bool) -> list[Item]:
+    return env(
+        HOME=SCRATCH,
+        TMPDIR=SCRATCH,
+        # torch asks for the user's name when it is imported, and most images have none for our uid
+        USER="kubetune",
+        # the CPU image has a cache of its own, filled when it was built
+        VLLM_CACHE_ROOT=None if on_cpu else f"{SCRATCH}/vllm",
+        TRITON_CACHE_DIR=f"{SCRATCH}/triton",
+        HF_HUB_OFFLINE="1",
+        VLLM_NO_USAGE_STATS="1",
+        VLLM_CPU_KVCACHE_SPACE=KV_CACHE_GIB if on_cpu else None,
+    )
+
+
+def _answers(model: str) -> Item:
+    """One token by the job's model name, asked without starting a Python process."""
+    body = json.dumps({"model": model, "prompt": "Hello", "max_tokens": 1})
+    command = ["curl", "--fail", "--silent", "--show-error", "--max-time", "9", "--output", "/dev/null"]
+    command += ["--header", "Content-Type: application/json", "--data", body]
+    return {
+        "exec": {"command": [*command, f"http://127.0.0.1:{PORT}/v1/completions"]},
+        "periodSeconds": 1,
+        "timeoutSeconds": 10,
+        "failureThreshold": STARTUP_SECONDS,
+    }

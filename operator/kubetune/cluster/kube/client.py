@@ -1,0 +1,200 @@
+"""The Kube Protocol over HTTP: raw JSON, one pool, one place for errors.
+
+Of ``kubernetes.aio`` only the configuration is used: its ApiClient takes a quarter of what a request costs,
+and its generated API classes (``CoreV1Api``, ...) take more. Nothing is retried here: the queue does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client.configuration import Configuration
+from pydantic_core import from_json, to_json
+
+from ...facts.parse import parse_bare
+from ...facts.views import Kind, Listing, Manifest, Raw
+from ...vocabulary import names
+from ...vocabulary.errors import Conflict, KubeTuneError, NotFound, Rejected
+from .connection import new_session
+from .errors import Target, from_failure, from_response
+from .resources import EVENTS, RESOURCES, Resource, of_manifest
+
+TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
+USER_AGENT: Final = "kubetune"
+JSON: Final = "application/json"
+METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY: Final = "application/apply-patch+yaml"
+
+RequestHook = Callable[[str, str, str], None]
+"""Told verb, resource and code of every request."""
+
+
+class ApiKube:
+    """The API server, over HTTP."""
+
+    def __init__(
+        self, configuration: Configuration, *, namespaces: Sequence[str] = (), on_request: RequestHook
+    ) -> None:
+        self._host = configuration.host
+        self._tls_server_name = configuration.tls_server_name
+        self._session = new_session(configuration)
+        self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
+        self._on_request = on_request
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Raw:
+        """Read one object, live."""
+        target = Target(verb="get", kind=kind, namespace=namespace, name=name)
+        return await self._request("GET", target, RESOURCES[kind], RESOURCES[kind].path(namespace, name))
+
+    async def list(self, kind: Kind, namespace: str, *, selector: str) -> Sequence[Raw]:
+        """List objects of one namespace by label selector."""
+        target = Target(verb="list", kind=kind, namespace=namespace, name="")
+        path = RESOURCES[kind].path(namespace)
+        return _items(
+            await self._request("GET", target, RESOURCES[kind], path, query={"labelSelector": selector})
+        )
+
+    async def list_metadata(self, kind: Kind) -> Listing:
+        """Metadata of all our objects of a kind in the watched namespaces, as of now.
+
+        Not from a watch cache of any age (``resourceVersion=0``): asking for the present is what lets a
+        quiet cluster send bookmarks (docs/adr/0040). A namespace that denies us, as one that is gone does
+        with its Role, does not keep us from the others.
+        """
+        ours = {"labelSelector": f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"}
+        query = {} if kind is Kind.FINE_TUNE_JOB else ours
+        results = await asyncio.gather(
+            *(self._list_one(kind, namespace, query) for namespace in self._namespaces),
+            return_exceptions=True,
+        )
+        answers = [result for result in results if not isinstance(result, BaseException)]
+        errors = [result for result in results if isinstance(result, BaseException)]
+        denied = {error.namespace for error in errors if isinstance(error, Rejected) and error.status == 403}
+        if errors and (not answers or len(denied) < len(errors)):
+            raise errors[0]
+        return Listing(
+            views=tuple(parse_bare(item, kind) for answer in answers for item in _items(answer)),
+            resource_version=min(int(answer["metadata"]["resourceVersion"]) for answer in answers),
+            denied=frozenset(denied),
+        )
+
+    async def _list_one(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> Raw:
+        target = Target(verb="list", kind=kind, namespace=namespace or "*", name="")
+        path = RESOURCES[kind].path(namespace)
+        return await self._request("GET", target, RESOURCES[kind], path, query=query, accept=METADATA_LIST)
+
+    async def events_of(self, namespace: str, *, name: str, uid: str) -> Sequence[Raw]:
+        """Events about one object, oldest first; not those of an earlier object of its name."""
+        target = Target(verb="list", kind="Event", namespace=namespace, name=name)
+        query = {"fieldSelector": f"involvedObject.uid={uid}"}
+        found = _items(await self._request("GET", target, EVENTS, EVENTS.path(namespace), query=query))
+        return sorted(found, key=_event_time)
+
+    async def create(self, manifest: Manifest) -> Raw:
+        """POST; Conflict when the name is taken."""
+        target, resource = _target("create", manifest), of_manifest(manifest)
+        path = resource.path(target.namespace)
+        query = {"fieldManager": names.FIELD_MANAGER}
+        return await self._request("POST", target, resource, path, query=query, body=manifest)
+
+    async def apply(self, manifest: Manifest) -> Raw:
+        """Server-side apply with our field manager, forced."""
+        target, resource = _target("apply", manifest), of_manifest(manifest)
+        path = resource.path(target.namespace, target.name)
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        return await self._request("PATCH", target, resource, path, query=query, body=manifest, content=APPLY)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        """Delete in the background, only the object with this uid; when that is gone, it is success."""
+        target = Target(verb="delete", kind=kind, namespace=namespace, name=name)
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        try:
+            await self._request(
+                "DELETE", target, RESOURCES[kind], RESOURCES[kind].path(namespace, name), body=body
+            )
+        except (NotFound, Conflict):
+            return
+
+    async def patch_status(self, namespace: str, name: str, *, uid: str, status: dict[str, Any]) -> Raw:
+        """Merge-patch the status of one FineTuneJob (None removes a field); the uid is a precondition."""
+        target = Target(verb="patch", kind=Kind.FINE_TUNE_JOB, namespace=namespace, name=name)
+        resource = RESOURCES[Kind.FINE_TUNE_JOB]
+        path = resource.path(namespace, name, "status")
+        query = {"fieldManager": names.FIELD_MANAGER}
+        body = {"metadata": {"uid": uid}, "status": status}
+        return await self._request(
+            "PATCH", target, resource, path, query=query, body=body, content=MERGE_PATCH
+        )
+
+    async def _request(
+        self,
+        method: str,
+        target: Target,
+        resource: Resource,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content: str = JSON,
+        accept: str = JSON,
+    ) -> Raw:
+        url = f"{self._host}{path}?{urlencode(query)}" if query else f"{self._host}{path}"
+        code = "error"
+        try:
+            async with self._session.request(
+                method,
+                url,
+                data=None if body is None else to_json(body),
+                headers={"Accept": accept, "Content-Type": content, "User-Agent": USER_AGENT},
+                timeout=TIMEOUT,
+                server_hostname=self._tls_server_name,
+            ) as response:
+                payload = await response.read()
+            code = str(response.status)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise from_failure(target, error) from error
+        finally:
+            self._on_request(target.verb, resource.plural, code)
+        if not 200 <= response.status <= 299:
+            raise from_response(target, response.status, response.headers, payload)
+        return _decode(target, payload)
+
+
+def _decode(target: Target, payload: bytes) -> Raw:
+    try:
+        answer = from_json(payload)  # in half the time of the standard library's, and objects are large
+    except ValueError as error:  # a proxy in between
+        raise from_failure(target, error) from error
+    if not isinstance(answer, dict):
+        raise KubeTuneError(f"{target}: the answer is not an object")
+    return answer
+
+
+def _target(verb: str, manifest: Manifest) -> Target:
+    meta = manifest["metadata"]
+    name = meta.get("name") or meta.get("generateName", "")
+    return Target(verb=verb, kind=manifest["kind"], namespace=meta["namespace"], name=name)
+
+
+def _items(answer: Raw) -> list[dict[str, Any]]:
+    return answer.get("items") or []
+
+
+def _event_time(event: Raw) -> str:
+    series = event.get("series") or {}
+    return (
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or (event.get("metadata") or {}).get("creationTimestamp")
+        or ""
+    )

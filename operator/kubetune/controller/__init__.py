@@ -1,0 +1,1 @@
+"""One look at one job after another: observe, plan, carry out, write the status."""

@@ -1,0 +1,166 @@
+"""Carries out a plan: creations in parallel, uid checks before anything is touched, answers into the index.
+
+Knows nothing of stages. What the API server refuses becomes a ``Refused`` with its own words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from ..cluster.index import UNWATCHED, Index
+from ..cluster.kube import Kube
+from ..facts.parse import parse_child
+from ..facts.views import DeploymentView, Key, Kind, Manifest, Raw, View
+from ..stages.plan import Doomed, Plan
+from ..vocabulary.errors import Conflict, KubeError, NotFound, Rejected, TransientError
+from .job_state import JobState
+from .owner import Vanished, require_alive
+
+logger = logging.getLogger(__name__)
+
+_NO_RIGHTS: Final = "User "
+_TERMINATING: Final = "because it is being terminated"
+
+
+class Refused(Exception):  # noqa: N818
+    """The API server does not take a child (quota, policy, invalid object); the others were taken."""
+
+    def __init__(self, error: Rejected) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Executor:
+    """Writes children."""
+
+    def __init__(self, kube: Kube, index: Index) -> None:
+        self._kube = kube
+        self._index = index
+
+    async def execute(self, key: Key, state: JobState, plan: Plan) -> float | None:
+        """Carry out a plan; return the seconds after which what had to be put off may be done.
+
+        Raises Vanished, Refused, TransientError and whatever else a request met, after all have ended.
+        """
+        now = asyncio.get_running_loop().time()
+        todo: list[Coroutine[Any, Any, None]] = []
+        delays: list[float] = []
+        again = [m for m in (*plan.create_once, *plan.apply) if self._existed(key, state, m)]
+        if again:
+            # It may be gone because its owner is.
+            await require_alive(self._kube, self._index, key, uid=state.uid)
+        for manifest, write in (
+            *((m, self._create) for m in plan.create_once),
+            *((m, self._apply) for m in plan.apply),
+        ):
+            delay = state.rebirth_delay(_child(manifest), now) if manifest in again else 0.0
+            if delay:
+                delays.append(delay)
+            else:
+                todo.append(write(key, state, manifest))
+        todo += [self._delete(key, doomed) for doomed in plan.delete]
+        results = await asyncio.gather(*todo, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        for error in sorted(errors, key=_gravity):
+            raise _refusal(error)
+        return min(delays, default=None)
+
+    def _existed(self, key: Key, state: JobState, manifest: Manifest) -> bool:
+        """Whether the child, or for a next try of a Job an earlier one, was there and is gone."""
+        kind, name = _child(manifest)
+        return any(
+            self._index.child(key, kind, known) is None
+            for of, known in state.births
+            if of is kind and (known == name or kind is Kind.JOB)
+        )
+
+    async def _create(self, key: Key, state: JobState, manifest: Manifest) -> None:
+        kind, name = _child(manifest)
+        try:
+            raw = await self._kube.create(manifest)
+        except Conflict as conflict:
+            raw = await self._holder(key, kind, name, conflict)
+            if kind is Kind.CONFIG_MAP and _owner(raw) == state.uid:
+                state.config = None  # what is written there wins over live settings
+                state.config_read = False
+            self._put(key, state, parse_child(raw, kind), live=True)
+        else:
+            logger.info("Created", extra=_extra(key, kind, name))
+            self._put(key, state, parse_child(raw, kind))
+
+    async def _apply(self, key: Key, state: JobState, manifest: Manifest) -> None:
+        kind, name = _child(manifest)
+        known = self._index.child(key, kind, name)
+        if known is None:
+            # Applying would adopt a foreign object of this name.
+            try:
+                known = parse_child(await self._kube.get(kind, key.namespace, name), kind)
+            except NotFound:
+                pass
+            else:
+                self._put(key, state, known, live=True)
+        if known is not None:
+            if known.owner_uid != state.uid:
+                return  # reported by what is observed next
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": known.uid}}
+        try:
+            raw = await self._kube.apply(manifest)
+        except (Conflict, NotFound) as error:
+            if known is not None:
+                self._index.remove(known.uid)
+            raise TransientError(str(error)) from error
+        logger.info("Applied", extra=_extra(key, kind, name))
+        view = parse_child(raw, kind)
+        if isinstance(view, DeploymentView):
+            state.accepted = view.live
+        self._put(key, state, view)
+
+    async def _delete(self, key: Key, doomed: Doomed) -> None:
+        await self._kube.delete(doomed.kind, key.namespace, doomed.name, uid=doomed.uid)
+        if doomed.kind in UNWATCHED:
+            self._index.remove(doomed.uid)
+        logger.info("Deleted", extra=_extra(key, doomed.kind, doomed.name))
+
+    async def _holder(self, key: Key, kind: Kind, name: str, conflict: Conflict) -> Raw:
+        try:
+            return await self._kube.get(kind, key.namespace, name)
+        except NotFound:  # it was about to go
+            raise TransientError(str(conflict), retry_after=0.2) from conflict
+
+    def _put(self, key: Key, state: JobState, view: View, *, live: bool = False) -> None:
+        self._index.put(view, key=key, live=live)
+        if view.owner_uid == state.uid:
+            state.born(view, asyncio.get_running_loop().time())
+
+
+def _child(manifest: Manifest) -> tuple[Kind, str]:
+    return Kind(manifest["kind"]), manifest["metadata"]["name"]
+
+
+def _owner(raw: Raw) -> str | None:
+    owners = raw["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+
+
+def _gravity(error: BaseException) -> int:
+    """What says more comes first."""
+    if isinstance(error, TransientError):
+        return 2
+    return 1 if isinstance(error, KubeError) else 0
+
+
+def _refusal(error: BaseException) -> BaseException:
+    if not isinstance(error, Rejected):
+        return error
+    if error.status == 403 and error.message.find(_NO_RIGHTS) >= 0 and "cannot" in error.message:
+        return TransientError(str(error))  # our own rights: they come back, or an administrator reads the log
+    if error.status == 403 and _TERMINATING in error.message:
+        return Vanished()
+    return Refused(error)
+
+
+def _extra(key: Key, kind: Kind, name: str) -> dict[str, str]:
+    return {"namespace": key.namespace, "job": key.name, "kind": kind.value, "child": name}

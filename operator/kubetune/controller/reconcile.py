@@ -1,0 +1,273 @@
+"""One look at one FineTuneJob: observe, plan, carry out, publish. A second look writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from kubetune_trainer.config import METRICS_PORT, TrainerConfig
+
+from ..api.v1alpha1 import FineTuneJob, validate_spec
+from ..cluster.index import Index
+from ..cluster.kube import Kube
+from ..decide.invalid_spec import invalid_status
+from ..decide.stalls import stall_of
+from ..decide.status import compute_status
+from ..diagnose.refusals import diagnose_refusal
+from ..facts.observe import Observed, observe
+from ..facts.views import Key, Kind, Raw, View
+from ..pods_http.probes import Probes
+from ..spec.resolve import check_serving
+from ..spec.settings import JobSettings
+from ..stages.plan import Plan
+from ..stages.table import plan
+from ..vocabulary.errors import SpecError
+from ..vocabulary.names import Names
+from ..vocabulary.reasons import LOOK_AFTER, ConditionType, Reason
+from .answers import answer_of
+from .execute import Executor, Refused
+from .frozen_config import Configurer
+from .job_state import JobState
+from .live_reads import Refresher
+from .owner import Vanished
+from .rate import StatusPace
+from .status_writer import Publisher, condition
+from .waiting import Looker
+
+logger = logging.getLogger(__name__)
+
+EARLIER_POLL: Final = 2.0
+"""How often to ask whether what an earlier incarnation left is gone."""
+
+REFUSED_POLL: Final = 30.0
+"""How often to try again what a quota or a policy did not let pass."""
+
+_FINAL: Final = frozenset(
+    {
+        Reason.DATA_INVALID,
+        Reason.MODEL_UNAVAILABLE,
+        Reason.DOES_NOT_FIT,
+        Reason.OUT_OF_MEMORY,
+        Reason.NUMERICAL_FAILURE,
+        Reason.RETRIES_EXHAUSTED,
+        Reason.ADAPTER_INVALID,
+        Reason.VOLUME_UNUSABLE,
+    }
+)
+"""Reasons of Stalled that no change in the cluster heals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """Everything that the reconciler works with."""
+
+    kube: Kube
+    index: Index
+    settings: JobSettings
+    probes: Probes
+    pace: StatusPace
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class Reconciler:
+    """Brings the cluster towards what FineTuneJobs ask for."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._index = deps.index
+        self._probes = deps.probes
+        self._pace = deps.pace
+        self._now = deps.now
+        self._configurer = Configurer(deps.kube, deps.index, deps.settings)
+        self._executor = Executor(deps.kube, deps.index)
+        self._refresher = Refresher(deps.kube, deps.index)
+        self._looker = Looker(deps.kube, deps.now)
+        self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
+        self._states: dict[Key, JobState] = {}
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Look at one key; return when to look again even if nothing happens."""
+        raw = self._index.job(key)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self._forget(key)  # children are garbage-collected
+            return None
+        state = self._state(key, raw["metadata"]["uid"])
+        if is_finished(raw, self._index.children(key)):
+            self._forget(key)
+            return None
+        try:
+            seconds = await self._reconcile(key, raw, state)
+        except Vanished:
+            self._forget(key)
+            seconds = None
+        if self._has_moved_on(key, raw):
+            return timedelta()
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    def _has_moved_on(self, key: Key, raw: Raw) -> bool:
+        """Whether the answer to a request of ours brought another spec: its event will be no news."""
+        meta, known = raw["metadata"], self._index.job(key)
+        return known is not None and any(
+            known["metadata"].get(n) != meta.get(n) for n in ("uid", "generation")
+        )
+
+    async def drain(self) -> None:
+        """Finish what runs beside the workers."""
+        await self._publisher.drain()
+
+    async def _reconcile(self, key: Key, raw: Raw, state: JobState) -> float | None:
+        try:
+            job = _parse(raw, state)
+        except SpecError as error:
+            return await self._publisher.publish(key, raw, invalid_status(raw, error, now=self._now()), state)
+        delays: list[float | None] = []
+        try:
+            config, settings = await self._configurer.config(key, job, state)
+            mistake = _mistake_in_serving(job, settings)
+            if mistake is not None and not state.has_begun(self._index.children(key)):
+                raise mistake
+        except SpecError as error:
+            observed = self._observe(job, state, ())
+            status = compute_status(job, observed, None, now=self._now(), error=error)
+            return await self._publisher.publish(key, raw, status, state)
+        await self._refresher.namesakes(key, job, state)
+        await self._refresher.missing(key, job, state)
+        delays.append(await self._refresher.unwatched(key, state))
+        children = self._index.children(key)
+        strangers = await self._looker.strangers(job, children, state)
+        delays.append(await self._looker.look(job, children, state))
+        state.unfit = await self._looker.unfit_claim(job, children, state)
+        delays.append(REFUSED_POLL if state.unfit else None)
+        observed = self._observe(job, state, strangers)
+        if observed.artifact is None and observed.attempt is not None and observed.attempt.ending is not None:
+            await self._refresher.claim(key)  # the next attempt goes on from what is on it
+            observed = self._observe(job, state, strangers)
+        todo = self._plan(job, observed, config, settings, mistake)
+        if todo.create_once or todo.apply or todo.delete:
+            put_off = await self._execute(key, state, todo)
+            config, settings = await self._configurer.config(key, job, state)
+            observed = self._observe(job, state, strangers)
+            todo = self._plan(job, observed, config, settings, mistake)
+            if todo.create_once or todo.apply or todo.delete:
+                # Whatever else is left needs a fresh look.
+                delays.append(put_off if state.refusal else put_off or 1.0)
+            if state.refusal is None:
+                delays.append(LOOK_AFTER.total_seconds())  # what was made may wait, and no watch tells why
+        elif state.refusal is not None and state.refusal.stage == "serve":
+            state.refusal = None  # what was refused is not wanted any more
+            observed = self._observe(job, state, strangers)
+        if state.refusal is None:
+            delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
+        if observed.earlier or observed.conflicts or strangers:
+            delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())
+        raw = self._index.job(key) or raw
+        status = compute_status(
+            job,
+            observed,
+            config,
+            settings=settings,
+            now=self._now(),
+            error=mistake if mistake and not stall_of(job, observed) else None,
+        )
+        delays.append(await self._publisher.publish(key, raw, status, state))
+        return min((delay for delay in delays if delay is not None), default=None)
+
+    def _plan(
+        self,
+        job: FineTuneJob,
+        observed: Observed,
+        config: TrainerConfig,
+        settings: JobSettings,
+        mistake: SpecError | None,
+    ) -> Plan:
+        """Say what to do; a mistake in serving keeps servers as they are, and training from nothing."""
+        if mistake is not None and observed.artifact is not None:
+            return Plan()
+        return plan(job, observed, config, settings, now=self._now())
+
+    async def _execute(self, key: Key, state: JobState, todo: Plan) -> float | None:
+        state.refusal = None
+        try:
+            return await self._executor.execute(key, state, todo)
+        except Refused as refused:
+            logger.warning(
+                "A child was refused",
+                extra={"namespace": key.namespace, "job": key.name, "reason": str(refused)},
+            )
+            state.refusal = diagnose_refusal(refused.error)
+            return None if state.refusal.stalled else REFUSED_POLL
+
+    def _observe(self, job: FineTuneJob, state: JobState, strangers: tuple[View, ...]) -> Observed:
+        """Observe the children as the index has them now, and start or end the questions to pods."""
+        key = Key(job.metadata.namespace, job.metadata.name)
+        children = self._index.children(key)
+        state.saw(children, asyncio.get_running_loop().time())
+        answer = answer_of(self._probes, job, state, children)
+        observed = observe(
+            job,
+            (*children, *strangers),
+            diagnosis=state.refusal or state.unfit or state.diagnosis,
+            answered=answer.present,
+            progress=None,
+        )
+        return replace(
+            observed,
+            progress=self._probes.progress(key, _progress_url(key, observed)),
+            answered_before=answer.earlier,
+            silence=answer.failure,
+            accepted=state.accepted,
+        )
+
+    def _state(self, key: Key, uid: str) -> JobState:
+        state = self._states.get(key)
+        if state is None or state.uid != uid:
+            self._forget(key)
+            state = self._states[key] = JobState(uid)
+        return state
+
+    def _forget(self, key: Key) -> None:
+        self._states.pop(key, None)
+        self._probes.forget(key)
+        self._pace.forget(key)
+
+
+def is_finished(raw: Raw, children: tuple[View, ...]) -> bool:
+    """Whether nothing can happen to the job any more: seen, final, and no server wanted or left."""
+    status: Mapping[str, Any] = raw.get("status") or {}
+    if status.get("observedGeneration") != raw["metadata"].get("generation"):
+        return False
+    if (raw.get("spec") or {}).get("serving") is not None and any(
+        c.kind is Kind.DEPLOYMENT for c in children
+    ):
+        return False
+    if condition(status, ConditionType.READY).get("status") == "True":
+        return (raw.get("spec") or {}).get("serving") is None
+    stalled = condition(status, ConditionType.STALLED)
+    return stalled.get("status") == "True" and stalled.get("reason") in _FINAL
+
+
+def _parse(raw: Raw, state: JobState) -> FineTuneJob:
+    """Parse a FineTuneJob, unless it is the one that was parsed last. Raises SpecError."""
+    version = raw["metadata"].get("resourceVersion", "")
+    if state.parsed is None or state.parsed[0] != version:
+        state.parsed = version, validate_spec(raw)
+    return state.parsed[1]
+
+
+def _mistake_in_serving(job: FineTuneJob, settings: JobSettings) -> SpecError | None:
+    try:
+        check_serving(job, settings)
+    except SpecError as error:
+        return error
+    return None
+
+
+def _progress_url(key: Key, observed: Observed) -> str | None:
+    attempt = observed.attempt
+    if attempt is None or attempt.ending is not None or attempt.job is None or attempt.job.ready == 0:
+        return None
+    host = Names(key.name).rank0_host(attempt.number, key.namespace)
+    return f"http://{host}:{METRICS_PORT}/progress"

@@ -1,0 +1,241 @@
+"""Looks at pods, claims and Events of a child that waits; nothing is listed for healthy or finished jobs.
+
+Decides when to look and what to read; what it means is ``diagnose``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from ..api.v1alpha1 import FineTuneJob
+from ..children.claim import needs_sharing
+from ..cluster.index import TERMINAL_PHASES
+from ..cluster.kube import Kube
+from ..diagnose import (
+    claim_problem,
+    diagnose,
+    diagnose_idle,
+    diagnose_lost,
+    kept_problem,
+    refusal_of,
+    waits_for_claim,
+)
+from ..facts.observe import Diagnosis
+from ..facts.parse import parse_pod
+from ..facts.remembered import remembered_artifact, unended_attempts
+from ..facts.views import BareView, DeploymentView, JobView, Key, Kind, PodView, Raw, View
+from ..spec.sources import named_claim, output_claim
+from ..vocabulary import names
+from ..vocabulary.errors import KubeError, KubeTuneError, NotFound
+from ..vocabulary.reasons import LOOK_AFTER
+from .job_state import JobState
+from .rate import Pace
+
+logger = logging.getLogger(__name__)
+
+Waiting = JobView | DeploymentView
+
+LOOKS_PER_SECOND: Final = 2.0
+LOOK_LIMIT: Final = 30.0
+
+_AT_ONCE: Final = 0.001
+"""Less is what is left of a rounded sum, and a timer for it may fire without the clock's moving."""
+
+_MOST_PODS: Final = 3
+"""Pods of a gang wait for the same reason: the Events of a few say it."""
+
+
+class Looker:
+    """Finds out why a child waits."""
+
+    def __init__(self, kube: Kube, now: Callable[[], datetime]) -> None:
+        self._kube = kube
+        self._now = now
+        # A full cluster makes thousands wait, and one look is up to a dozen requests.
+        self._pace = Pace(per_second=LOOKS_PER_SECOND)
+
+    async def look(self, job: FineTuneJob, children: Sequence[View], state: JobState) -> float | None:
+        """Renew ``state.diagnosis`` when it is time; return the seconds until the next one."""
+        now = asyncio.get_running_loop().time()
+        waiting = [
+            child
+            for child in children
+            if isinstance(child, JobView | DeploymentView) and child.owner_uid == state.uid and _waits(child)
+        ]
+        state.waiting = {child.uid: state.waiting.get(child.uid, now) for child in waiting}
+        key = Key(job.metadata.namespace, job.metadata.name)
+        if not waiting:
+            state.next_look = state.diagnosis = None
+            self._pace.forget(key)
+            return None
+        first = LOOK_AFTER.total_seconds()
+        if state.next_look is None:
+            state.next_look, state.look_period = min(state.waiting.values()) + first, first
+        pause = state.next_look - now
+        if pause < _AT_ONCE:
+            pause = self._pace.delay(key, now)
+        if pause >= _AT_ONCE:
+            return pause
+        oldest = min(waiting, key=lambda child: state.waiting[child.uid])
+        before = state.diagnosis
+        try:
+            state.diagnosis = await self._diagnose(job, oldest)
+        except KubeTuneError as error:  # what is found explains; nothing depends on it
+            logger.info(
+                "A look at pods failed",
+                extra={"namespace": oldest.namespace, "job": job.metadata.name, "reason": str(error)},
+            )
+        # The same again is asked for less often: that it heals is heard from the watches.
+        same = before is not None and state.diagnosis == before
+        state.look_period = min(state.look_period * 2, LOOK_LIMIT) if same else first
+        state.next_look = now + state.look_period
+        return state.look_period
+
+    async def unfit_claim(
+        self, job: FineTuneJob, children: Sequence[View], state: JobState
+    ) -> Diagnosis | None:
+        """Say why an output claim that is there already cannot do; asked until the first Job is made.
+
+        A prepare that runs well is never looked at, and its end would be the start of GPU pods. A claim that
+        this FineTuneJob made needs no look.
+        """
+        if state.has_begun(children):
+            return None
+        if remembered_artifact(job) is not None:
+            return None  # its Jobs were tidied up, and the claim has the model that is served
+        kept = named_claim(job) is None and any(_was_left(job, child) for child in children)
+        if named_claim(job) is None and not kept and not needs_sharing(job):
+            return None
+        try:
+            claim = await self._kube.get(Kind.CLAIM, job.metadata.namespace, output_claim(job))
+        except NotFound:
+            return state.unfit if kept else None  # a new one is made when the relist has found it gone
+        problem = claim_problem(job, claim, stage="prepare")
+        return kept_problem(job, claim) if problem is None and kept else problem
+
+    async def strangers(
+        self, job: FineTuneJob, children: Sequence[View], state: JobState
+    ) -> tuple[PodView, ...]:
+        """Return pods that still run for a Job that is gone: they may write where the next ones will.
+
+        Looked for before the first Job of a FineTuneJob, and after one of its Jobs vanished, be it while no
+        operator ran; never otherwise.
+        """
+        ours = [c for c in children if isinstance(c, JobView) and c.owner_uid == state.uid]
+        jobs = {child.uid for child in ours}
+        doubts = {birth.uid for (kind, _), birth in state.births.items() if kind is Kind.JOB} - jobs
+        known = {child.attempt for child in ours if child.stage == "train"}
+        doubts |= {f"attempt {number}" for number in unended_attempts(job) - known}
+        if not jobs:
+            doubts.add("")
+        if doubts <= state.pods_cleared:
+            return ()
+        selector = f"{names.LABEL_JOB}={job.metadata.name}"
+        pods = await self._kube.list(Kind.POD, job.metadata.namespace, selector=selector)
+        views = (parse_pod(pod) for pod in pods)
+        strangers = tuple(
+            view
+            for view in views
+            if view.phase not in TERMINAL_PHASES
+            and view.owner_uid not in jobs
+            and view.stage in ("prepare", "train")
+        )
+        if not strangers:
+            state.pods_cleared |= doubts
+        return strangers
+
+    async def _diagnose(self, job: FineTuneJob, child: Waiting) -> Diagnosis | None:
+        namespace, owner = job.metadata.namespace, job.metadata.name
+        stage = (child.stage or "") if isinstance(child, JobView) else "serve"
+        selector = f"{names.LABEL_JOB}={owner},{names.LABEL_STAGE}={stage}"
+        pods = await self._kube.list(Kind.POD, namespace, selector=selector)
+        if isinstance(child, JobView):
+            pods = [pod for pod in pods if _owner(pod) == child.uid]
+            if _is_ending(child):
+                lost = (diagnose_lost(stage, pod, self._now()) for pod in pods)
+                return next((finding for finding in lost if finding is not None), None)
+            idle = None if pods else diagnose_idle(stage, child, self._now())
+            if idle is not None:
+                return idle
+        shown = [pod for pod in pods if not _is_ready(pod)][:_MOST_PODS]
+        claim, refusal, pod_events = await asyncio.gather(
+            self._claim(job),
+            self._refusal(child, made=len(pods)),
+            asyncio.gather(*(self._events(pod) for pod in shown)),
+        )
+        told = {pod["metadata"]["name"]: events for pod, events in zip(shown, pod_events, strict=True)}
+        if claim is not None and (stage != "serve" or waits_for_claim(claim, pods, told)):
+            unfit = claim_problem(job, claim, stage=stage)
+            if unfit is not None:
+                return unfit
+        is_bound = claim is None or (claim.get("status") or {}).get("phase") == "Bound"
+        return diagnose(
+            stage=stage,
+            pods=pods,
+            events=told,
+            claim=claim,
+            claim_events=() if claim is None or is_bound else await self._events(claim),
+            refusal=refusal,
+            now=self._now(),
+        )
+
+    async def _claim(self, job: FineTuneJob) -> Raw | None:
+        try:
+            return await self._kube.get(Kind.CLAIM, job.metadata.namespace, output_claim(job))
+        except KubeError:
+            return None
+
+    async def _events(self, raw: Raw) -> Sequence[Raw]:
+        meta = raw["metadata"]
+        return await self._kube.events_of(meta["namespace"], name=meta["name"], uid=meta["uid"])
+
+    async def _refusal(self, child: Waiting, *, made: int) -> str:
+        """What the API server says to the controller that makes the pods; a Deployment repeats it."""
+        if isinstance(child, DeploymentView):
+            failed = (c for c in child.conditions if c.type == "ReplicaFailure" and c.status == "True")
+            return next((c.message for c in failed if c.reason == "FailedCreate"), "")
+        if made >= child.completions:
+            return ""
+        return refusal_of(await self._kube.events_of(child.namespace, name=child.name, uid=child.uid))
+
+
+def _was_left(job: FineTuneJob, child: View) -> bool:
+    """Whether a child is the output claim of an earlier FineTuneJob of this name."""
+    if not isinstance(child, BareView) or child.kind is not Kind.CLAIM or child.name != output_claim(job):
+        return False
+    born, made = job.metadata.creation_timestamp, child.created
+    return child.owner_uid is None and born is not None and made is not None and made < born
+
+
+def _waits(child: Waiting) -> bool:
+    """Whether a child has fewer ready pods than it wants, or pods that do not end."""
+    if isinstance(child, JobView):
+        if child.deleting or child.condition("Complete") or child.condition("Failed"):
+            return False
+        return _is_ending(child) or child.ready + child.succeeded < max(1, child.completions)
+    behind = child.observed_generation < child.generation
+    return behind or min(child.available, child.updated) < _wanted(child)
+
+
+def _is_ending(child: JobView) -> bool:
+    """Whether a Job has its verdict, and waits for its last pods."""
+    return any(child.condition(type_) for type_ in ("FailureTarget", "SuccessCriteriaMet"))
+
+
+def _wanted(child: DeploymentView) -> int:
+    replicas = child.live[0]
+    return int(replicas) if replicas.isdecimal() else 1
+
+
+def _is_ready(pod: Raw) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def _owner(pod: Raw) -> str | None:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), None)

@@ -1,0 +1,1 @@
+"""What holds for a job: stalls and retries, conditions, status, transitions that become Events. Pure."""

@@ -1,0 +1,162 @@
+"""Projections of the cluster's objects: the few fields that decisions need. ``parse`` makes them.
+
+The index keeps these instead of whole objects (a Pod is 8 kB, its projection a few hundred bytes), and an
+event that changes nothing in the projection enqueues nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+Raw = Mapping[str, Any]
+"""An object as the API server sends it."""
+
+Manifest = dict[str, Any]
+"""A desired object as a plain dict, exactly as it is sent."""
+
+
+class Kind(StrEnum):
+    """Kinds that the operator owns or watches; the values are Kubernetes kinds."""
+
+    FINE_TUNE_JOB = "FineTuneJob"
+    JOB = "Job"
+    POD = "Pod"
+    CONFIG_MAP = "ConfigMap"
+    SERVICE = "Service"
+    DEPLOYMENT = "Deployment"
+    CLAIM = "PersistentVolumeClaim"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Namespace and name of a FineTuneJob: the unit of work."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta:
+    """What every projection has."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    owner_uid: str | None
+    """uid of the controller owner reference."""
+    finetunejob: str | None
+    """Value of the label ``kubetune.dev/finetunejob``."""
+    deleting: bool
+    managed: bool = True
+    """Carries the label that watches and lists select by."""
+
+    @property
+    def key(self) -> Key | None:
+        """The FineTuneJob that this object belongs to."""
+        return None if self.finetunejob is None else Key(self.namespace, self.finetunejob)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionView:
+    """A condition of a child."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    since: datetime | None = None
+    """lastTransitionTime."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView(Meta):
+    """A batch/v1 Job: prepare, or one attempt of training."""
+
+    stage: str | None
+    """By the Job's name, as is ``attempt``: labels can be edited."""
+    attempt: int
+    created: datetime | None
+    started: datetime | None
+    completed: datetime | None
+    completions: int
+    active: int
+    ready: int
+    succeeded: int
+    failed: int
+    terminating: int
+    conditions: tuple[ConditionView, ...]
+
+    def condition(self, type_: str) -> ConditionView | None:
+        """The condition of that type when it is True."""
+        return next((c for c in self.conditions if c.type == type_ and c.status == "True"), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView(Meta):
+    """A pod that has ended (only terminal pods are watched)."""
+
+    stage: str | None
+    """By its containers."""
+    index: int | None
+    """Completion index, which is the node rank."""
+    phase: str
+    reason: str
+    """status.reason, as Evicted."""
+    message: str
+    node: str | None
+    exit_code: int | None
+    """Of the trainer container; None when it never ran."""
+    container_reason: str
+    """OOMKilled, Error, Completed, ..."""
+    termination: str
+    """Raw termination message of the trainer container."""
+    started: datetime | None
+    finished: datetime | None
+    disruption: str | None
+    """Message of the DisruptionTarget condition when it is True."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentView(Meta):
+    """The serving Deployment."""
+
+    generation: int
+    observed_generation: int
+    replicas: int
+    updated: int
+    ready: int
+    available: int
+    conditions: tuple[ConditionView, ...]
+    intent: str | None
+    """Annotation ``kubetune.dev/intent``: digest of what it was made from."""
+    applied: str | None
+    """Annotation ``kubetune.dev/live``: digest of ``live`` as it was applied."""
+    live: tuple[str, ...]
+    """What people edit by hand, for drift: replicas, image, command and arguments of the server container."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareView(Meta):
+    """A child of which only its existence and age matter (ConfigMap, Service, claim)."""
+
+    created: datetime | None = None
+
+
+View = JobView | PodView | DeploymentView | BareView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All objects of a kind at one moment."""
+
+    views: tuple[BareView, ...]
+    resource_version: int
+    """Of the list: an object with a lower version that is not in the list does not exist."""
+    denied: frozenset[str] = frozenset()
+    """Namespaces that we may not list: what is there now is not known."""

@@ -1,0 +1,1 @@
+"""Questions to a job's own pods over HTTP: progress, first answers."""

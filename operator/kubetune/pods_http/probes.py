@@ -1,0 +1,155 @@
+"""Questions to a job's own pods: rank 0's /progress, and the first completion of a served model.
+
+They run beside the workers, since a pod that does not answer must not hold one. Failures are ignored: both
+are asked again, and neither decides what is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from kubetune_trainer.messages import Progress
+
+from ..facts.views import Key
+from ..vocabulary.reasons import PROGRESS_PERIOD
+from .client import Web
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_POLL: Final = 10.0
+ANSWER_POLL_FIRST: Final = 1.0
+"""A Service reaches its first server a moment after that server is ready."""
+ANSWER_POLL_LIMIT: Final = 60.0
+"""One that stays silent is asked ever more slowly, up to this."""
+SILENCE: Final = 15.0
+"""A ready server that has not answered for this long is worth a sentence."""
+_PARALLEL: Final = 32
+
+
+@dataclass(slots=True)
+class _Watch:
+    target: str
+    task: asyncio.Task[None]
+    latest: Progress | None = None
+    """As of the last time that the key was woken for it."""
+    failure: str | None = None
+    """Why a Service has not answered for a while."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Probes:
+    """Asks pods in the background, and wakes a key when there is news."""
+
+    web: Web
+    wake: Callable[[Key], None]
+    _training: dict[Key, _Watch] = field(default_factory=dict)
+    _serving: dict[Key, _Watch] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
+    _serving_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
+    """Their own: silent Services take their timeouts, and progress must not wait for them."""
+
+    def progress(self, key: Key, url: str | None) -> Progress | None:
+        """Latest progress of a training that runs at this URL; None ends the questions."""
+        watch = self._training.get(key)
+        if watch is not None and watch.target != url:
+            watch.task.cancel()
+            del self._training[key]
+            watch = None
+        if url is None:
+            return None
+        if watch is None:
+            self._training[key] = _Watch(url, asyncio.create_task(self._follow(key, url)))
+            return None
+        return watch.latest
+
+    def ask(self, key: Key, *, intent: str, base_url: str, model: str, done: Callable[[], None]) -> None:
+        """Ask a Service until it answers, once for each intent of its Deployment; then call ``done``."""
+        watch = self._serving.get(key)
+        if watch is not None and watch.target == intent:
+            return
+        self.stop_asking(key)
+        task = asyncio.create_task(self._ask(key, base_url, model, done))
+        self._serving[key] = _Watch(intent, task)
+
+    def failure(self, key: Key) -> str | None:
+        """Why a Service that is asked has not answered for a while."""
+        watch = self._serving.get(key)
+        return None if watch is None else watch.failure
+
+    def stop_asking(self, key: Key) -> None:
+        """Ask no more."""
+        watch = self._serving.pop(key, None)
+        if watch is not None:
+            watch.task.cancel()
+
+    def forget(self, key: Key) -> None:
+        """End all questions about a job."""
+        self.progress(key, None)
+        self.stop_asking(key)
+
+    async def close(self) -> None:
+        """End all questions."""
+        tasks = [watch.task for watch in (*self._training.values(), *self._serving.values())]
+        for key in {*self._training, *self._serving}:
+            self.forget(key)
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _follow(self, key: Key, url: str) -> None:
+        loop = asyncio.get_running_loop()
+        woken = -PROGRESS_PERIOD.total_seconds()
+        while True:
+            progress = await self._progress_of(key, url)
+            watch = self._training.get(key)
+            if watch is None or watch.target != url:
+                return
+            due = loop.time() - woken >= PROGRESS_PERIOD.total_seconds()
+            if progress is not None and progress != watch.latest and due:
+                watch.latest = progress
+                woken = loop.time()
+                self.wake(key)
+            await asyncio.sleep(PROGRESS_POLL)
+
+    async def _ask(self, key: Key, base_url: str, model: str, done: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        begun, pause = loop.time(), ANSWER_POLL_FIRST
+        while True:
+            failure = await self._failure_of(key, base_url, model)
+            if failure is None:
+                logger.info("The served model answered", extra=_extra(key, base_url))
+                done()
+                self.wake(key)
+                return
+            if loop.time() - begun >= SILENCE:
+                watch = self._serving.get(key)
+                if watch is not None and watch.failure != failure:
+                    watch.failure = failure
+                    self.wake(key)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, ANSWER_POLL_LIMIT)
+
+    async def _progress_of(self, key: Key, url: str) -> Progress | None:
+        async with self._slots:
+            try:
+                return await self.web.progress(url)
+            except Exception:  # this task's end would be the last question
+                logger.exception("A question about progress failed", extra=_extra(key, url))
+                return None
+
+    async def _failure_of(self, key: Key, base_url: str, model: str) -> str | None:
+        async with self._serving_slots:
+            try:
+                return await self.web.complete(base_url, model)
+            except Exception as error:
+                logger.exception("A question to a server failed", extra=_extra(key, base_url))
+                return f"{type(error).__name__}: {error}"
+
+
+def _extra(key: Key, url: str) -> dict[str, str]:
+    return {"namespace": key.namespace, "job": key.name, "url": url}

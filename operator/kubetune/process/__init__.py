@@ -1,0 +1,1 @@
+"""The operator as a process: composition, settings, health, metrics, logs."""

@@ -1,0 +1,285 @@
+"""Composition root: builds the operator from its parts, translates kopf's events, runs until it is stopped.
+
+Handlers only project, index and enqueue. kopf writes nothing: it has no other kind of handler here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import aiohttp
+import kopf
+from kubernetes.aio.client.configuration import Configuration
+
+from ..cluster.debounce import News, patience
+from ..cluster.index import RELISTED, UNWATCHED, Index
+from ..cluster.kube import Kube
+from ..cluster.kube.client import ApiKube
+from ..cluster.kube.connection import load_configuration, new_session
+from ..cluster.kube.resources import RESOURCES
+from ..cluster.watch import WATCHED, Watches, expected_streams, guarded_watches, watch_all
+from ..controller.rate import StatusPace
+from ..controller.reconcile import Dependencies, Reconciler
+from ..controller.work_queue import WorkQueue
+from ..facts.parse import parse_child
+from ..facts.views import Key, Kind, Raw
+from ..pods_http.client import HttpWeb
+from ..pods_http.probes import Probes
+from ..vocabulary.errors import KubeTuneError, NotFound
+from ..vocabulary.reasons import RELIST_PERIOD
+from .health import QUEUE_AGE_LIMIT, serve_health, serve_metrics
+from .metrics import Metrics
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+START_PAUSE: Final = 2.0
+"""Between two questions whether the CustomResourceDefinition is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The running operator's parts, as handlers and probes need them."""
+
+    configuration: Configuration
+    kube: Kube
+    index: Index
+    queue: WorkQueue
+    watches: Watches
+    metrics: Metrics
+    sessions: list[aiohttp.ClientSession] = field(default_factory=list)
+    """kopf's, which it does not always close when it ends."""
+
+
+def build_registry(parts: Parts) -> kopf.OperatorRegistry:
+    """All handlers, in a registry of their own: none registers by being imported."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        # A session of its own: kopf closes it when the API server says 401, and asks for another.
+        session = new_session(parts.configuration)
+        parts.sessions[:] = [*(known for known in parts.sessions if not known.closed), session]
+        return kopf.AiohttpSession(server=parts.configuration.host, aiohttp_session=session)
+
+    for kind in WATCHED:
+        _watch(registry, kind)
+    return registry
+
+
+def _watch(registry: kopf.OperatorRegistry, kind: Kind) -> None:
+    """Ask kopf for a watch: it opens one for each resource that has a handler. Events come by ``deliver``."""
+    resource = RESOURCES[kind]
+
+    @kopf.on.event(
+        resource.group, resource.version, resource.plural, registry=registry, id=f"on-{resource.plural}"
+    )
+    async def on_event(**_: Any) -> None:
+        raise AssertionError("the guard delivers events, and kopf gets none")
+
+
+def deliver(parts: Parts, kind: Kind, type_: str | None, raw: Raw) -> None:
+    """Bring an event into the index; one that we cannot read must not end a watch."""
+    try:
+        news = take(parts.index, kind, type_, raw)
+    except Exception:
+        logger.exception("An event could not be read", extra={"kind": kind.value, "type": type_})
+        return
+    if news is not None:
+        parts.queue.add_after(news.key, news.wait)
+
+
+def take(index: Index, kind: Kind, type_: str | None, raw: Raw) -> News | None:
+    """Bring one event into the index; say which key has to be looked at, and how soon."""
+    meta = raw["metadata"]
+    if kind is not Kind.FINE_TUNE_JOB and type_ != "DELETED":
+        view = parse_child(raw, kind)
+        key = index.put(view)
+        return None if key is None else News(key, patience(view, index.children(key)))
+    if kind is Kind.FINE_TUNE_JOB and type_ == "DELETED":
+        key = index.remove_job(Key(meta.get("namespace", ""), meta["name"]), meta["uid"])
+    elif kind is Kind.FINE_TUNE_JOB:
+        key = index.put_job(raw)
+    else:
+        # A pod that ends and is deleted at once says how it ended in this event only.
+        last = index.put(parse_child(raw, kind)) if kind is Kind.POD and raw.get("status") else None
+        key = index.remove(meta["uid"], version=meta.get("resourceVersion")) or last
+    return None if key is None else News(key)
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until SIGTERM or SIGINT; then finish what is in work."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def take_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+    take_signals()
+    async with running(settings, await load_configuration(), on_watching=take_signals):
+        await stop.wait()
+        logger.info("Stopping")
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, configuration: Configuration, *, on_watching: Callable[[], None] = lambda: None
+) -> AsyncIterator[Parts]:
+    """Run the operator while the block runs. Leaves by the error that ended it, should that happen.
+
+    ``on_watching`` is called when kopf has started, which takes the process's signals.
+    """
+    metrics, index = Metrics(), Index()
+    async with AsyncExitStack() as stack:
+        kube = ApiKube(configuration, namespaces=settings.watch_namespaces, on_request=metrics.on_request)
+        stack.push_async_callback(kube.close)
+        web = HttpWeb()
+        stack.push_async_callback(web.close)
+        probes = Probes(web=web, wake=lambda key: queue.add(key))
+        stack.push_async_callback(probes.close)
+        reconciler = Reconciler(
+            Dependencies(kube=kube, index=index, settings=settings.for_job, probes=probes, pace=StatusPace())
+        )
+        stack.push_async_callback(reconciler.drain)
+        queue = WorkQueue(reconciler.reconcile, on_done=metrics.on_reconcile)
+        watches = Watches(
+            expected=expected_streams(settings.watch_namespaces), on_restart=metrics.on_watch_restart
+        )
+        parts = Parts(
+            configuration=configuration, kube=kube, index=index, queue=queue, watches=watches, metrics=metrics
+        )
+        metrics.count_jobs(lambda: _statuses(index))
+        ready = asyncio.Event()
+        await stack.enter_async_context(
+            serve_health(
+                settings.health_port,
+                healthy=lambda: _unhealthy(parts),
+                ready=lambda: None if ready.is_set() else "not everything has been listed yet",
+            )
+        )
+        await stack.enter_async_context(
+            serve_metrics(settings.metrics_port, metrics, refresh=lambda: _refresh(parts))
+        )
+        tasks = [
+            asyncio.create_task(_operate(settings, parts, on_watching), name="watches"),
+            asyncio.create_task(_work(settings, parts, ready), name="workers"),
+        ]
+        stack.push_async_callback(_cancel, tasks)
+        me = asyncio.current_task()
+        assert me is not None
+        failed: list[BaseException] = []
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                failed.append(task.exception() or RuntimeError(f"the {task.get_name()} ended"))
+                me.cancel()
+
+        for task in tasks:
+            task.add_done_callback(ended)
+        try:
+            yield parts
+        except asyncio.CancelledError:
+            if failed:
+                raise failed[0] from None
+            raise
+        finally:
+            for task in tasks:
+                task.remove_done_callback(ended)
+
+
+async def _operate(settings: Settings, parts: Parts, on_watching: Callable[[], None]) -> None:
+    """Run kopf's watches."""
+    await _wait_for_definition(parts.kube)
+    try:
+        with guarded_watches(parts.watches, partial(deliver, parts)):
+            await watch_all(build_registry(parts), settings.watch_namespaces, started=on_watching)
+    finally:
+        for session in parts.sessions:
+            await session.close()
+
+
+async def _wait_for_definition(kube: Kube) -> None:
+    """Return when FineTuneJobs can be listed: kopf looks once, at its start, which kinds there are."""
+    while True:
+        try:
+            await kube.list_metadata(Kind.FINE_TUNE_JOB)
+        except NotFound:
+            logger.warning("The CustomResourceDefinition finetunejobs.kubetune.dev is not installed yet")
+        except KubeTuneError as error:
+            logger.warning("The API server cannot be used yet", extra={"reason": str(error)})
+        else:
+            return
+        await asyncio.sleep(START_PAUSE)
+
+
+async def _work(settings: Settings, parts: Parts, ready: asyncio.Event) -> None:
+    """Start the workers when everything is known, and compare the index with lists for ever."""
+    # Kinds that are not watched, or children that exist would all be posted once more.
+    while not await relist(parts, UNWATCHED):  # noqa: ASYNC110 - nothing would set an event
+        await asyncio.sleep(START_PAUSE)
+    await parts.watches.wait_until_listed()
+    for key in parts.index.all_keys():
+        parts.queue.add(key)
+    ready.set()
+    logger.info("Ready", extra={"jobs": sum(1 for _ in parts.index.jobs())})
+    workers = asyncio.create_task(parts.queue.run(settings.workers))
+    try:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELIST_PERIOD.total_seconds()):
+                    await asyncio.shield(workers)
+            await relist(parts, RELISTED)
+    finally:
+        workers.cancel()
+        with suppress(asyncio.CancelledError):
+            await workers
+
+
+async def relist(parts: Parts, kinds: Iterable[Kind]) -> bool:
+    """Compare the index with metadata-only lists and enqueue what differs; tell whether all were listed."""
+    complete = True
+    for kind in kinds:
+        try:
+            listing = await parts.kube.list_metadata(kind)
+        except KubeTuneError as error:
+            logger.warning("A relist failed", extra={"kind": kind.value, "reason": str(error)})
+            complete = False
+            continue
+        for namespace in sorted(listing.denied):
+            logger.warning("A relist was denied", extra={"kind": kind.value, "namespace": namespace})
+            parts.watches.denied(namespace)
+        for key in parts.index.correct(kind, listing):
+            parts.queue.add(key)
+    return complete
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _unhealthy(parts: Parts) -> str | None:
+    now = asyncio.get_running_loop().time()
+    silent = parts.watches.silent(now)
+    if silent is not None:
+        return silent
+    age = parts.queue.oldest_age(now)
+    return f"a FineTuneJob has been waiting or in work for {age:.0f} s" if age > QUEUE_AGE_LIMIT else None
+
+
+def _refresh(parts: Parts) -> None:
+    parts.metrics.queue_depth.set(parts.queue.depth)
+    parts.metrics.queue_oldest.set(parts.queue.oldest_age(asyncio.get_running_loop().time()))
+
+
+def _statuses(index: Index) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    return ((key.namespace, raw.get("status") or {}) for key, raw in index.jobs())

@@ -1,0 +1,50 @@
+"""The platform's settings, from KUBETUNE_* environment variables; in the order of the chart's values.yaml.
+
+Parsed once at start; all errors are reported at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ..spec.settings import JobSettings
+
+PREFIX = "KUBETUNE_"
+
+
+class Settings(JobSettings):
+    """All settings of the operator."""
+
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty: the whole cluster."""
+    workers: int = Field(default=16, ge=1, le=256)
+    """Reconciles at a time."""
+    metrics_port: int = 8080
+    health_port: int = 8081
+    log_format: Literal["json", "plain"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+
+    @property
+    def for_job(self) -> JobSettings:
+        """What is frozen into a job's ConfigMap."""
+        return JobSettings.model_validate(self.model_dump(include=set(JobSettings.model_fields)))
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read KUBETUNE_<FIELD> variables; lists are JSON arrays, ``null`` is None (runAsUser on OpenShift).
+
+    Raises pydantic.ValidationError naming every missing or wrong variable.
+    """
+    values: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        text = environ.get(PREFIX + name.upper())
+        if text is None or text == "":
+            continue
+        is_json = text == "null" or "tuple" in str(field.annotation)
+        values[name] = json.loads(text) if is_json else text
+    return Settings.model_validate(values)

@@ -1,0 +1,173 @@
+"""From a spec to the TrainerConfig: defaults that depend on other fields or on the platform's settings.
+
+Pure. The result is frozen into the ConfigMap ``<name>-config`` when the job starts; from then on everything
+is read from there, so that an operator upgrade changes nothing under a running job.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kubetune_trainer.config import (
+    AdapterConfig,
+    DatasetConfig,
+    FileSource,
+    ModelSource,
+    PlatformConfig,
+    ResolvedImages,
+    ScheduleConfig,
+    TrainerConfig,
+    TrainingConfig,
+)
+
+from ..api.base import decimal_text
+from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.resources import Resources
+from ..vocabulary.errors import SpecError
+from ..vocabulary.quantities import amount_of
+from .resources import ContainerResources, serving_gpus, serving_resources, training_resources
+from .settings import JobSettings
+from .sources import Role, mount_of
+
+CA_BUNDLE_MOUNT: Final = "/etc/kubetune-ca"
+CA_BUNDLE_PATH: Final = f"{CA_BUNDLE_MOUNT}/ca.crt"
+_SETTINGS: Final = "settings"
+_LEARNING_RATE: Final = {"LoRA": "0.0002", "Full": "0.00002"}
+"""Adapters start from zero and bear ten times the rate of a full fine-tune."""
+
+
+def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
+    """Resolve what the spec leaves open.
+
+    Raises SpecError where a field is wrong in a way that the schema could not say.
+    """
+    spec = job.spec
+    training = job.spec.training
+    _check_resources(
+        "training", training.resources, training_resources(job, settings), training.gpus_per_node, settings
+    )
+    revision = spec.model.revision or ("main" if spec.model.uri.startswith("hf://") else None)
+    return TrainerConfig(
+        namespace=job.metadata.namespace,
+        name=job.metadata.name,
+        use_case=spec.use_case,
+        model=ModelSource(
+            uri=spec.model.uri, revision=revision, mount=mount_of(spec.model.uri, role="model")
+        ),
+        dataset=_dataset(job),
+        training=_training(job, settings),
+        images=ResolvedImages(
+            trainer=spec.training.image or settings.trainer_image, serving=serving_image(job, settings)
+        ),
+        gpu_memory_bytes=settings.gpu_memory_bytes if spec.training.gpus_per_node else None,
+        platform=PlatformConfig(
+            hf_endpoint=settings.hf_endpoint,
+            ca_bundle=CA_BUNDLE_PATH if settings.ca_bundle_config_map else None,
+        ),
+        operator={_SETTINGS: settings.model_dump(mode="json")},
+    )
+
+
+def check_serving(job: FineTuneJob, settings: JobSettings) -> None:
+    """Check what may change while the job runs.
+
+    Raises SpecError where a field is wrong in a way that the schema could not say.
+    """
+    serving = job.spec.serving
+    if serving is not None:
+        resolved = serving_resources(job, settings)
+        _check_resources("serving", serving.resources, resolved, serving_gpus(job), settings)
+
+
+def frozen_settings(config: TrainerConfig) -> JobSettings:
+    """Settings as they were when the job started; what a newer operator had added is left out."""
+    stored = config.operator.get(_SETTINGS, {})
+    known = {name: value for name, value in stored.items() if name in JobSettings.model_fields}
+    return JobSettings.model_validate({"trainer_image": config.images.trainer, **known})
+
+
+def serving_image(job: FineTuneJob, settings: JobSettings) -> str:
+    """Image of the servers: the spec's, else the platform's for GPUs or for CPU."""
+    if job.spec.serving is not None and job.spec.serving.image is not None:
+        return job.spec.serving.image
+    if serving_gpus(job) == 0 and settings.serving_cpu_image is not None:
+        return settings.serving_cpu_image
+    return settings.serving_image
+
+
+def _dataset(job: FineTuneJob) -> DatasetConfig:
+    dataset = job.spec.dataset
+    columns = dataset.columns.manifest() if dataset.columns else {}
+    validation = _file(dataset.validation.uri, "validation") if dataset.validation else None
+    fraction = dataset.validation_fraction
+    return DatasetConfig(
+        train=_file(dataset.train.uri, "train"),
+        validation=validation,
+        validation_fraction=None if fraction is None else decimal_text(fraction),
+        format=dataset.format,
+        columns=columns,
+        system_prompt=dataset.system_prompt,
+        max_length=dataset.max_length,
+        on_too_long=dataset.on_too_long,
+    )
+
+
+def _file(uri: str, role: Role) -> FileSource:
+    return FileSource(uri=uri, mount=mount_of(uri, role=role))
+
+
+def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
+    training = job.spec.training
+    adapter, rate = training.adapter, training.learning_rate
+    return TrainingConfig(
+        method=training.method,
+        adapter=AdapterConfig(
+            type=adapter.type,
+            rank=adapter.rank,
+            alpha=adapter.alpha,
+            dropout=decimal_text(adapter.dropout),
+            target_modules=adapter.target_modules,
+        ),
+        epochs=training.epochs,
+        max_steps=training.max_steps,
+        batch_size=training.batch_size,
+        learning_rate=_LEARNING_RATE[adapter.type] if rate is None else decimal_text(rate),
+        schedule=ScheduleConfig(
+            type=training.schedule.type, warmup_ratio=decimal_text(training.schedule.warmup_ratio)
+        ),
+        seed=training.seed,
+        zero_stage=training.deepspeed.zero_stage,
+        nodes=training.nodes,
+        gpus_per_node=training.gpus_per_node,
+        checkpoint_every_steps=training.checkpoint.every_steps,
+        checkpoint_keep=training.checkpoint.keep,
+        collective_timeout_seconds=settings.collective_timeout_seconds,
+    )
+
+
+def _check_resources(
+    block: str, given: Resources | None, resolved: ContainerResources, gpus: int, settings: JobSettings
+) -> None:
+    """Quantities are compared here, since neither schema nor CEL can read them."""
+    _check_gpus(block, given, gpus=gpus, resource=settings.gpu_resource)
+    limits = resolved.get("limits", {})
+    for name, amount in resolved.get("requests", {}).items():
+        if name in limits and amount_of(amount) > amount_of(limits[name]):
+            raise SpecError(
+                f"spec.{block}.resources.requests[{name}]",
+                f"{amount} is more than the limit {limits[name]}",
+                "lower the request or raise the limit",
+            )
+
+
+def _check_gpus(block: str, given: Resources | None, *, gpus: int, resource: str) -> None:
+    field = "gpusPerNode" if block == "training" else "gpus"
+    for kind in ("limits", "requests"):
+        amounts = (given.limits if kind == "limits" else given.requests) if given else None
+        amount = (amounts or {}).get(resource)
+        if amount is not None and amount_of(amount) != gpus:
+            raise SpecError(
+                f"spec.{block}.resources.{kind}[{resource}]",
+                f"{amount} contradicts {block}.{field}, which is {gpus}",
+                f"remove it: {field} sets it",
+            )

@@ -1,0 +1,78 @@
+"""Resources of prepare, training and serving containers, defaults resolved. Pure.
+
+Every container has requests: Kueue counts them, quotas ask for them, and a pod without any is evicted first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.resources import Resources
+from ..vocabulary.quantities import amount_of
+from .settings import JobSettings
+
+ContainerResources = dict[str, dict[str, str]]
+
+_PREPARE: Final = {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"}
+_DEFAULT: Final = {"cpu": "1", "memory": "4Gi"}
+_CPU_MEMORY_LIMIT: Final = "4Gi"
+"""Without GPUs the model lives in the container's memory: with a limit, running out of it shows."""
+
+_SERVING_MEMORY_LIMIT: Final = "6Gi"
+"""vLLM's three processes need about 3 GiB beside the model."""
+
+
+def training_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
+    """Resources of one training container."""
+    training = job.spec.training
+    return _resolve(
+        training.resources, gpus=training.gpus_per_node, settings=settings, memory_limit=_CPU_MEMORY_LIMIT
+    )
+
+
+def serving_gpus(job: FineTuneJob) -> int:
+    """GPUs of one server."""
+    serving = job.spec.serving
+    if serving is not None and serving.gpus is not None:
+        return serving.gpus
+    return 1 if job.spec.training.gpus_per_node > 0 else 0
+
+
+def serving_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
+    """Resources of one server."""
+    given = job.spec.serving.resources if job.spec.serving else None
+    return _resolve(given, gpus=serving_gpus(job), settings=settings, memory_limit=_SERVING_MEMORY_LIMIT)
+
+
+def prepare_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
+    """Resources of prepare: little, no GPU, and at most what a training pod may use.
+
+    It names all that training.resources name, since a quota refuses pods that do not name what it counts.
+    """
+    training = training_resources(job, settings)
+    asked, most = training.get("requests", {}), training.get("limits", {})
+    limits = {resource: most[resource] for resource in _PREPARE if resource in most}
+    requests = {
+        resource: min(little, limits.get(resource, little), key=amount_of)
+        for resource, little in _PREPARE.items()
+        if resource in asked
+    }
+    return {"limits": limits, "requests": requests} if limits else {"requests": requests}
+
+
+def _resolve(
+    given: Resources | None, *, gpus: int, settings: JobSettings, memory_limit: str
+) -> ContainerResources:
+    limits = dict(given.limits or {}) if given else {}
+    requests = limits | (dict(given.requests or {}) if given else {})
+    if gpus:
+        limits.setdefault(settings.gpu_resource, str(gpus))
+        requests[settings.gpu_resource] = limits[settings.gpu_resource]
+    if given is None:
+        requests = _DEFAULT | requests
+        limits |= {} if gpus else {"memory": memory_limit}
+    for resource, least in _DEFAULT.items():
+        requests.setdefault(resource, min(least, limits.get(resource, least), key=amount_of))
+    resolved = {"limits": limits, "requests": requests}
+    return {kind: dict(sorted(amounts.items())) for kind, amounts in resolved.items() if amounts}

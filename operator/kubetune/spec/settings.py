@@ -1,0 +1,50 @@
+"""The platform's settings that decide how a job runs, in the order of the chart's values.yaml.
+
+They are frozen into the job's ConfigMap when it starts, so that an operator upgrade changes nothing under a
+running job. ``process.settings`` reads them, and the rest, from the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class JobSettings(BaseModel):
+    """Settings that reach a job's pods; frozen per job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    trainer_image: str
+    """Image of prepare and train pods."""
+    serving_image: str
+    """vLLM image of serving pods that use GPUs."""
+    serving_cpu_image: str | None = None
+    """vLLM image of serving pods without GPUs; serving_image when unset."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    """Names of pull secrets; they must exist in the job's namespace."""
+    ca_bundle_config_map: str | None = None
+    """ConfigMap in the job's namespace whose key ``ca.crt`` is trusted by prepare."""
+    http_proxy: str | None = None
+    https_proxy: str | None = None
+    no_proxy: str | None = None
+    hf_endpoint: str | None = None
+    """Hugging Face endpoint or mirror."""
+    run_as_user: int | None = 1000
+    """None where the platform assigns one (OpenShift)."""
+    fs_group: int | None = 1000
+    gpu_resource: str = "nvidia.com/gpu"
+    gpu_memory_bytes: int | None = None
+    """Memory of one GPU; prepare refuses a job whose estimate is above it (DoesNotFit)."""
+    storage_size: str = "20Gi"
+    """Size of an output claim whose spec does not say one."""
+    storage_class_name: str | None = None
+    """Class of an output claim whose spec does not say one; None is the cluster's default."""
+    shm_size: str = "1Gi"
+    """Limit of the memory-backed /dev/shm."""
+    collective_timeout_seconds: int = 1800
+    """A collective that takes longer ends its rank as PeerLost."""
+    retry_backoff_seconds: int = Field(default=10, ge=0, le=600)
+    """Pause before a second attempt; doubled for each further one, at most 10 minutes."""

@@ -1,0 +1,85 @@
+"""Where models and data come from, seen from a pod: claims and ConfigMaps behind URIs.
+
+Pure. hf:// and s3:// sources are fetched by prepare and need no volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from kubetune_trainer.config import CREDENTIAL_KEYS, INPUT_MOUNT
+
+from ..api.v1alpha1 import FineTuneJob
+from ..vocabulary.names import Names
+
+Role = Literal["model", "train", "validation"]
+
+PREFIXES: Final[Mapping[Role, str]] = {"model": "MODEL_", "train": "TRAIN_", "validation": "VALIDATION_"}
+"""Prefix of a source's credentials in the environment of prepare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One source of the job."""
+
+    role: Role
+    uri: str
+    secret: str | None
+    """Name of the credentials Secret."""
+
+    @property
+    def scheme(self) -> str:
+        """hf, s3, pvc or configMap."""
+        return self.uri.partition("://")[0]
+
+    @property
+    def object_name(self) -> str:
+        """The claim or ConfigMap."""
+        return self.uri.partition("://")[2].partition("/")[0]
+
+    @property
+    def mount_path(self) -> str:
+        """Where its claim or ConfigMap is mounted."""
+        return f"{INPUT_MOUNT}/{self.role}"
+
+    @property
+    def keys(self) -> Mapping[str, bool]:
+        """Keys of its credentials, and whether each must be there."""
+        return CREDENTIAL_KEYS.get(self.scheme, {})
+
+
+def sources_of(job: FineTuneJob) -> tuple[Source, ...]:
+    """Model, training rows and validation rows."""
+    model, dataset = job.spec.model, job.spec.dataset
+    found = [
+        Source(
+            role="model", uri=model.uri, secret=model.credentials.secret_name if model.credentials else None
+        )
+    ]
+    for role, file in (("train", dataset.train), ("validation", dataset.validation)):
+        if file is not None:
+            secret = file.credentials.secret_name if file.credentials else None
+            found.append(
+                Source(role="train" if role == "train" else "validation", uri=file.uri, secret=secret)
+            )
+    return tuple(found)
+
+
+def named_claim(job: FineTuneJob) -> str | None:
+    """Name of the existing claim that the spec asks to use; None when the operator makes one."""
+    return job.spec.storage.claim_name if job.spec.storage else None
+
+
+def output_claim(job: FineTuneJob) -> str:
+    """Name of the claim with checkpoints and artifacts."""
+    return named_claim(job) or Names(job.metadata.name).output
+
+
+def mount_of(uri: str, *, role: Role) -> str | None:
+    """Path in the pod of a pvc:// or configMap:// source; None for what prepare fetches."""
+    scheme, _, rest = uri.partition("://")
+    if scheme not in ("pvc", "configMap"):
+        return None
+    return f"{INPUT_MOUNT}/{role}/{rest.partition('/')[2]}"

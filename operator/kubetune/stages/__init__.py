@@ -1,0 +1,1 @@
+"""Which children a job needs next, from what is desired and observed. Pure."""

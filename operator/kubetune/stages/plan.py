@@ -1,0 +1,30 @@
+"""What a plan is: objects to create once, objects to apply, objects to delete, and when to look again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..facts.views import Kind, Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doomed:
+    """An object to delete; the uid makes sure that it is the one that was observed."""
+
+    kind: Kind
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The difference between what is desired and what is observed; empty when they match."""
+
+    create_once: tuple[Manifest, ...] = ()
+    """POSTed in parallel; 409 with our uid is success."""
+    apply: tuple[Manifest, ...] = ()
+    """Server-side applied: what may change later (the Deployment)."""
+    delete: tuple[Doomed, ...] = ()
+    requeue_after: timedelta | None = None
+    """Look again after this long even if nothing happens."""

@@ -1,0 +1,1 @@
+"""What every room speaks: names, reasons, errors, times, quantities, sentences. Pure."""
