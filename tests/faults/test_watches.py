@@ -15,7 +15,7 @@ from dev.cluster.control_plane import ControlPlane
 from dev.cluster.ports import free_ports
 from kubetune.cluster.index import RELISTED
 from kubetune.cluster.kube.connection import KUBECONFIG, load_configuration
-from kubetune.facts.views import Key
+from kubetune.facts.views import Key, Kind
 from kubetune.process.main import Parts, running
 from kubetune.process.settings import Settings
 from tests.support.apiserver import Api, ApiError
@@ -48,10 +48,10 @@ class Bench:
     prefix: str
 
     def key(self, number: int) -> Key:
-        return Key("default", f"{self.prefix}-{number}")
+        return Key(Kind.FINE_TUNE_JOB, "default", f"{self.prefix}-{number}")
 
     def known(self, number: int) -> bool:
-        return self.parts.index.job(self.key(number)) is not None
+        return self.parts.index.parent(self.key(number)) is not None
 
     async def delete(self, number: int) -> None:
         await self.api.delete_job(self.key(number).name)
@@ -67,7 +67,10 @@ class Bench:
         name = f"{self.prefix}-new"
         await self.api.create_job(name)
         await until(
-            lambda: any(child.kind == "Job" for child in self.parts.index.children(Key("default", name)))
+            lambda: any(
+                child.kind == "Job"
+                for child in self.parts.index.children(Key(Kind.FINE_TUNE_JOB, "default", name))
+            )
         )
 
     def made_for(self, number: int, *, since: int) -> list[str]:
@@ -120,7 +123,7 @@ async def test_a_namespaced_operator_sends_only_namespaced_requests(control_plan
             await api.install_crd()
         async with running(settings, proxy.configuration) as parts:
             await api.create_job("ns")
-            await until(lambda: len(parts.index.children(Key("default", "ns"))) >= 4)
+            await until(lambda: len(parts.index.children(Key(Kind.FINE_TUNE_JOB, "default", "ns"))) >= 4)
             for kind in RELISTED:
                 await parts.kube.list_metadata(kind)
         await api.delete_job("ns")

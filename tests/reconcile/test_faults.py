@@ -272,7 +272,7 @@ def test_a_ghost_makes_nothing_and_is_gone_within_the_relist_period() -> None:
         # A status write meets a 404; nothing is created.
         assert set(kube.writes) <= {"patch FineTuneJob job"}
         assert len(kube.writes) <= 1
-        assert operator.index.job(key()) is None
+        assert operator.index.parent(key()) is None
         await operator.stop()
 
     virtual_time.run(main())
@@ -292,7 +292,7 @@ def test_a_watch_that_hears_nothing_is_corrected_by_the_relist() -> None:
         kube.requests.clear()
         await asyncio.sleep(130)
         assert kube.writes == []
-        assert operator.index.job(key()) is None
+        assert operator.index.parent(key()) is None
         assert [child.name for child in operator.index.children(key())] == ["job-output"]
         await operator.stop()
 

@@ -303,7 +303,7 @@ def _is_selected(raw: Object) -> bool:
 
 def key(name: str = "job") -> Key:
     """Key of a FineTuneJob in the tests' namespace."""
-    return Key(NAMESPACE, name)
+    return Key(Kind.FINE_TUNE_JOB, NAMESPACE, name)
 
 
 def true_conditions(raw: Object | None) -> list[str]:

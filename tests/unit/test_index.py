@@ -11,7 +11,7 @@ from kubetune.cluster.index import Index
 from kubetune.facts.parse import parse_bare, parse_job, parse_pod
 from kubetune.facts.views import BareView, Key, Kind, Listing
 
-KEY = Key("team", "job")
+KEY = Key(Kind.FINE_TUNE_JOB, "team", "job")
 
 
 def _meta(
@@ -75,8 +75,8 @@ def test_a_finetunejob_is_kept_without_managed_fields_and_last_applied() -> None
         "managedFields": [{}],
         "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "1"},
     }
-    index.put_job(raw)
-    known = index.job(KEY)
+    index.put_parent(Kind.FINE_TUNE_JOB, raw)
+    known = index.parent(KEY)
     assert known is not None
     assert "managedFields" not in known["metadata"]
     assert known["metadata"]["annotations"] == {"mine": "1"}
@@ -84,20 +84,25 @@ def test_a_finetunejob_is_kept_without_managed_fields_and_last_applied() -> None
 
 def test_the_answer_of_an_own_write_makes_its_event_no_news() -> None:
     index = Index()
-    index.put_job(_ftj("f1", 1))
-    assert index.put_job(_ftj("f1", 2, status={"observedGeneration": 1})) == KEY
-    assert index.put_job(_ftj("f1", 2, status={"observedGeneration": 1})) is None
+    index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 1))
+    assert index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 2, status={"observedGeneration": 1})) == KEY
+    assert index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 2, status={"observedGeneration": 1})) is None
 
 
 def test_a_status_that_is_being_written_is_no_news_but_all_else_is() -> None:
     index = Index()
-    index.put_job(_ftj("f1", 1))
+    index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 1))
     with index.writing(KEY, {"observedGeneration": 1}):
-        assert index.put_job(_ftj("f1", 2, status={"observedGeneration": 1})) is None
-        assert index.put_job(_ftj("f1", 3, status={"observedGeneration": 1}, spec={"serving": {}})) == KEY
-        assert index.put_job(_ftj("f1", 4, status={})) == KEY
-    assert index.put_job(_ftj("f1", 5, status={"observedGeneration": 1})) == KEY
-    assert index.job(KEY) == _ftj("f1", 5, status={"observedGeneration": 1})
+        assert index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 2, status={"observedGeneration": 1})) is None
+        assert (
+            index.put_parent(
+                Kind.FINE_TUNE_JOB, _ftj("f1", 3, status={"observedGeneration": 1}, spec={"serving": {}})
+            )
+            == KEY
+        )
+        assert index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 4, status={})) == KEY
+    assert index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 5, status={"observedGeneration": 1})) == KEY
+    assert index.parent(KEY) == _ftj("f1", 5, status={"observedGeneration": 1})
 
 
 def test_a_late_answer_does_not_bring_back_what_was_deleted() -> None:
@@ -106,9 +111,9 @@ def test_a_late_answer_does_not_bring_back_what_was_deleted() -> None:
     assert index.remove("j1") == KEY
     assert index.put(_job("j1", 9)) is None
     assert index.put(_job("j1", 11)) is None
-    index.put_job(_ftj("f1", 1))
-    assert index.remove_job(KEY, "f1") == KEY
-    assert index.put_job(_ftj("f1", 5)) is None
+    index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 1))
+    assert index.remove_parent(KEY, "f1") == KEY
+    assert index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 5)) is None
     assert index.all_keys() == set()
 
 
@@ -134,10 +139,10 @@ def test_a_list_does_not_tell_of_a_child_whose_label_was_edited() -> None:
 
 def test_the_deletion_of_an_earlier_object_leaves_the_later_one_of_the_same_name() -> None:
     index = Index()
-    index.put_job(_ftj("f1", 1))
-    index.put_job(_ftj("f2", 5))
-    assert index.remove_job(KEY, "f1") is None
-    assert (index.job(KEY) or {})["metadata"]["uid"] == "f2"
+    index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 1))
+    index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f2", 5))
+    assert index.remove_parent(KEY, "f1") is None
+    assert (index.parent(KEY) or {})["metadata"]["uid"] == "f2"
     index.put(_job("j1", 10))
     index.put(_job("j2", 20))
     assert [view.uid for view in index.children(KEY)] == ["j2"]
@@ -173,11 +178,11 @@ def test_a_label_that_was_removed_takes_the_child_away_unless_it_is_said_whose_i
 
 def test_a_list_drops_what_it_lacks_unless_that_is_newer_than_the_list() -> None:
     index = Index()
-    index.put_job(_ftj("f1", 10))
+    index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 10))
     assert index.correct(Kind.FINE_TUNE_JOB, Listing(views=(), resource_version=9)) == set()
-    assert index.job(KEY) is not None
+    assert index.parent(KEY) is not None
     assert index.correct(Kind.FINE_TUNE_JOB, Listing(views=(), resource_version=10)) == {KEY}
-    assert index.job(KEY) is None
+    assert index.parent(KEY) is None
     index.put(_job("j1", 10))
     assert index.correct(Kind.JOB, Listing(views=(), resource_version=11)) == {KEY}
 

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubetune.controller.rate import Pace
-from kubetune.facts.views import Key
+from kubetune.facts.views import Key, Kind
 
 
 def _key(number: int) -> Key:
-    return Key("team", f"job-{number}")
+    return Key(Kind.FINE_TUNE_JOB, "team", f"job-{number}")
 
 
 def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:

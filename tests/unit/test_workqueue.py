@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubetune.controller.work_queue import BACKOFF_LIMIT, WorkQueue
-from kubetune.facts.views import Key
+from kubetune.facts.views import Key, Kind
 from kubetune.vocabulary.errors import TransientError
 from tests.support import virtual_time
 
-A, B = Key("team", "a"), Key("team", "b")
+A, B = Key(Kind.FINE_TUNE_JOB, "team", "a"), Key(Kind.FINE_TUNE_JOB, "team", "b")
 
 
 def _time() -> float:
@@ -91,7 +91,7 @@ def test_no_more_workers_run_than_asked_for() -> None:
 
         queue = WorkQueue(work)
         for number in range(20):
-            queue.add(Key("team", str(number)))
+            queue.add(Key(Kind.FINE_TUNE_JOB, "team", str(number)))
         await _while_running(queue, 30, workers=3)
         assert most == 3
         assert queue.idle
@@ -266,7 +266,7 @@ def test_no_key_is_lost_and_none_runs_twice_at_a_time(
         queue = WorkQueue(work, seed=0)
         task = asyncio.create_task(queue.run(workers))
         for verb, number, seconds in steps:
-            key = Key("team", str(number))
+            key = Key(Kind.FINE_TUNE_JOB, "team", str(number))
             if verb == "wait":
                 await asyncio.sleep(seconds)
                 continue

@@ -1,4 +1,4 @@
-"""What the operator knows of the cluster: FineTuneJobs and the projections of their children, by key.
+"""What the operator knows of the cluster: what people made, and the projections of its children, by key.
 
 Fed by watches, by the answers of own writes and by the relist; every change is checked against the object's
 resourceVersion, so the order in which they arrive does not matter. Never does I/O.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from ..facts.parse import slim
-from ..facts.views import Key, Kind, Listing, PodView, Raw, View
+from ..facts.views import PARENTS, Key, Kind, Listing, PodView, Raw, View
 
 TERMINAL_PHASES: Final = ("Succeeded", "Failed")
 _TOMBSTONES: Final = 8192
@@ -21,10 +21,10 @@ _TOMBSTONES: Final = 8192
 
 
 class Index:
-    """All FineTuneJobs and their children."""
+    """All objects that people made, and their children."""
 
     def __init__(self) -> None:
-        self._jobs: dict[Key, Raw] = {}
+        self._parents: dict[Key, Raw] = {}
         self._writing: dict[Key, Mapping[str, Any]] = {}
         """Statuses that are being written."""
         self._children: dict[Key, dict[str, View]] = {}
@@ -35,13 +35,13 @@ class Index:
         self._gone: OrderedDict[str, int] = OrderedDict()
         """Version at which an object went, by uid; 0: not known."""
 
-    def job(self, key: Key) -> Raw | None:
-        """The FineTuneJob as it is known, without managedFields."""
-        return self._jobs.get(key)
+    def parent(self, key: Key) -> Raw | None:
+        """The object of this key as it is known, without managedFields."""
+        return self._parents.get(key)
 
-    def jobs(self) -> Iterable[tuple[Key, Raw]]:
-        """All FineTuneJobs, as a copy that other threads may read."""
-        return list(self._jobs.items())
+    def parents(self) -> Iterable[tuple[Key, Raw]]:
+        """All objects that people made, as a copy that other threads may read."""
+        return list(self._parents.items())
 
     def children(self, key: Key) -> tuple[View, ...]:
         """The children of one key, in a stable order."""
@@ -55,21 +55,21 @@ class Index:
 
     def all_keys(self) -> set[Key]:
         """Keys of which anything is known."""
-        return {*self._jobs, *self._children}
+        return {*self._parents, *self._children}
 
-    def put_job(self, raw: Raw) -> Key | None:
-        """Take a FineTuneJob; return its key when that changed anything."""
+    def put_parent(self, kind: Kind, raw: Raw) -> Key | None:
+        """Take an object that somebody made; return its key when that changed anything."""
         meta = raw.get("metadata") or {}
-        key = Key(meta.get("namespace", ""), meta.get("name", ""))
+        key = Key(kind, meta.get("namespace", ""), meta.get("name", ""))
         if meta.get("uid", "") in self._gone:
             return None
-        known = self._jobs.get(key)
+        known = self._parents.get(key)
         if known is not None and not _newer(meta, known["metadata"]):
             return None
         kept = slim(raw)
         if _rests(kept):
             kept = _interned(kept)
-        self._jobs[key] = kept
+        self._parents[key] = kept
         if known is not None and key in self._writing:
             known = {**known, "status": self._writing[key]}
         return None if known is not None and _content(known) == _content(kept) else key
@@ -110,13 +110,13 @@ class Index:
         self._owner[view.uid] = key
         return None if known is not None and _same(known, view) else key
 
-    def remove_job(self, key: Key, uid: str) -> Key | None:
-        """Forget a FineTuneJob that is deleted; return its key when it was known."""
+    def remove_parent(self, key: Key, uid: str) -> Key | None:
+        """Forget an object that is deleted; return its key when it was known."""
         self._bury(uid)
-        known = self._jobs.get(key)
+        known = self._parents.get(key)
         if known is None or known["metadata"].get("uid") != uid:
             return None
-        del self._jobs[key]
+        del self._parents[key]
         return key
 
     def remove(self, uid: str, *, version: str | None = None) -> Key | None:
@@ -142,13 +142,15 @@ class Index:
         """Drop what a list shows to be gone, add what is not watched; return the keys that changed."""
         listed = {view.uid for view in listing.views}
         changed: set[Key | None] = set()
-        if kind is Kind.FINE_TUNE_JOB:
-            for key, raw in self.jobs():
+        if kind in PARENTS:
+            for key, raw in self.parents():
+                if key.kind is not kind:
+                    continue
                 uid, version = raw["metadata"]["uid"], _number(raw["metadata"].get("resourceVersion"))
                 if key.namespace in listing.denied:
                     continue
                 if uid not in listed and version <= listing.resource_version:
-                    changed.add(self.remove_job(key, uid))
+                    changed.add(self.remove_parent(key, uid))
         else:
             for view in list(self._of_kind(kind)):
                 if view.finetunejob is None or not view.managed or view.namespace in listing.denied:
@@ -217,13 +219,13 @@ def _newer(meta: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
 
 
 def _rests(raw: Raw) -> bool:
-    """Whether a FineTuneJob stays as it is for long: the others are soon replaced."""
+    """Whether an object stays as it is for long: the others are soon replaced."""
     conditions = (raw.get("status") or {}).get("conditions") or ()
     return any(c.get("type") in ("Ready", "Stalled") and c.get("status") == "True" for c in conditions)
 
 
 def _interned(value: Any) -> Any:
-    """Share keys between objects: they are half of what a thousand FineTuneJobs take."""
+    """Share keys between objects: they are half of what a thousand objects take."""
     if isinstance(value, dict):
         return {sys.intern(key): _interned(item) for key, item in value.items()}
     if isinstance(value, list):

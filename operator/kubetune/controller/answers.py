@@ -28,7 +28,7 @@ class Answer:
 
 def answer_of(probes: Probes, job: FineTuneJob, state: JobState, children: Sequence[View]) -> Answer:
     """Tell what is known, and ask once for each intent of the Deployment."""
-    key, names = Key(job.metadata.namespace, job.metadata.name), Names(job.metadata.name)
+    key, names = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name), Names(job.metadata.name)
     found = {(child.kind, child.name): child for child in children if child.owner_uid == state.uid}
     deployment = found.get((Kind.DEPLOYMENT, names.serving))
     intent = (isinstance(deployment, DeploymentView) and deployment.intent) or ""

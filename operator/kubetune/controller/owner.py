@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..cluster.index import Index
 from ..cluster.kube import Kube
-from ..facts.views import Key, Kind
+from ..facts.views import Key
 from ..vocabulary.errors import NotFound
 
 
@@ -18,13 +18,13 @@ async def require_alive(kube: Kube, index: Index, key: Key, *, uid: str) -> None
     Raises Vanished when it does not.
     """
     try:
-        raw = await kube.get(Kind.FINE_TUNE_JOB, key.namespace, key.name)
+        raw = await kube.get(key.kind, key.namespace, key.name)
     except NotFound:
-        index.remove_job(key, uid)
+        index.remove_parent(key, uid)
         raise Vanished from None
     meta = raw["metadata"]
     if meta["uid"] != uid:
-        index.remove_job(key, uid)
-    index.put_job(raw)
+        index.remove_parent(key, uid)
+    index.put_parent(key.kind, raw)
     if meta["uid"] != uid or meta.get("deletionTimestamp"):
         raise Vanished

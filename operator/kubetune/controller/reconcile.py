@@ -90,7 +90,7 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Look at one key; return when to look again even if nothing happens."""
-        raw = self._index.job(key)
+        raw = self._index.parent(key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._forget(key)  # children are garbage-collected
             return None
@@ -109,7 +109,7 @@ class Reconciler:
 
     def _has_moved_on(self, key: Key, raw: Raw) -> bool:
         """Whether the answer to a request of ours brought another spec: its event will be no news."""
-        meta, known = raw["metadata"], self._index.job(key)
+        meta, known = raw["metadata"], self._index.parent(key)
         return known is not None and any(
             known["metadata"].get(n) != meta.get(n) for n in ("uid", "generation")
         )
@@ -163,7 +163,7 @@ class Reconciler:
             delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
         if observed.earlier or observed.conflicts or strangers:
             delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())
-        raw = self._index.job(key) or raw
+        raw = self._index.parent(key) or raw
         status = compute_status(
             job,
             observed,
@@ -202,7 +202,7 @@ class Reconciler:
 
     def _observe(self, job: FineTuneJob, state: JobState, strangers: tuple[View, ...]) -> Observed:
         """Observe the children as the index has them now, and start or end the questions to pods."""
-        key = Key(job.metadata.namespace, job.metadata.name)
+        key = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name)
         children = self._index.children(key)
         state.saw(children, asyncio.get_running_loop().time())
         answer = answer_of(self._probes, job, state, children)

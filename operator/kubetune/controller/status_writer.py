@@ -59,7 +59,7 @@ class Publisher:
             # Another object, or the API server lost five races against other writers of this one.
             await require_alive(self._kube, self._index, key, uid=state.uid)
             raise TransientError(str(error)) from error
-        self._index.put_job(answer)
+        self._index.put_parent(key.kind, answer)
         state.written = (answer["metadata"].get("resourceVersion"), status)
         if (answer.get("status") or {}) != status:
             logger.warning(

@@ -67,7 +67,7 @@ class Looker:
             if isinstance(child, JobView | DeploymentView) and child.owner_uid == state.uid and _waits(child)
         ]
         state.waiting = {child.uid: state.waiting.get(child.uid, now) for child in waiting}
-        key = Key(job.metadata.namespace, job.metadata.name)
+        key = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name)
         if not waiting:
             state.next_look = state.diagnosis = None
             self._pace.forget(key)

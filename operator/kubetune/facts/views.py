@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 Raw = Mapping[str, Any]
 """An object as the API server sends it."""
@@ -31,10 +31,15 @@ class Kind(StrEnum):
     CLAIM = "PersistentVolumeClaim"
 
 
+PARENTS: Final = (Kind.FINE_TUNE_JOB,)
+"""Kinds that people make; every other object is a child of one of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Namespace and name of a FineTuneJob: the unit of work."""
+    """Kind, namespace and name of an object that people make: the unit of work."""
 
+    kind: Kind
     namespace: str
     name: str
 
@@ -58,8 +63,10 @@ class Meta:
 
     @property
     def key(self) -> Key | None:
-        """The FineTuneJob that this object belongs to."""
-        return None if self.finetunejob is None else Key(self.namespace, self.finetunejob)
+        """Whose child this object is, by its label."""
+        if self.finetunejob is None:
+            return None
+        return Key(Kind.FINE_TUNE_JOB, self.namespace, self.finetunejob)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from ..controller.rate import StatusPace
 from ..controller.reconcile import Dependencies, Reconciler
 from ..controller.work_queue import WorkQueue
 from ..facts.parse import parse_child
-from ..facts.views import Key, Kind, Raw
+from ..facts.views import PARENTS, Key, Kind, Raw
 from ..pods_http.client import HttpWeb
 from ..pods_http.probes import Probes
 from ..vocabulary.errors import KubeTuneError, NotFound
@@ -99,14 +99,14 @@ def deliver(parts: Parts, kind: Kind, type_: str | None, raw: Raw) -> None:
 def take(index: Index, kind: Kind, type_: str | None, raw: Raw) -> News | None:
     """Bring one event into the index; say which key has to be looked at, and how soon."""
     meta = raw["metadata"]
-    if kind is not Kind.FINE_TUNE_JOB and type_ != "DELETED":
+    if kind not in PARENTS and type_ != "DELETED":
         view = parse_child(raw, kind)
         key = index.put(view)
         return None if key is None else News(key, patience(view, index.children(key)))
-    if kind is Kind.FINE_TUNE_JOB and type_ == "DELETED":
-        key = index.remove_job(Key(meta.get("namespace", ""), meta["name"]), meta["uid"])
-    elif kind is Kind.FINE_TUNE_JOB:
-        key = index.put_job(raw)
+    if kind in PARENTS and type_ == "DELETED":
+        key = index.remove_parent(Key(kind, meta.get("namespace", ""), meta["name"]), meta["uid"])
+    elif kind in PARENTS:
+        key = index.put_parent(kind, raw)
     else:
         # A pod that ends and is deleted at once says how it ended in this event only.
         last = index.put(parse_child(raw, kind)) if kind is Kind.POD and raw.get("status") else None
@@ -229,7 +229,7 @@ async def _work(settings: Settings, parts: Parts, ready: asyncio.Event) -> None:
     for key in parts.index.all_keys():
         parts.queue.add(key)
     ready.set()
-    logger.info("Ready", extra={"jobs": sum(1 for _ in parts.index.jobs())})
+    logger.info("Ready", extra={"jobs": sum(1 for _ in parts.index.parents())})
     workers = asyncio.create_task(parts.queue.run(settings.workers))
     try:
         while True:
@@ -282,4 +282,8 @@ def _refresh(parts: Parts) -> None:
 
 
 def _statuses(index: Index) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    return ((key.namespace, raw.get("status") or {}) for key, raw in index.jobs())
+    return (
+        (key.namespace, raw.get("status") or {})
+        for key, raw in index.parents()
+        if key.kind is Kind.FINE_TUNE_JOB
+    )
