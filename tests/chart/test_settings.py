@@ -36,6 +36,7 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "storage_class_name": ("shared", "shared"),
     "shm_size": ("16Gi", "16Gi"),
     "collective_timeout_seconds": (60, 60),
+    "gang_timeout_seconds": (120, 120),
     "retry_backoff_seconds": (0, 0),
     "watch_namespaces": (["team-a", "team-b"], ("team-a", "team-b")),
     "workers": (2, 2),

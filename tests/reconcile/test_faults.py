@@ -35,9 +35,11 @@ def _ready(kube: MemoryKube) -> Callable[[], bool]:
 
 
 def _outline(kube: MemoryKube) -> dict[str, Any]:
-    """What must be equal at the end: which objects exist, and what the status says but for times."""
+    """What must be equal at the end: which objects exist, and what the status says but for times and uids."""
     status = copy.deepcopy(_job(kube)["status"])
     status.pop("progress", None)
+    claim = kube.find("PersistentVolumeClaim", "job-output")
+    assert status["output"].pop("claimUID") == (claim or {})["metadata"]["uid"]
     for entry in (*status["conditions"], *status["attempts"]):
         for stamp in ("lastTransitionTime", "startTime", "completionTime"):
             entry.pop(stamp, None)

@@ -47,7 +47,7 @@ def test_why_a_pod_waits_is_said_within_seconds_and_forgotten_when_it_runs() -> 
         _unschedulable(kube, next(kube.of_kind("Pod")))
         await asyncio.sleep(15)
         assert _condition(kube, "Prepared")["reason"] == "Unschedulable"
-        assert "Insufficient nvidia.com/gpu" in _condition(kube, "Prepared")["message"]
+        assert "Insufficient nvidia.com/gpu" in _condition(kube, "Reconciling")["message"]
         writes = len(kube.writes)
         await asyncio.sleep(200)
         assert len(kube.writes) == writes
@@ -177,7 +177,7 @@ def test_what_a_deployment_cannot_make_is_read_from_its_conditions() -> None:
         kube.change(deployment, {"status": {"observedGeneration": 1, "conditions": [condition]}})
         await asyncio.sleep(15)
         assert _condition(kube, "Served")["reason"] == "PodRejected"
-        assert "service account team/nlp" in _condition(kube, "Served")["message"]
+        assert "service account team/nlp" in _condition(kube, "Reconciling")["message"]
         assert {r.name for r in kube.requests if r.verb == "list" and r.kind == "Event"} <= {"job-output"}
         await operator.stop()
 
@@ -359,7 +359,7 @@ def test_a_claim_with_a_finished_model_is_never_to_be_deleted_for_more_replicas(
 
 
 def test_a_job_that_nothing_takes_up_or_that_is_suspended_is_named() -> None:
-    async def main(status: dict[str, Any]) -> dict[str, Any]:
+    async def main(spec: dict[str, Any]) -> dict[str, Any]:
         kube = MemoryKube()
         Controllers(kube=kube, pod_after=1e6)
         operator = Operator(kube=kube)
@@ -368,16 +368,15 @@ def test_a_job_that_nothing_takes_up_or_that_is_suspended_is_named() -> None:
         await until(lambda: kube.find("Job", "job-prepare"))
         job = kube.find("Job", "job-prepare")
         assert job
-        kube.change(job, {"status": status})
+        kube.change(job, {"spec": spec})
         operator.queue.add(key())
         await asyncio.sleep(100)
         await operator.stop()
-        return _condition(kube, "Prepared")
+        return _condition(kube, "Reconciling")
 
     idle = virtual_time.run(main({}))
     assert idle["reason"] == "Unschedulable"
     assert "has taken up Job job-prepare since 2026-01-01T00:00:00Z" in idle["message"]
-    suspended = {"type": "Suspended", "status": "True", "reason": "JobSuspended", "message": ""}
-    held = virtual_time.run(main({"conditions": [suspended]}))
-    assert held["reason"] == "Unschedulable"
+    held = virtual_time.run(main({"suspend": True}))
+    assert held["reason"] == "Suspended"
     assert "Job job-prepare is suspended" in held["message"]

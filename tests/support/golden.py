@@ -5,8 +5,9 @@ A case is a directory of ``tests/data`` with
 - ``input.yaml``: the FineTuneJob, and in its first comment what the case shows;
 - ``cluster.yaml``, where there is something: children and pods as the API server has them (a Deployment
   without spec stands for the one that was applied last);
-- ``facts.yaml``, where needed: platform ``settings``, ``now``, ``answered``, ``progress`` and ``looked``
-  (what a look at pods and Events gave to ``diagnose``);
+- ``facts.yaml``, where needed: platform ``settings``, ``now``, ``answered``, ``progress``, ``rested``
+  (seconds since the latest end of a run became known) and ``looked`` (what a look at pods and Events gave
+  to ``diagnose``);
 
 and the results, which ``python -m tests.support.golden --write`` writes and people review:
 
@@ -28,15 +29,16 @@ import yaml
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
 from kubetune.children.deployment import build_deployment
+from kubetune.decide.plan import plan
 from kubetune.decide.status import compute_status
 from kubetune.diagnose import diagnose
-from kubetune.facts.observe import Observed, observe
+from kubetune.facts.observed import Known, Observed
 from kubetune.facts.parse import parse_bare, parse_deployment, parse_job, parse_pod
 from kubetune.facts.views import Kind, Raw, View
 from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
+from kubetune.stages.observe import observe
 from kubetune.stages.plan import Plan
-from kubetune.stages.table import plan
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.messages import Progress
 
@@ -106,11 +108,17 @@ class Case:
             diagnosis=diagnose(**{**NOTHING_SEEN, "now": self.now, **looked}) if looked else None,
             answered=self.facts.get("answered", False),
             progress=Progress.model_validate(progress) if progress else None,
+            known=self._known,
         )
 
     @property
+    def _known(self) -> Known:
+        rested = self.facts.get("rested")
+        return Known() if rested is None else Known(rested=timedelta(seconds=rested))
+
+    @property
     def plan(self) -> Plan:
-        return plan(self.job, self.observed, self.config, self.settings, now=self.now)
+        return plan(self.job, self.observed, self.config, self.settings)
 
     @property
     def status(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from kubetune.cluster.index import RELISTED, Index
@@ -17,9 +18,10 @@ from kubetune.facts.views import Key, Kind
 from kubetune.pods_http.probes import Probes
 from kubetune.process.main import take
 from kubetune.process.settings import Settings
+from kubetune.stages.table import STAGES, Stages
 from kubetune.vocabulary import names
 from kubetune.vocabulary.errors import KubeTuneError
-from kubetune.vocabulary.reasons import RELIST_PERIOD
+from kubetune.vocabulary.periods import RELIST_PERIOD
 from kubetune_trainer.messages import Progress
 from tests.support import messages, virtual_time
 from tests.support.memory_kube import MemoryKube, Object
@@ -83,6 +85,14 @@ class Controllers:
     runs_for: float = 20.0
     ends_after: float = 1.0
     """From the last pod's end to the Job's condition."""
+    stops_after: float = 1.0
+    """From SIGTERM to the end of a pod."""
+    needs_nodes: bool = False
+    """Training pods run when somebody has given them a node, and get on when all of a Job run."""
+    only_first: str | None = None
+    """Of this Job only the first pod ever starts."""
+    skew: timedelta = timedelta()
+    """Of the clocks of nodes against the API server's."""
 
     def __post_init__(self) -> None:
         self.kube.watchers.append(self._event)
@@ -125,7 +135,13 @@ class Controllers:
 
     def _run_pod(self, uid: str) -> None:
         pod = self._by_uid(uid)
-        if pod is None:
+        if pod is None or pod["status"]["phase"] in ENDED:
+            return
+        name = pod["metadata"]["name"]
+        held = self.needs_nodes and "-train-" in name and "nodeName" not in pod["spec"]
+        held |= self.only_first is not None and name.startswith(self.only_first) and "-0-uid" not in name
+        if held:
+            asyncio.get_running_loop().call_later(self.ready_after, self._run_pod, uid)
             return
         self.kube.change(pod, {"status": {"phase": "Running"}})
         self._count(pod["metadata"]["ownerReferences"][0]["uid"])
@@ -135,7 +151,9 @@ class Controllers:
         pod = self._by_uid(uid)
         if pod is None:
             return
-        outcome = self.script(pod)
+        peers = self._pods(pod["metadata"]["ownerReferences"][0]["uid"])
+        alone = self.needs_nodes and any(peer["status"]["phase"] == "Pending" for peer in peers)
+        outcome = None if alone else self.script(pod)
         if outcome is None:
             asyncio.get_running_loop().call_later(self.runs_for, self._end_pod, uid)
             return
@@ -143,7 +161,7 @@ class Controllers:
 
     def end_pod(self, pod: Object, code: int, message: str) -> None:
         """Let a pod end."""
-        stamp = virtual_time.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        stamp = (virtual_time.now() + self.skew).strftime("%Y-%m-%dT%H:%M:%SZ")
         ended = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
         ended |= {"startedAt": stamp, "finishedAt": stamp}
         self.kube.change(
@@ -157,7 +175,44 @@ class Controllers:
         )
         uid = pod["metadata"]["ownerReferences"][0]["uid"]
         self._count(uid)
+        if code:
+            self._stop_pods(uid)
         asyncio.get_running_loop().call_later(self.ends_after, self._end_job, uid)
+
+    def suspend(self, name: str) -> None:
+        """Suspend a Job as Kueue or a person does: its pods are let go, and told to stop."""
+        job = self.kube.find("Job", name)
+        assert job
+        self.kube.change(job, {"spec": {"suspend": True}})
+        self._stop_pods(job["metadata"]["uid"])
+
+    def resume(self, name: str) -> None:
+        """Let a suspended Job go on, with new pods."""
+        job = self.kube.find("Job", name)
+        assert job
+        self.kube.change(job, {"spec": {"suspend": False}})
+        self._start_pods(job["metadata"]["uid"])
+
+    def _stop_pods(self, uid: str) -> None:
+        for pod in self._pods(uid):
+            if pod["status"]["phase"] not in ENDED:
+                self.kube.change(pod, {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
+                asyncio.get_running_loop().call_later(
+                    self.stops_after, self._stop_pod, pod["metadata"]["uid"]
+                )
+
+    def _stop_pod(self, uid: str) -> None:
+        """A pod that is deleted says that it was stopped, and is gone."""
+        pod = self._by_uid(uid)
+        if pod is None:
+            return
+        stopped = {"exitCode": 44, "message": '{"reason": "Preempted", "message": "SIGTERM: stopped."}'}
+        statuses = [{"name": "trainer", "state": {"terminated": stopped}}]
+        pod = self.kube.change(pod, {"status": {"phase": "Failed", "containerStatuses": statuses}})
+        owner = pod["metadata"]["ownerReferences"][0]["uid"]
+        self._count(owner)
+        self.kube.remove(pod)
+        asyncio.get_running_loop().call_later(self.ends_after, self._end_job, owner)
 
     def _pods(self, uid: str) -> list[Object]:
         pods = self.kube.of_kind(Kind.POD)
@@ -179,7 +234,7 @@ class Controllers:
     def _end_job(self, uid: str) -> None:
         job = self._by_uid(uid)
         pods = self._pods(uid)
-        if job is None or any(pod["status"]["phase"] not in ENDED for pod in pods):
+        if job is None or not pods or any(pod["status"]["phase"] not in ENDED for pod in pods):
             return
         good = all(pod["status"]["phase"] == "Succeeded" for pod in pods)
         condition = {"type": "Complete" if good else "Failed", "status": "True", "reason": "", "message": ""}
@@ -215,6 +270,7 @@ class Operator:
     web: FakeWeb = field(default_factory=FakeWeb)
     settings: Settings = SETTINGS
     watch_lag: float = 0.01
+    stages: Stages = STAGES
     deaf: bool = False
     """Events are lost, as when a watch is broken."""
     index: Index = field(default_factory=Index)
@@ -235,6 +291,7 @@ class Operator:
                 settings=self.settings.for_job,
                 probes=self.probes,
                 pace=StatusPace(),
+                stages=self.stages,
                 now=virtual_time.now,
             )
         )

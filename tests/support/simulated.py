@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
+from kubetune.controller.run_memory import RunMemory
+from kubetune.decide.plan import plan
 from kubetune.decide.status import compute_status
-from kubetune.facts.observe import Observed, observe
+from kubetune.facts.observed import Observed
 from kubetune.facts.views import Kind
 from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
+from kubetune.stages.observe import observe
 from kubetune.stages.plan import Plan
-from kubetune.stages.table import plan
 from kubetune_trainer.messages import Progress
 from tests.support.golden import SETTINGS, parse_child
 
@@ -42,6 +45,7 @@ class Simulated:
         self.created: list[tuple[str, str]] = []
         self.answered = False
         self.progress: Progress | None = None
+        self.runs = RunMemory()
         self._count = 0
 
     @property
@@ -50,11 +54,21 @@ class Simulated:
 
     def observe(self) -> Observed:
         children = [parse_child(raw) for raw in (*self.objects.values(), *self.pods)]
-        return observe(self.job, children, diagnosis=None, answered=self.answered, progress=self.progress)
+        now = self.now.timestamp()
+        self.runs.see(children)
+        observed = observe(
+            self.job,
+            children,
+            diagnosis=None,
+            answered=self.answered,
+            progress=self.progress,
+            known=self.runs.known(gang_timeout=timedelta(minutes=10), now=now),
+        )
+        return replace(observed, rested=self.runs.rest(observed, now))
 
     def plan(self) -> Plan:
         job = self.job
-        return plan(job, self.observe(), resolve(job, self.settings), self.settings, now=self.now)
+        return plan(job, self.observe(), resolve(job, self.settings), self.settings)
 
     def status(self) -> dict[str, Any]:
         job = self.job

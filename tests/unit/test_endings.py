@@ -13,6 +13,7 @@ from kubetune.facts.endings import end_of
 from kubetune.facts.observed import Ending, Outcome
 from kubetune.facts.parse import parse_job, parse_pod
 from kubetune.facts.views import JobView, PodView
+from kubetune.stages.train import TRAIN
 from kubetune.vocabulary.reasons import Reason
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -384,7 +385,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_the_verdict(case: Case) -> None:
-    ending = end_of(case.job, case.pods)
+    ending = end_of(case.job, case.pods, more_memory=TRAIN.more_memory)
     assert isinstance(ending, Ending)
     assert (ending.outcome, ending.reason, ending.settled) == (case.outcome, case.reason, case.settled)
     for words in case.says:
@@ -395,24 +396,28 @@ def test_the_verdict(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_the_order_of_pods_does_not_matter(case: Case) -> None:
-    assert end_of(case.job, case.pods) == end_of(case.job, case.pods[::-1])
+    assert end_of(case.job, case.pods, more_memory=TRAIN.more_memory) == end_of(
+        case.job, case.pods[::-1], more_memory=TRAIN.more_memory
+    )
 
 
 def test_a_pod_that_never_ran_has_an_end_before_the_job_controller_says_so() -> None:
     """Else the growing pause between attempts would not begin, and they would follow each other at once."""
     started = replace(job(completions=1), created=START, started=START + timedelta(seconds=1))
-    ending = end_of(started, [pod(0, None, 2, pod_reason=("OutOfcpu", "Pod was rejected: cpu"))])
+    ending = end_of(
+        started, [pod(0, None, 2, pod_reason=("OutOfcpu", "Pod was rejected: cpu"))], more_memory=""
+    )
     assert ending is not None
     assert ending.finished == START + timedelta(seconds=1)
 
 
 def test_a_job_whose_pods_run_has_no_ending() -> None:
-    assert end_of(job(), []) is None
+    assert end_of(job(), [], more_memory="") is None
 
 
 def test_one_of_two_ranks_completed_is_not_an_end() -> None:
-    assert end_of(job(), [pod(0, 0, 60)]) is None
+    assert end_of(job(), [pod(0, 0, 60)], more_memory="") is None
 
 
 def test_a_suspended_job_has_no_ending() -> None:
-    assert end_of(job(("Suspended", ("JobSuspended", "Job suspended"), 1)), []) is None
+    assert end_of(job(("Suspended", ("JobSuspended", "Job suspended"), 1)), [], more_memory="") is None

@@ -51,4 +51,5 @@ def test_another_message_under_the_same_reason_is_no_event() -> None:
 
 def test_broken_conditions_are_no_error() -> None:
     assert transitions([{}], [{}]) == ()
-    assert transitions([], [{"type": "Stalled"}]) == (EventNote(type="Warning", reason="", message=""),)
+    stalled = {"type": "Stalled", "status": "True"}
+    assert transitions([], [stalled]) == (EventNote(type="Warning", reason="", message=""),)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from kubetune.facts.observe import Observed, Outcome, observe
+from kubetune.facts.observed import Observed, Outcome
 from kubetune.facts.parse import parse_pod
 from kubetune.facts.views import Kind
+from kubetune.stages.observe import observe
+from kubetune.vocabulary.names import PREPARE, TRAIN
 from tests.support import messages
 from tests.support.golden import Case, load, parse_child
 
@@ -97,8 +99,8 @@ def test_a_recorded_verdict_stands_when_other_pods_are_seen_later() -> None:
         raw for raw in case.cluster if not raw["metadata"]["name"].endswith("r4t5y")
     )
     observed = replace(written, cluster=only_the_cleaned_up_pod).observed
-    assert observed.attempts == tuple(
-        replace(attempt, from_step=None, to_step=41) for attempt in written.observed.attempts
+    assert observed.runs_of(TRAIN) == tuple(
+        replace(attempt, from_step=None, to_step=41) for attempt in written.observed.runs_of(TRAIN)
     )
 
 
@@ -114,10 +116,12 @@ def test_success_without_a_usable_summary_is_a_failure_that_names_the_images(mes
     ended["message"] = message
     observed = observe(case.job, [*silent, parse_pod(pod)], diagnosis=None, answered=False, progress=None)
     assert observed.prepared is None
-    assert observed.prepare_ending is not None
-    assert observed.prepare_ending.outcome is Outcome.FAILED
-    assert "image" in observed.prepare_ending.message
-    assert observed.prepare_failures == 1
+    run = observed.last_run(PREPARE)
+    assert run is not None
+    assert run.ending is not None
+    assert run.ending.outcome is Outcome.FAILED
+    assert "image" in run.ending.message
+    assert observed.tally(PREPARE).failures == 1
 
 
 def test_labels_and_annotations_that_make_no_sense_are_no_error() -> None:

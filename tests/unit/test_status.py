@@ -10,6 +10,7 @@ import pytest
 
 from kubetune.decide.status import compute_status
 from kubetune.vocabulary.errors import SpecError
+from kubetune.vocabulary.names import TRAIN
 from kubetune_trainer.messages import Progress
 from tests.support.golden import Case, cases, load
 
@@ -71,8 +72,9 @@ def test_a_status_survives_the_loss_of_all_training_jobs(name: str) -> None:
 def test_only_the_newest_attempts_are_listed() -> None:
     case = load("retries-exhausted")
     observed = case.observed
-    many = tuple(replace(observed.attempts[0], number=number) for number in range(1, 31))
-    status = compute_status(case.job, replace(observed, attempts=many), case.config, now=case.now)
+    first = observed.runs_of(TRAIN)[0]
+    runs = {**observed.runs, TRAIN: tuple(replace(first, number=number) for number in range(1, 31))}
+    status = compute_status(case.job, replace(observed, runs=runs), case.config, now=case.now)
     assert [a["number"] for a in status["attempts"]] == list(range(11, 31))
 
 
@@ -132,7 +134,7 @@ def test_how_many_pods_of_an_attempt_are_ready_is_said(ready: int, progress: boo
         ),
         facts=case.facts if progress else {},
     )
-    assert _condition(case.status, "Trained")["message"] == message
+    assert _condition(case.status, "Reconciling")["message"] == message
 
 
 @pytest.mark.parametrize(

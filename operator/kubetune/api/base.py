@@ -39,7 +39,11 @@ INT64_MAX: Final = 2**63 - 1
 ATOMIC: Final = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 """For blocks with one owner: the API server tracks the block, not its fields, and writes get cheaper."""
 
-_ALIASES: Final = {"memory_per_gpu": "memoryPerGPU", "downward_api": "downwardAPI"}
+_ALIASES: Final = {
+    "memory_per_gpu": "memoryPerGPU",
+    "downward_api": "downwardAPI",
+    "claim_uid": "claimUID",
+}
 """Names with an initialism, which camel case alone would spell differently from Kubernetes."""
 
 

@@ -18,6 +18,7 @@ from kubetune.api.refdoc import reference_page
 from kubetune.api.schema import Schema, structural_schema
 from kubetune.api.v1alpha1 import FineTuneJob
 from kubetune.vocabulary import names
+from kubetune.vocabulary.reasons_page import reasons_page
 
 HEADER: Final = "# Generated from operator/kubetune/api. DO NOT EDIT; run make generate.\n"
 
@@ -90,6 +91,7 @@ def generated_files() -> dict[str, str]:
     return {
         f"crds/{names.GROUP}_{names.PLURAL}.yaml": HEADER + text,
         "docs/reference/finetunejob.md": reference_page(openapi_schema()),
+        "docs/reference/reasons.md": reasons_page(),
     }
 
 

@@ -15,7 +15,7 @@ from ..spec.resolve import CA_BUNDLE_MOUNT
 from ..spec.resources import prepare_resources
 from ..spec.settings import JobSettings
 from ..spec.sources import PREFIXES, sources_of
-from ..vocabulary.names import Names
+from ..vocabulary.names import PREPARE, Names
 from .common import SCRATCH, Item, Volumes, env
 from .trainer_job import build_trainer_job
 
@@ -32,8 +32,8 @@ def build_prepare(job: FineTuneJob, config: TrainerConfig, settings: JobSettings
         )
     return build_trainer_job(
         job,
-        name=Names(job.metadata.name).prepare_run(number),
-        stage="prepare",
+        name=Names(job.metadata.name).run(PREPARE, number),
+        stage=PREPARE,
         number=number,
         container={
             "image": config.images.trainer,

@@ -9,7 +9,7 @@ from ..facts.views import Manifest
 from ..spec.resources import training_resources
 from ..spec.settings import JobSettings
 from ..spec.sources import sources_of
-from ..vocabulary.names import PORT_METRICS, Names
+from ..vocabulary.names import PORT_METRICS, TRAIN, Names
 from ..vocabulary.quantities import amount_of
 from .common import SCRATCH, Item, Volumes, env
 from .trainer_job import build_trainer_job
@@ -27,8 +27,8 @@ def build_training(
             volumes.source(source)
     return build_trainer_job(
         job,
-        name=names.attempt(number),
-        stage="train",
+        name=names.run(TRAIN, number),
+        stage=TRAIN,
         number=number,
         container={
             "image": config.images.trainer,

@@ -9,9 +9,10 @@ from typing import Any, Final
 from kubetune_trainer.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
-from ..facts.observe import Diagnosis
+from ..facts.observed import Diagnosis
 from ..facts.views import Kind, View
 from ..spec.settings import JobSettings
+from .run_memory import RunMemory
 
 Child = tuple[Kind, str]
 
@@ -49,6 +50,8 @@ class JobState:
     """Children that have existed, and that a live read did not find."""
     pods_cleared: frozenset[str] = frozenset()
     """Jobs that are gone, with all their pods, by uid or attempt; empty text: any earlier incarnation's."""
+    runs: RunMemory = field(default_factory=RunMemory)
+    """What was seen of its runs."""
     waiting: dict[str, float] = field(default_factory=dict)
     """Children that are not where they should be, by uid, and since when."""
     next_look: float | None = None

@@ -9,11 +9,11 @@ from ..api.v1alpha1 import FineTuneJob
 from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..facts.parse import parse_child
-from ..facts.remembered import unended_attempts
 from ..facts.views import Key, Kind, View
+from ..stages.train_status import unended_attempts
 from ..vocabulary.errors import NotFound
-from ..vocabulary.names import LABEL_MANAGED_BY, MANAGED_BY, Names
-from ..vocabulary.reasons import LOOK_AFTER
+from ..vocabulary.names import LABEL_MANAGED_BY, MANAGED_BY, TRAIN, Names
+from ..vocabulary.periods import LOOK_AFTER
 from .job_state import JobState
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Refresher:
     async def missing(self, key: Key, job: FineTuneJob, state: JobState) -> None:
         """Look once for each child that is not known any more: an edited label is a deletion to a watch."""
         known = {(child.kind, child.name) for child in self._index.children(key)}
-        attempts = {(Kind.JOB, Names(key.name).attempt(number)) for number in unended_attempts(job)}
+        attempts = {(Kind.JOB, Names(key.name).run(TRAIN, number)) for number in unended_attempts(job)}
         for kind, name in sorted({*state.births, *attempts} - known - state.missed):
             view = await self._read(key, kind, name)
             if view is None or view.owner_uid != state.uid:

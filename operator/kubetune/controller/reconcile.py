@@ -15,19 +15,22 @@ from ..api.v1alpha1 import FineTuneJob, validate_spec
 from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..decide.invalid_spec import invalid_status
+from ..decide.plan import plan
 from ..decide.stalls import stall_of
 from ..decide.status import compute_status
 from ..diagnose.refusals import diagnose_refusal
-from ..facts.observe import Observed, observe
+from ..facts.observed import Observed
 from ..facts.views import Key, Kind, Raw, View
 from ..pods_http.probes import Probes
 from ..spec.resolve import check_serving
 from ..spec.settings import JobSettings
+from ..stages.observe import observe
 from ..stages.plan import Plan
-from ..stages.table import plan
+from ..stages.table import STAGES, Stages
 from ..vocabulary.errors import SpecError
-from ..vocabulary.names import Names
-from ..vocabulary.reasons import LOOK_AFTER, ConditionType, Reason
+from ..vocabulary.names import SERVE, TRAIN, Names
+from ..vocabulary.periods import LOOK_AFTER
+from ..vocabulary.reasons import ConditionType, facts_of
 from .answers import answer_of
 from .execute import Executor, Refused
 from .frozen_config import Configurer
@@ -46,20 +49,6 @@ EARLIER_POLL: Final = 2.0
 REFUSED_POLL: Final = 30.0
 """How often to try again what a quota or a policy did not let pass."""
 
-_FINAL: Final = frozenset(
-    {
-        Reason.DATA_INVALID,
-        Reason.MODEL_UNAVAILABLE,
-        Reason.DOES_NOT_FIT,
-        Reason.OUT_OF_MEMORY,
-        Reason.NUMERICAL_FAILURE,
-        Reason.RETRIES_EXHAUSTED,
-        Reason.ADAPTER_INVALID,
-        Reason.VOLUME_UNUSABLE,
-    }
-)
-"""Reasons of Stalled that no change in the cluster heals."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
@@ -70,6 +59,7 @@ class Dependencies:
     settings: JobSettings
     probes: Probes
     pace: StatusPace
+    stages: Stages = STAGES
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -81,6 +71,8 @@ class Reconciler:
         self._probes = deps.probes
         self._pace = deps.pace
         self._now = deps.now
+        self._settings = deps.settings
+        self._stages = deps.stages
         self._configurer = Configurer(deps.kube, deps.index, deps.settings)
         self._executor = Executor(deps.kube, deps.index)
         self._refresher = Refresher(deps.kube, deps.index)
@@ -131,7 +123,7 @@ class Reconciler:
                 raise mistake
         except SpecError as error:
             observed = self._observe(job, state, ())
-            status = compute_status(job, observed, None, now=self._now(), error=error)
+            status = compute_status(job, observed, None, now=self._now(), error=error, stages=self._stages)
             return await self._publisher.publish(key, raw, status, state)
         await self._refresher.namesakes(key, job, state)
         await self._refresher.missing(key, job, state)
@@ -142,21 +134,22 @@ class Reconciler:
         state.unfit = await self._looker.unfit_claim(job, children, state)
         delays.append(REFUSED_POLL if state.unfit else None)
         observed = self._observe(job, state, strangers)
-        if observed.artifact is None and observed.attempt is not None and observed.attempt.ending is not None:
+        attempt = observed.last_run(TRAIN)
+        if observed.artifact is None and attempt is not None and attempt.ending is not None:
             await self._refresher.claim(key)  # the next attempt goes on from what is on it
             observed = self._observe(job, state, strangers)
         todo = self._plan(job, observed, config, settings, mistake)
-        if todo.create_once or todo.apply or todo.delete:
+        if todo.writes:
             put_off = await self._execute(key, state, todo)
             config, settings = await self._configurer.config(key, job, state)
             observed = self._observe(job, state, strangers)
             todo = self._plan(job, observed, config, settings, mistake)
-            if todo.create_once or todo.apply or todo.delete:
+            if todo.writes:
                 # Whatever else is left needs a fresh look.
                 delays.append(put_off if state.refusal else put_off or 1.0)
             if state.refusal is None:
                 delays.append(LOOK_AFTER.total_seconds())  # what was made may wait, and no watch tells why
-        elif state.refusal is not None and state.refusal.stage == "serve":
+        elif state.refusal is not None and state.refusal.stage == SERVE:
             state.refusal = None  # what was refused is not wanted any more
             observed = self._observe(job, state, strangers)
         if state.refusal is None:
@@ -170,7 +163,8 @@ class Reconciler:
             config,
             settings=settings,
             now=self._now(),
-            error=mistake if mistake and not stall_of(job, observed) else None,
+            error=mistake if mistake and not stall_of(job, observed, self._stages) else None,
+            stages=self._stages,
         )
         delays.append(await self._publisher.publish(key, raw, status, state))
         return min((delay for delay in delays if delay is not None), default=None)
@@ -186,7 +180,7 @@ class Reconciler:
         """Say what to do; a mistake in serving keeps servers as they are, and training from nothing."""
         if mistake is not None and observed.artifact is not None:
             return Plan()
-        return plan(job, observed, config, settings, now=self._now())
+        return plan(job, observed, config, settings, stages=self._stages)
 
     async def _execute(self, key: Key, state: JobState, todo: Plan) -> float | None:
         state.refusal = None
@@ -203,8 +197,10 @@ class Reconciler:
     def _observe(self, job: FineTuneJob, state: JobState, strangers: tuple[View, ...]) -> Observed:
         """Observe the children as the index has them now, and start or end the questions to pods."""
         key = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name)
-        children = self._index.children(key)
-        state.saw(children, asyncio.get_running_loop().time())
+        children, now = self._index.children(key), asyncio.get_running_loop().time()
+        state.saw(children, now)
+        state.runs.see(children)
+        patience = (state.settings or self._settings).gang_timeout_seconds
         answer = answer_of(self._probes, job, state, children)
         observed = observe(
             job,
@@ -212,9 +208,12 @@ class Reconciler:
             diagnosis=state.refusal or state.unfit or state.diagnosis,
             answered=answer.present,
             progress=None,
+            known=state.runs.known(gang_timeout=timedelta(seconds=patience), now=now),
+            stages=self._stages,
         )
         return replace(
             observed,
+            rested=state.runs.rest(observed, now),
             progress=self._probes.progress(key, _progress_url(key, observed)),
             answered_before=answer.earlier,
             silence=answer.failure,
@@ -246,7 +245,7 @@ def is_finished(raw: Raw, children: tuple[View, ...]) -> bool:
     if condition(status, ConditionType.READY).get("status") == "True":
         return (raw.get("spec") or {}).get("serving") is None
     stalled = condition(status, ConditionType.STALLED)
-    return stalled.get("status") == "True" and stalled.get("reason") in _FINAL
+    return stalled.get("status") == "True" and facts_of(str(stalled.get("reason"))).final
 
 
 def _parse(raw: Raw, state: JobState) -> FineTuneJob:
@@ -266,7 +265,7 @@ def _mistake_in_serving(job: FineTuneJob, settings: JobSettings) -> SpecError | 
 
 
 def _progress_url(key: Key, observed: Observed) -> str | None:
-    attempt = observed.attempt
+    attempt = observed.last_run(TRAIN)
     if attempt is None or attempt.ending is not None or attempt.job is None or attempt.job.ready == 0:
         return None
     host = Names(key.name).rank0_host(attempt.number, key.namespace)

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from ..cluster.index import Index
 from ..cluster.kube import Kube
-from ..decide.transitions import NORMAL, transitions
+from ..decide.transitions import transitions
 from ..facts.views import Key, Manifest, Raw
 from ..vocabulary import names
 from ..vocabulary.errors import Conflict, KubeTuneError, NotFound, TransientError
-from ..vocabulary.reasons import ConditionType
+from ..vocabulary.reasons import ConditionType, facts_of
 from ..vocabulary.times import rfc3339_micro
 from .job_state import JobState
 from .owner import require_alive
@@ -143,7 +143,7 @@ def _urgency(old: Mapping[str, Any], new: Mapping[str, Any]) -> Urgency:
     before, after = _outline(old), _outline(new)
     if before == after:
         return Urgency.REST
-    troubled = any(reason not in NORMAL for _, _, reason in before ^ after)
+    troubled = any(not facts_of(str(reason)).normal for _, _, reason in before ^ after)
     return Urgency.NEWS if troubled or not before else Urgency.STAGE
 
 

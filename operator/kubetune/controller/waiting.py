@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -24,14 +25,15 @@ from ..diagnose import (
     refusal_of,
     waits_for_claim,
 )
-from ..facts.observe import Diagnosis
+from ..facts.observed import Diagnosis
 from ..facts.parse import parse_pod
-from ..facts.remembered import remembered_artifact, unended_attempts
 from ..facts.views import BareView, DeploymentView, JobView, Key, Kind, PodView, Raw, View
 from ..spec.sources import named_claim, output_claim
+from ..stages.train_status import remembered_artifact, unended_attempts
 from ..vocabulary import names
 from ..vocabulary.errors import KubeError, KubeTuneError, NotFound
-from ..vocabulary.reasons import LOOK_AFTER
+from ..vocabulary.periods import LOOK_AFTER
+from ..vocabulary.sentences import sentences
 from .job_state import JobState
 from .rate import Pace
 
@@ -44,6 +46,8 @@ LOOK_LIMIT: Final = 30.0
 
 _AT_ONCE: Final = 0.001
 """Less is what is left of a rounded sum, and a timer for it may fire without the clock's moving."""
+
+_HELD: Final = "Its other pods hold their nodes, and give them back if this lasts."
 
 _MOST_PODS: Final = 3
 """Pods of a gang wait for the same reason: the Events of a few say it."""
@@ -83,7 +87,10 @@ class Looker:
         oldest = min(waiting, key=lambda child: state.waiting[child.uid])
         before = state.diagnosis
         try:
-            state.diagnosis = await self._diagnose(job, oldest)
+            state.diagnosis = await self._diagnose(job, oldest, state)
+            if state.diagnosis is not None and oldest.uid in state.runs.partial:
+                told = sentences(state.diagnosis.message, _HELD)
+                state.diagnosis = replace(state.diagnosis, message=told)
         except KubeTuneError as error:  # what is found explains; nothing depends on it
             logger.info(
                 "A look at pods failed",
@@ -114,7 +121,7 @@ class Looker:
             claim = await self._kube.get(Kind.CLAIM, job.metadata.namespace, output_claim(job))
         except NotFound:
             return state.unfit if kept else None  # a new one is made when the relist has found it gone
-        problem = claim_problem(job, claim, stage="prepare")
+        problem = claim_problem(job, claim, stage=names.PREPARE)
         return kept_problem(job, claim) if problem is None and kept else problem
 
     async def strangers(
@@ -128,7 +135,7 @@ class Looker:
         ours = [c for c in children if isinstance(c, JobView) and c.owner_uid == state.uid]
         jobs = {child.uid for child in ours}
         doubts = {birth.uid for (kind, _), birth in state.births.items() if kind is Kind.JOB} - jobs
-        known = {child.attempt for child in ours if child.stage == "train"}
+        known = {child.number for child in ours if child.stage == names.TRAIN}
         doubts |= {f"attempt {number}" for number in unended_attempts(job) - known}
         if not jobs:
             doubts.add("")
@@ -142,15 +149,15 @@ class Looker:
             for view in views
             if view.phase not in TERMINAL_PHASES
             and view.owner_uid not in jobs
-            and view.stage in ("prepare", "train")
+            and view.stage not in (None, names.SERVE)
         )
         if not strangers:
             state.pods_cleared |= doubts
         return strangers
 
-    async def _diagnose(self, job: FineTuneJob, child: Waiting) -> Diagnosis | None:
+    async def _diagnose(self, job: FineTuneJob, child: Waiting, state: JobState) -> Diagnosis | None:
         namespace, owner = job.metadata.namespace, job.metadata.name
-        stage = (child.stage or "") if isinstance(child, JobView) else "serve"
+        stage = (child.stage or "") if isinstance(child, JobView) else names.SERVE
         selector = f"{names.LABEL_JOB}={owner},{names.LABEL_STAGE}={stage}"
         pods = await self._kube.list(Kind.POD, namespace, selector=selector)
         if isinstance(child, JobView):
@@ -158,6 +165,7 @@ class Looker:
             if _is_ending(child):
                 lost = (diagnose_lost(stage, pod, self._now()) for pod in pods)
                 return next((finding for finding in lost if finding is not None), None)
+            state.runs.see_pods(child, pods, asyncio.get_running_loop().time())
             idle = None if pods else diagnose_idle(stage, child, self._now())
             if idle is not None:
                 return idle
@@ -168,7 +176,7 @@ class Looker:
             asyncio.gather(*(self._events(pod) for pod in shown)),
         )
         told = {pod["metadata"]["name"]: events for pod, events in zip(shown, pod_events, strict=True)}
-        if claim is not None and (stage != "serve" or waits_for_claim(claim, pods, told)):
+        if claim is not None and (stage != names.SERVE or waits_for_claim(claim, pods, told)):
             unfit = claim_problem(job, claim, stage=stage)
             if unfit is not None:
                 return unfit
@@ -216,6 +224,8 @@ def _waits(child: Waiting) -> bool:
     if isinstance(child, JobView):
         if child.deleting or child.condition("Complete") or child.condition("Failed"):
             return False
+        if child.suspended and not _is_ending(child):
+            return False  # no pod is expected before whoever suspended it resumes it
         return _is_ending(child) or child.ready + child.succeeded < max(1, child.completions)
     behind = child.observed_generation < child.generation
     return behind or min(child.available, child.updated) < _wanted(child)

@@ -1,30 +1,20 @@
 """Kubernetes Events of a FineTuneJob: one for each transition of a condition's reason, and no other. Pure.
 
-Ready, Stalled and Reconciling repeat what another condition says first; of them only Stalled and what no
-stage tells become Events. A stage that is reached tells that the next one begins.
+Stalled and Reconciling tell causes, a stage's condition that it is reached. A stage that is reached tells
+that the next one begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from ..vocabulary.reasons import ConditionType, Reason
+from ..vocabulary.reasons import ConditionType, Reason, facts_of
 
-NORMAL: Final = frozenset(
-    {
-        Reason.PREPARING,
-        Reason.TRAINING,
-        Reason.DEPLOYING,
-        Reason.WAITING_FOR_EARLIER_PODS,
-        Reason.COMPLETED,
-        Reason.ARTIFACT_ADOPTED,
-        Reason.SERVING,
-        Reason.PREEMPTED,
-    }
-)
-"""Everything else asks for a person's attention."""
+_CAUSES: Final = (ConditionType.STALLED, ConditionType.RECONCILING)
+_SUMMARIES: Final = (ConditionType.READY, *_CAUSES)
+"""Conditions that are no stage's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,40 +31,40 @@ def transitions(
 ) -> tuple[EventNote, ...]:
     """Say what changed between two lists of status.conditions, each cause once."""
     before = {condition.get("type"): condition for condition in old_conditions}
-    goes_on = any(
-        c.get("type") in _STAGES and c.get("status") == "True" and not _is_same(before.get(c["type"]), c)
-        for c in new_conditions
-    )
-    notes: dict[str, EventNote] = {}
-    for condition in new_conditions:
-        kind, reason = str(condition.get("type")), str(condition.get("reason", ""))
-        if kind not in _TOLD or _is_same(before.get(kind), condition):
+    news = [c for c in new_conditions if not _is_same(before.get(c.get("type")), c)]
+    reached = [c for c in news if c.get("type") not in _SUMMARIES and c.get("status") == "True"]
+    causes = [c for c in news if c.get("type") in _CAUSES and c.get("status") == "True"]
+    return (*_causes(causes, new_conditions, goes_on=bool(reached)), *map(_reached, reached))
+
+
+def _causes(
+    causes: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[str, Any]], *, goes_on: bool
+) -> Iterator[EventNote]:
+    for condition in causes:
+        reason = str(condition.get("reason", ""))
+        if goes_on and facts_of(reason).begins:
             continue
-        message = str(condition.get("message", ""))
-        told = notes.get(message)
-        if told is not None and told.reason != Reason.RETRYING:
-            continue  # one cause shows in several conditions
-        if goes_on and reason in _BEGINNINGS:
-            continue
-        normal = reason in NORMAL and kind != ConditionType.STALLED
-        notes[message] = EventNote(
-            type="Normal" if normal else "Warning",
-            reason=kind if reason == Reason.COMPLETED else reason,
-            message=message,
+        if reason == Reason.RETRYING:
+            reason = _end_of_last_run(conditions)
+        normal = facts_of(reason).normal and condition["type"] != ConditionType.STALLED
+        yield EventNote(
+            type="Normal" if normal else "Warning", reason=reason, message=str(condition.get("message", ""))
         )
-    return tuple(notes.values())
 
 
-_BEGINNINGS: Final = (Reason.TRAINING, Reason.DEPLOYING)
-_STAGES: Final = (ConditionType.PREPARED, ConditionType.TRAINED)
+def _reached(condition: Mapping[str, Any]) -> EventNote:
+    kind, reason = str(condition.get("type")), str(condition.get("reason", ""))
+    return EventNote(
+        type="Normal",
+        reason=kind if reason == Reason.COMPLETED else reason,
+        message=str(condition.get("message", "")),
+    )
 
-_TOLD: Final = (
-    ConditionType.STALLED,
-    ConditionType.RECONCILING,
-    ConditionType.PREPARED,
-    ConditionType.TRAINED,
-    ConditionType.SERVED,
-)
+
+def _end_of_last_run(conditions: Sequence[Mapping[str, Any]]) -> str:
+    """What the stage at hand gives as its reason while it is tried again: how its last run ended."""
+    open_stages = (c for c in conditions if c.get("type") not in _SUMMARIES and c.get("status") != "True")
+    return str(next((c.get("reason") for c in open_stages), Reason.RETRYING))
 
 
 def _is_same(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:

@@ -1,39 +1,25 @@
-"""Why a prepare Job or an attempt ended: one verdict over its pods, in a sentence.
+"""Why a run of a stage ended: one verdict over its pods, in a sentence.
 
-Pure. When one pod of a gang fails, the Job controller ends the others: the pod that finished first decides,
-unless it only lost its peer (46) or was deleted by that clean-up. When the pods are gone the Job's condition
-decides.
+Pure. When one pod of a gang fails, the Job controller ends the others: the pod that the Job's condition names
+decides, else what says most, unless it only lost its peer (46) or was deleted by that clean-up. When the pods
+are gone the Job's condition decides. No times are compared: pods, nodes and controllers have clocks of their
+own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from kubetune_trainer.messages import ExitCode
 from kubetune_trainer.messages import Reason as TrainerReason
 
-from ..vocabulary.reasons import Reason
-from ..vocabulary.sentences import ADOPTED, APPLY_AGAIN, sentences
+from ..vocabulary.reasons import REASONS, Reason
+from ..vocabulary.sentences import sentences
 from .observed import Ending, Outcome
 from .termination import message
 from .views import ConditionView, JobView, PodView
-
-STALLING: Final = frozenset(
-    {
-        Reason.INVALID_SPEC,
-        Reason.DATA_INVALID,
-        Reason.MODEL_UNAVAILABLE,
-        Reason.DOES_NOT_FIT,
-        Reason.OUT_OF_MEMORY,
-        Reason.NUMERICAL_FAILURE,
-        Reason.ADAPTER_INVALID,
-        Reason.VOLUME_UNUSABLE,
-    }
-)
-"""Failures that the same spec would meet again: nothing is retried."""
 
 _INVALID: Final = {
     TrainerReason.DATA_INVALID: Reason.DATA_INVALID,
@@ -44,24 +30,6 @@ _INVALID: Final = {
 }
 """What says more about exit code 42."""
 
-_AGAIN: Final = {
-    Reason.INVALID_SPEC: f"Correct the spec, {APPLY_AGAIN}; {ADOPTED}.",
-    Reason.DATA_INVALID: f"Fix the data, {APPLY_AGAIN}; {ADOPTED}.",
-    Reason.MODEL_UNAVAILABLE: f"Make the model available, {APPLY_AGAIN}; {ADOPTED}.",
-    Reason.DOES_NOT_FIT: f"Use a larger zeroStage, a smaller maxLength or larger GPUs, {APPLY_AGAIN}.",
-    Reason.NUMERICAL_FAILURE: f"Lower training.learningRate or look for broken rows, {APPLY_AGAIN}.",
-    Reason.ADAPTER_INVALID: f"Change training.adapter, {APPLY_AGAIN}.",
-    Reason.VOLUME_UNUSABLE: f"Then {APPLY_AGAIN}; {ADOPTED}.",
-}
-
-_MORE_MEMORY: Final = {
-    "prepare": f"Raise the memory limit in training.resources, {APPLY_AGAIN}.",
-    "train": f"Raise the memory in training.resources, or use GPUs with more; {APPLY_AGAIN}: it goes on "
-    "from the last checkpoint. A smaller dataset.maxLength, training.batchSize or training.adapter.rank "
-    "needs less, but trains from the beginning; so do more GPUs or a larger training.deepspeed.zeroStage, "
-    "which need another training.seed once there are checkpoints.",
-}
-
 _BY_NODE: Final = re.compile(
     r"UnexpectedAdmissionError|TopologyAffinityError|NodeAffinity|OutOf.+"  # refused before any container ran
     r"|NodeShutdown|Shutdown|Terminated|Preempting"
@@ -71,11 +39,18 @@ _BY_NODE: Final = re.compile(
 _LOG_LIMIT: Final = 600
 """Characters of a log's tail that a message keeps."""
 
+_DIRECTORY_IN_USE: Final = 47
+"""ExitCode.DIRECTORY_IN_USE of the contract."""
 
-def end_of(job: JobView, pods: Sequence[PodView]) -> Ending | None:
-    """Judge a Job by itself and by those of its pods that have ended; None while it runs.
+_TELLING: Final = (ExitCode.INVALID_INPUT, ExitCode.OUT_OF_MEMORY, ExitCode.NUMERICAL_FAILURE)
+"""Exit codes that name the cause; any other may be a consequence of it."""
 
-    As long as not all pods have ended (``settled`` is False) a pod that finished earlier may still change it.
+
+def end_of(job: JobView, pods: Sequence[PodView], *, more_memory: str) -> Ending | None:
+    """Judge a Job by itself and by those of its pods that have ended; None while it runs or is suspended.
+
+    As long as not all pods have ended (``settled`` is False) another pod may still change it. ``more_memory``
+    says what to do when the run used more memory than it had.
     """
     done = {pod.index or 0 for pod in pods if pod.phase == "Succeeded"}
     if job.condition("Complete") or len(done) >= max(job.completions, 1):
@@ -88,51 +63,70 @@ def end_of(job: JobView, pods: Sequence[PodView]) -> Ending | None:
             settled=True,
         )
     target = job.condition("FailureTarget") or job.condition("Failed")
-    failed = sorted((pod for pod in pods if pod.phase == "Failed"), key=_order)
-    if not failed and target is None:
-        return None
+    failed = [pod for pod in pods if pod.phase == "Failed"]
+    if target is None:
+        failed = [pod for pod in failed if not pod.released]  # suspended, or the Job is being deleted
+        if not failed:
+            return None
+    failed.sort(key=lambda pod: _order(pod, target))
     lost = [pod for pod in failed if pod.exit_code == ExitCode.PEER_LOST]
     own = [pod for pod in failed if pod not in lost and not _cleaned_up(pod, target)]
+    ended = done | {pod.index or 0 for pod in failed}
+    if not own and not lost and len(ended) >= max(job.completions, 1) and not _by_policy(target):
+        own = failed  # all of them were deleted, and the Job controller deletes no first one: somebody did
     if own:
-        verdict = _by_pod(job, own[0])
-    elif lost and (target is None or target.reason != "PodFailurePolicy"):
-        verdict = _by_pod(job, lost[0])
+        verdict = _by_pod(own[0], more_memory)
+    elif lost and not _by_policy(target):
+        verdict = _by_pod(lost[0], more_memory)
     elif target is None:
         return None
     else:
-        verdict = _by_condition(job, target)
-    outcome, reason, message = verdict
+        verdict = _by_condition(job, target, more_memory)
+    outcome, reason, text = verdict
     finished = next((pod.finished for pod in own or failed), None) or (target.since if target else None)
     finished = finished or job.started or job.created  # a pod that never ran has no times of its own
-    ended = done | {pod.index or 0 for pod in failed}
-    settled = job.condition("Failed") is not None or len(ended) >= max(job.completions, 1)
-    return Ending(outcome=outcome, reason=reason, message=message, finished=finished, settled=settled)
+    # Of a Job that was suspended pods from before and after are seen: only the controller knows all.
+    alone = len({pod.index or 0 for pod in pods}) == len(pods)
+    settled = job.condition("Failed") is not None or (alone and len(ended) >= max(job.completions, 1))
+    return Ending(outcome=outcome, reason=reason, message=text, finished=finished, settled=settled)
 
 
-def _order(pod: PodView) -> tuple[datetime, bool, int]:
-    """Earliest end first; in the same second a pod that nobody deleted first."""
-    return pod.finished or datetime.max.replace(tzinfo=UTC), pod.deleting, pod.index or 0
+def _order(pod: PodView, target: ConditionView | None) -> tuple[bool, bool, bool, bool, int, str]:
+    """What the Job controller saw first, as far as it says so; then what says most."""
+    named = target is not None and pod.name in target.message
+    disrupted_first = target is None or _by_policy(target)
+    return (
+        not named,
+        (pod.disruption is None) is disrupted_first,
+        pod.deleting,
+        pod.exit_code not in _TELLING and pod.container_reason != "OOMKilled",
+        pod.index or 0,
+        pod.name,
+    )
 
 
 def _cleaned_up(pod: PodView, target: ConditionView | None) -> bool:
-    """Whether the Job controller deleted the pod because another one had failed."""
-    if target is None or not pod.deleting or pod.disruption is not None or pod.name in target.message:
-        return False
-    return target.since is None or pod.finished is None or pod.finished >= target.since
+    """Whether the Job controller may have deleted the pod because another one had failed."""
+    return target is not None and pod.deleting and pod.disruption is None and pod.name not in target.message
 
 
-def _by_pod(job: JobView, pod: PodView) -> tuple[Outcome, Reason, str]:
+def _by_policy(target: ConditionView | None) -> bool:
+    """Whether the Job failed by one of the rules of podFailurePolicy, whose message names the pod."""
+    return target is not None and target.reason == "PodFailurePolicy"
+
+
+def _by_pod(pod: PodView, more_memory: str) -> tuple[Outcome, Reason, str]:
     told = message(pod.termination)
     where = f"Pod {pod.name}" + (f" on node {pod.node}" if pod.node else "")
     said = told.message.strip() if told else ""
     code = pod.exit_code
     if code == ExitCode.OUT_OF_MEMORY or pod.container_reason == "OOMKilled":
         killed = f"{where} was killed because it used more memory than its limit (OOMKilled)"
-        return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(said or killed, _more_memory(job.stage))
+        return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(said or killed, more_memory)
     if code in (ExitCode.INVALID_INPUT, ExitCode.NUMERICAL_FAILURE):
         reason = _INVALID.get(told.reason, Reason.INVALID_SPEC) if told else Reason.INVALID_SPEC
         reason = Reason.NUMERICAL_FAILURE if code == ExitCode.NUMERICAL_FAILURE else reason
-        return Outcome.FAILED, reason, sentences(said or f"{where} failed{_log(pod)}", _AGAIN[reason])
+        return Outcome.FAILED, reason, sentences(said or f"{where} failed{_log(pod)}", REASONS[reason].remedy)
     if pod.reason == "Evicted" and pod.disruption is None:  # for what it used itself, not for the node's sake
         return Outcome.FAILED, Reason.POD_FAILED, sentences(f"{where} was evicted: {pod.message.strip()}")
     if pod.disruption is not None:
@@ -143,6 +137,8 @@ def _by_pod(job: JobView, pod: PodView) -> tuple[Outcome, Reason, str]:
         return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(text)
     if code == ExitCode.PREEMPTED:
         return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(f"{where} was asked to stop")
+    if code == _DIRECTORY_IN_USE:
+        return Outcome.PREEMPTED, Reason.DIRECTORY_IN_USE, sentences(said or f"{where} found another at work")
     if code == ExitCode.PEER_LOST:
         return Outcome.FAILED, Reason.PEER_LOST, sentences(said or f"{where} lost its peers")
     if code is None:
@@ -152,7 +148,7 @@ def _by_pod(job: JobView, pod: PodView) -> tuple[Outcome, Reason, str]:
     return Outcome.FAILED, Reason.POD_FAILED, sentences(f"{where} failed with exit code {code}{why}")
 
 
-def _by_condition(job: JobView, condition: ConditionView) -> tuple[Outcome, Reason, str]:
+def _by_condition(job: JobView, condition: ConditionView, more_memory: str) -> tuple[Outcome, Reason, str]:
     """Judge by what the Job controller wrote, as nothing is left of the pods."""
     text = condition.message
     if "DisruptionTarget" in text:
@@ -160,21 +156,18 @@ def _by_condition(job: JobView, condition: ConditionView) -> tuple[Outcome, Reas
         what = f"Pod {pod[1]} was disrupted" if pod else "A pod was disrupted"
         return Outcome.PREEMPTED, Reason.PREEMPTED, f"{what} (evicted, preempted, or its node went away)."
     if "exit code 43 " in text:
-        return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(text, _more_memory(job.stage))
+        return Outcome.FAILED, Reason.OUT_OF_MEMORY, sentences(text, more_memory)
     if "exit code 45 " in text:
-        return Outcome.FAILED, Reason.NUMERICAL_FAILURE, sentences(text, _AGAIN[Reason.NUMERICAL_FAILURE])
+        remedy = REASONS[Reason.NUMERICAL_FAILURE].remedy
+        return Outcome.FAILED, Reason.NUMERICAL_FAILURE, sentences(text, remedy)
     if "exit code 42 " in text:
         why = "Its pod is gone; prepared/errors.jsonl on the output volume may say more."
-        return Outcome.FAILED, Reason.INVALID_SPEC, sentences(text, why, _AGAIN[Reason.INVALID_SPEC])
+        return Outcome.FAILED, Reason.INVALID_SPEC, sentences(text, why, REASONS[Reason.INVALID_SPEC].remedy)
     return (
         Outcome.FAILED,
         Reason.POD_FAILED,
         sentences(text or f"Job {job.name} failed", "Its pods are gone."),
     )
-
-
-def _more_memory(stage: str | None) -> str:
-    return _MORE_MEMORY["prepare" if stage == "prepare" else "train"]
 
 
 def _log(pod: PodView) -> str:

@@ -1,23 +1,23 @@
-"""What is observed about one FineTuneJob: the values that ``plan`` and ``status`` read, and nothing else.
+"""What is observed about one FineTuneJob: the values that every decision reads, and nothing else.
 
-Pure data; ``observe`` fills it.
+Pure data; ``stages.observe`` fills it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from kubetune_trainer.messages import ArtifactSummary, PrepareSummary, Progress
 
-from ..vocabulary.reasons import Reason
+from ..vocabulary.reasons import REASONS, Reason
 from .views import DeploymentView, JobView, Kind, View
 
 
 class Outcome(StrEnum):
-    """How far a prepare Job or an attempt is."""
+    """How a run of a stage went."""
 
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
@@ -26,30 +26,71 @@ class Outcome(StrEnum):
     """Failed through no fault of its own: the retry is free."""
 
 
+class RunState(StrEnum):
+    """How far a run is."""
+
+    PENDING = "Pending"
+    """Not all of its pods are there."""
+    SUSPENDED = "Suspended"
+    """Whoever suspended its Job resumes it; until then no pod of it runs."""
+    RUNNING = "Running"
+    ENDED = "Ended"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """Why a prepare Job or an attempt ended: the verdict over its pods."""
+    """Why a run ended: the verdict over its pods."""
 
     outcome: Outcome
     reason: Reason
     message: str
     """A sentence: what happened, on which pod or line, what to change."""
     finished: datetime | None
+    """By the clock of whoever ended it: to be shown, never to be compared."""
     settled: bool
-    """All its pods are gone or ended, so that the next attempt may start."""
+    """All its pods are gone or ended, so that the next run may start."""
+    lost: bool = False
+    """Its Job was gone before it had ended; should that be seen again, the run goes on."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether no pod that ends later changes the verdict."""
+        final = REASONS[self.reason].stalls or self.reason is Reason.GANG_INCOMPLETE
+        return (self.settled or final) and not self.lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One attempt of training, from its Job or, when that is gone, from status.attempts."""
+class Run:
+    """One try of a stage, from its Job or, when that is gone, from the status."""
 
+    stage: str
     number: int
     job: JobView | None
-    started: datetime | None
-    from_step: int | None
-    to_step: int | None
+    state: RunState
     ending: Ending | None
-    """None while it runs."""
+    """None until it has ended."""
+    started: datetime | None
+    """When its Job was made, by the API server's clock."""
+    was_complete: bool = False
+    """All its pods were ready at one time."""
+    pod: str | None = None
+    """Its first pod, when that was seen to end."""
+    said: str = ""
+    """Termination message of that pod."""
+    from_step: int | None = None
+    to_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The ended runs of a stage, counted over all of them: also those of which nothing else is left."""
+
+    number: int = 0
+    """The last run that is counted."""
+    failures: int = 0
+    """Runs that failed by the job's own fault: they count against training.retries.max."""
+    interruptions: int = 0
+    """The latest runs, as many as ended through no fault of their own, one after another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +100,26 @@ class Diagnosis:
     reason: Reason
     message: str
     stage: str
-    """prepare, train or serve."""
+    """Name of the stage that waits."""
     stalled: bool = False
     """Nothing but a change by a person helps (StorageNotShared)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What only this process knows of a job's runs: it has seen it, by its own clock."""
+
+    complete: frozenset[str] = frozenset()
+    """uids of Jobs whose pods were all ready at one time."""
+    overdue: frozenset[str] = frozenset()
+    """uids of Jobs of which some pods have held nodes for longer than they may, while others found none."""
+    rested: timedelta = timedelta.max
+    """For how long the latest end of a run has been known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """Everything that plan and status read about the cluster."""
+    """Everything that decisions read about the cluster."""
 
     present: Mapping[tuple[Kind, str], View] = field(default_factory=dict)
     """Children that exist and are ours, by kind and name; the output claim by its label."""
@@ -74,20 +127,16 @@ class Observed:
     """Foreign objects that hold a child's name."""
     earlier: tuple[str, ...] = ()
     """Kinds and names of what an earlier FineTuneJob of the same name, or a Job that is gone, has left."""
-    prepare: JobView | None = None
-    """The latest run of prepare; its number is ``prepare.attempt``."""
-    prepare_ending: Ending | None = None
-    """None while it runs."""
-    prepare_failures: int = 0
-    """Runs of prepare that failed and count against retries.max."""
-    prepare_preempted: int = 0
-    """The latest runs of prepare, as many as were preempted one after another."""
+    runs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    """Runs by stage, in order of their numbers."""
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    """Ended runs by stage."""
+    rested: timedelta = timedelta.max
+    """For how long the latest end of a run has been known."""
     prepared: PrepareSummary | None = None
-    """From the prepare pod's message, else rebuilt from status; None when prepare has to run (again)."""
-    attempts: tuple[Attempt, ...] = ()
-    """In order of their numbers."""
+    """What prepare found, as far as it is true of the volume that is there."""
     artifact: ArtifactSummary | None = None
-    """Adopted by prepare, or published by an attempt, or from status."""
+    """The verified result."""
     deployment: DeploymentView | None = None
     answered: bool = False
     """The public Service completed a token by this job's model name, served as the spec says now."""
@@ -99,14 +148,17 @@ class Observed:
     """The Deployment's ``live`` fields as the API server took them last: webhooks may change them."""
     diagnosis: Diagnosis | None = None
     progress: Progress | None = None
-    """Of the running attempt."""
+    """Of the run at hand."""
 
-    @property
-    def attempt(self) -> Attempt | None:
-        """The latest attempt."""
-        return self.attempts[-1] if self.attempts else None
+    def runs_of(self, stage: str) -> tuple[Run, ...]:
+        """All runs of a stage that are known, the oldest first."""
+        return self.runs.get(stage, ())
 
-    @property
-    def failures(self) -> int:
-        """Attempts that failed and count against retries.max."""
-        return sum(a.ending is not None and a.ending.outcome is Outcome.FAILED for a in self.attempts)
+    def last_run(self, stage: str) -> Run | None:
+        """The latest run of a stage."""
+        runs = self.runs_of(stage)
+        return runs[-1] if runs else None
+
+    def tally(self, stage: str) -> Tally:
+        """The ended runs of a stage."""
+        return self.tallies.get(stage, Tally())

@@ -33,15 +33,17 @@ def parse_meta(raw: Raw, kind: Kind) -> dict[str, Any]:
 def parse_job(raw: Raw) -> JobView:
     """Project a batch/v1 Job."""
     status, meta = raw.get("status") or {}, parse_meta(raw, Kind.JOB)
-    stage, attempt = names.run_of(meta["name"]) or (None, 0)
+    stage, number = names.run_of(meta["name"]) or (None, 0)
+    spec = raw.get("spec") or {}
     return JobView(
         **meta,
         stage=stage,
-        attempt=attempt,
+        number=number,
         created=parse_time((raw.get("metadata") or {}).get("creationTimestamp")),
         started=parse_time(status.get("startTime")),
         completed=parse_time(status.get("completionTime")),
-        completions=_int((raw.get("spec") or {}).get("completions")),
+        completions=_int(spec.get("completions")),
+        suspended=bool(spec.get("suspend")) or spec.get("parallelism") == 0,
         active=_int(status.get("active")),
         ready=_int(status.get("ready")),
         succeeded=_int(status.get("succeeded")),
@@ -76,7 +78,12 @@ def parse_pod(raw: Raw) -> PodView:
         started=parse_time(ended.get("startedAt")),
         finished=parse_time(ended.get("finishedAt")),
         disruption=None if disruption is None else disruption.message or disruption.reason,
+        released="deletionTimestamp" in meta and _TRACKING not in (meta.get("finalizers") or ()),
     )
+
+
+_TRACKING: Final = "batch.kubernetes.io/job-tracking"
+"""Finalizer of a pod that the Job controller has yet to count."""
 
 
 def _stage(spec: Raw) -> str | None:
@@ -84,7 +91,7 @@ def _stage(spec: Raw) -> str | None:
     containers = {c.get("name"): c for c in spec.get("containers") or ()}
     if names.CONTAINER_TRAINER in containers:
         return next(iter(containers[names.CONTAINER_TRAINER].get("args") or ()), None)
-    return "serve" if names.CONTAINER_SERVER in containers else None
+    return names.SERVE if names.CONTAINER_SERVER in containers else None
 
 
 def live_fields(spec: Raw) -> tuple[str, ...]:

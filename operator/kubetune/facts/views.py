@@ -83,15 +83,17 @@ class ConditionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView(Meta):
-    """A batch/v1 Job: prepare, or one attempt of training."""
+    """A batch/v1 Job: one run of a stage."""
 
     stage: str | None
-    """By the Job's name, as is ``attempt``: labels can be edited."""
-    attempt: int
+    """By the Job's name, as is ``number``: labels can be edited."""
+    number: int
     created: datetime | None
     started: datetime | None
     completed: datetime | None
     completions: int
+    suspended: bool
+    """spec.suspend, or a parallelism of 0: no pod may run, and those that ran have been deleted."""
     active: int
     ready: int
     succeeded: int
@@ -127,6 +129,8 @@ class PodView(Meta):
     finished: datetime | None
     disruption: str | None
     """Message of the DisruptionTarget condition when it is True."""
+    released: bool
+    """Deleted, and not to be counted: its Job was suspended or deleted, or has failed already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Final
 from kubetune_trainer.messages import Progress
 
 from ..facts.views import Key
-from ..vocabulary.reasons import PROGRESS_PERIOD
+from ..vocabulary.periods import PROGRESS_PERIOD
 from .client import Web
 
 logger = logging.getLogger(__name__)

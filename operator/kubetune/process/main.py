@@ -33,7 +33,7 @@ from ..facts.views import PARENTS, Key, Kind, Raw
 from ..pods_http.client import HttpWeb
 from ..pods_http.probes import Probes
 from ..vocabulary.errors import KubeTuneError, NotFound
-from ..vocabulary.reasons import RELIST_PERIOD
+from ..vocabulary.periods import RELIST_PERIOD
 from .health import QUEUE_AGE_LIMIT, serve_health, serve_metrics
 from .metrics import Metrics
 from .settings import Settings

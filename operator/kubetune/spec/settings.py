@@ -46,5 +46,7 @@ class JobSettings(BaseModel):
     """Limit of the memory-backed /dev/shm."""
     collective_timeout_seconds: int = 1800
     """A collective that takes longer ends its rank as PeerLost."""
+    gang_timeout_seconds: int = Field(default=600, ge=30)
+    """How long some pods of an attempt may hold nodes while others find none; then all give them back."""
     retry_backoff_seconds: int = Field(default=10, ge=0, le=600)
     """Pause before a second attempt; doubled for each further one, at most 10 minutes."""

@@ -28,3 +28,8 @@ class Plan:
     delete: tuple[Doomed, ...] = ()
     requeue_after: timedelta | None = None
     """Look again after this long even if nothing happens."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to carry out."""
+        return bool(self.create_once or self.apply or self.delete)

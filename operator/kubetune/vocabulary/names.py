@@ -19,11 +19,16 @@ PLURAL: Final = "finetunejobs"
 LABEL_JOB: Final = f"{GROUP}/finetunejob"
 """On every child: the FineTuneJob's name. Watches, lists and the headless Service select by it."""
 
+PREPARE: Final = "prepare"
+TRAIN: Final = "train"
+SERVE: Final = "serve"
+"""Names of stages: in labels, names of Jobs and, for what runs in the trainer's image, its subcommands."""
+
 LABEL_STAGE: Final = f"{GROUP}/stage"
-"""``prepare``, ``train`` or ``serve``."""
+"""Name of the stage that made a child."""
 
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
-"""Number of the training attempt, or of the run of prepare, from 1."""
+"""Number of the run of its stage, from 1."""
 
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "kubetune"
@@ -47,15 +52,25 @@ PORT_HTTP: Final = "http"
 CONFIG_KEY: Final = "config.json"
 
 
-_RUN: Final = re.compile(r".+-(?:(prepare)(?:-([2-9]|[1-9]\d{1,5}))?|(train)-([1-9]\d{0,5}))")
+_RUN: Final = re.compile(r".+-([a-z]+)(?:-([1-9]\d{0,5}))?")
 
 
 def run_of(name: str) -> tuple[str, int] | None:
-    """Stage and number of a trainer Job by its name, which nobody can edit, unlike its labels."""
+    """Stage and number of a run by its Job's name, which nobody can edit, unlike its labels.
+
+    Whether there is such a stage is for the table of stages to say.
+    """
     found = _RUN.fullmatch(name)
     if found is None:
         return None
-    return found[1] or found[3], int(found[2] or found[4] or 1)
+    stage, number = found[1], int(found[2] or 1)
+    is_bare = found[2] is None
+    return (stage, number) if is_bare == _is_bare(stage, number) else None
+
+
+def _is_bare(stage: str, number: int) -> bool:
+    """Whether a run has no number in its name: training has attempts, other stages mostly run once."""
+    return number == 1 and stage != TRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +89,14 @@ class Names:
         """The output claim, unless the spec names an existing one."""
         return f"{self.job}-output"
 
-    @property
-    def prepare(self) -> str:
-        """The first prepare Job."""
-        return self.prepare_run(1)
-
-    def prepare_run(self, number: int) -> str:
-        """The prepare Job of one run: every run has its own, so that failures stay counted in the cluster."""
-        return f"{self.job}-prepare" if number == 1 else f"{self.job}-prepare-{number}"
-
-    def attempt(self, number: int) -> str:
-        """The Indexed Job of one training attempt."""
-        return f"{self.job}-train-{number}"
+    def run(self, stage: str, number: int) -> str:
+        """The Job of one run of a stage: every run has its own, so that the cluster remembers them."""
+        return f"{self.job}-{stage}" if _is_bare(stage, number) else f"{self.job}-{stage}-{number}"
 
     @property
     def rendezvous(self) -> str:
         """The headless Service of the trainer pods, the same for every attempt."""
-        return f"{self.job}-train"
+        return f"{self.job}-{TRAIN}"
 
     @property
     def serving(self) -> str:
@@ -99,7 +105,7 @@ class Names:
 
     def rank0_host(self, number: int, namespace: str) -> str:
         """DNS name of rank 0's pod."""
-        return f"{self.attempt(number)}-0.{self.rendezvous}.{namespace}.svc"
+        return f"{self.run(TRAIN, number)}-0.{self.rendezvous}.{namespace}.svc"
 
     def url(self, namespace: str) -> str:
         """OpenAI-compatible base URL of the served model inside the cluster."""

@@ -1,14 +1,20 @@
-"""Condition types and reasons (API: closed sets, never renamed), and the operator's own times and limits."""
+"""Condition types and reasons: API, closed sets, never renamed. A reason's row says all that follows from it.
+
+Finality, stalls, types of Events and docs/reference/reasons.md are read from the table.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from .sentences import ADOPTED, APPLY_AGAIN
+
 
 class ConditionType(StrEnum):
-    """Types of status.conditions."""
+    """Types of status.conditions that are not a stage's."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -19,21 +25,20 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Reasons of conditions and Events."""
+    """Reasons of conditions, attempts and Events."""
 
-    # Work goes on.
     PREPARING = "Preparing"
     TRAINING = "Training"
     RETRYING = "Retrying"
     DEPLOYING = "Deploying"
+    WAITING = "Waiting"
     WAITING_FOR_EARLIER_PODS = "WaitingForEarlierPods"
 
-    # Reached.
     COMPLETED = "Completed"
     ARTIFACT_ADOPTED = "ArtifactAdopted"
     SERVING = "Serving"
 
-    # It heals by itself when the cause is removed.
+    SUSPENDED = "Suspended"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
     SECRET_NOT_FOUND = "SecretNotFound"
@@ -47,7 +52,6 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     ROLLOUT_FAILED = "RolloutFailed"
 
-    # Stalled: a person must change something.
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"
     DATA_INVALID = "DataInvalid"
@@ -55,26 +59,158 @@ class Reason(StrEnum):
     DOES_NOT_FIT = "DoesNotFit"
     OUT_OF_MEMORY = "OutOfMemory"
     NUMERICAL_FAILURE = "NumericalFailure"
-    RETRIES_EXHAUSTED = "RetriesExhausted"
     ADAPTER_INVALID = "AdapterInvalid"
+    VOLUME_UNUSABLE = "VolumeUnusable"
     STORAGE_NOT_SHARED = "StorageNotShared"
     CLAIM_DIFFERS = "ClaimDiffers"
-    VOLUME_UNUSABLE = "VolumeUnusable"
+    RETRIES_EXHAUSTED = "RetriesExhausted"
 
-    # Reasons of one attempt.
     PREEMPTED = "Preempted"
+    GANG_INCOMPLETE = "GangIncomplete"
+    DIRECTORY_IN_USE = "DirectoryInUse"
     PEER_LOST = "PeerLost"
     POD_FAILED = "PodFailed"
 
 
-LOOK_AFTER: Final = timedelta(seconds=10)
-"""A child that is not where it should be this long has its pods and Events looked at, again and again."""
+class Group(StrEnum):
+    """What a reason means for the job; in the order of the reference."""
 
-PROGRESS_PERIOD: Final = timedelta(seconds=30)
-"""Progress is written to the status at most this often; curves go to Prometheus."""
+    ONGOING = "Work goes on"
+    REACHED = "Reached"
+    HEALS = "It goes on when the cause is gone"
+    STALLED = "A person must change something"
+    RUN = "Of one run of a stage"
 
-RELIST_PERIOD: Final = timedelta(seconds=60)
-"""How often the index is compared with a metadata-only list: bounds how long a missed deletion lives."""
 
-MAX_ATTEMPTS_LISTED: Final = 20
-"""status.attempts keeps this many, the oldest dropped."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonFacts:
+    """All that follows from a reason."""
+
+    group: Group
+    meaning: str
+    """For the reference."""
+    normal: bool
+    """Its Event needs nobody's attention."""
+    begins: bool = False
+    """It says that a stage has begun; the end of the one before has just been told."""
+    final: bool = False
+    """No change in the cluster heals it: the job is not looked at any more."""
+    remedy: str = ""
+    """What to do about a run that ended so; empty where the message says it."""
+
+    @property
+    def stalls(self) -> bool:
+        """Nothing goes on, and nothing is retried, before a person changes something."""
+        return self.group is Group.STALLED
+
+
+def _ongoing(meaning: str, *, normal: bool = True, begins: bool = False) -> ReasonFacts:
+    return ReasonFacts(group=Group.ONGOING, meaning=meaning, normal=normal, begins=begins)
+
+
+def _reached(meaning: str) -> ReasonFacts:
+    return ReasonFacts(group=Group.REACHED, meaning=meaning, normal=True)
+
+
+def _heals(meaning: str, *, normal: bool = False) -> ReasonFacts:
+    return ReasonFacts(group=Group.HEALS, meaning=meaning, normal=normal)
+
+
+def _stalls(meaning: str, *, final: bool = False, remedy: str = "") -> ReasonFacts:
+    return ReasonFacts(group=Group.STALLED, meaning=meaning, normal=False, final=final, remedy=remedy)
+
+
+def _of_run(meaning: str, *, normal: bool = False) -> ReasonFacts:
+    return ReasonFacts(group=Group.RUN, meaning=meaning, normal=normal)
+
+
+REASONS: Final[Mapping[Reason, ReasonFacts]] = {
+    Reason.PREPARING: _ongoing("model and data are fetched, checked and tokenised"),
+    Reason.TRAINING: _ongoing("an attempt starts or runs", begins=True),
+    Reason.DEPLOYING: _ongoing("the server starts, or has not answered yet", begins=True),
+    Reason.RETRYING: _ongoing("a run of a stage failed, and the next one follows", normal=False),
+    Reason.WAITING: _ongoing("the stage waits for an earlier one"),
+    Reason.WAITING_FOR_EARLIER_PODS: _ongoing(
+        "pods or Jobs of an earlier job of this name are still ending; two runs must not write to one "
+        "directory"
+    ),
+    Reason.COMPLETED: _reached("the stage, or without `spec.serving` the job, is done"),
+    Reason.ARTIFACT_ADOPTED: _reached(
+        "the volume held the verified result of an equal run: nothing was trained"
+    ),
+    Reason.SERVING: _reached("the Service answers with this model"),
+    Reason.SUSPENDED: _heals("the Job of a run is suspended, by a queue or by hand", normal=True),
+    Reason.IMAGE_PULL_FAILED: _heals("the image cannot be pulled"),
+    Reason.UNSCHEDULABLE: _heals("no node has room, or none fits"),
+    Reason.SECRET_NOT_FOUND: _heals("a Secret is missing, or lacks a key"),
+    Reason.CONFIG_MAP_NOT_FOUND: _heals("a ConfigMap is missing, or lacks a key"),
+    Reason.CLAIM_NOT_FOUND: _heals("a claim is missing, or being deleted"),
+    Reason.CLAIM_PENDING: _heals("the claim has no volume"),
+    Reason.VOLUME_MOUNT_FAILED: _heals("the node cannot mount a volume"),
+    Reason.CONTAINER_FAILED: _heals("the container does not start, or does not end"),
+    Reason.QUOTA_EXCEEDED: _heals("a quota leaves no room for the pods"),
+    Reason.POD_REJECTED: _heals("a policy refuses the pods"),
+    Reason.NODE_LOST: _heals("the node of a pod does not answer"),
+    Reason.ROLLOUT_FAILED: _heals("the new server did not become ready; earlier ones go on"),
+    Reason.INVALID_SPEC: _stalls(
+        "the spec contradicts itself, the model, or a checkpoint of the run",
+        remedy=f"Correct the spec, {APPLY_AGAIN}; {ADOPTED}.",
+    ),
+    Reason.NAME_CONFLICT: _stalls("an object under the name of a child belongs to somebody else"),
+    Reason.DATA_INVALID: _stalls(
+        "rows are malformed or too few, or a file cannot be read",
+        final=True,
+        remedy=f"Fix the data, {APPLY_AGAIN}; {ADOPTED}.",
+    ),
+    Reason.MODEL_UNAVAILABLE: _stalls(
+        "the base model is missing, gated, or of a kind that is not trained",
+        final=True,
+        remedy=f"Make the model available, {APPLY_AGAIN}; {ADOPTED}.",
+    ),
+    Reason.DOES_NOT_FIT: _stalls(
+        "the estimate is larger than the memory of a GPU",
+        final=True,
+        remedy=f"Use a larger zeroStage, a smaller maxLength or larger GPUs, {APPLY_AGAIN}.",
+    ),
+    Reason.OUT_OF_MEMORY: _stalls("a container or a GPU ran out of memory", final=True),
+    Reason.NUMERICAL_FAILURE: _stalls(
+        "a loss or gradient is not finite",
+        final=True,
+        remedy=f"Lower training.learningRate or look for broken rows, {APPLY_AGAIN}.",
+    ),
+    Reason.ADAPTER_INVALID: _stalls(
+        "the trained weights did not pass their checks, and were not published",
+        final=True,
+        remedy=f"Change training.adapter, {APPLY_AGAIN}.",
+    ),
+    Reason.VOLUME_UNUSABLE: _stalls(
+        "the output volume is full, may not be written, or holds damaged files",
+        final=True,
+        remedy=f"Then {APPLY_AGAIN}; {ADOPTED}.",
+    ),
+    Reason.STORAGE_NOT_SHARED: _stalls("several nodes need a claim that only one can use"),
+    Reason.CLAIM_DIFFERS: _stalls("the claim that an earlier job left is less than what `storage` asks for"),
+    Reason.RETRIES_EXHAUSTED: _stalls(
+        "more runs failed than `training.retries.max` allows; the message has the last one", final=True
+    ),
+    Reason.PREEMPTED: _of_run(
+        "its pod was evicted, drained, preempted or turned away; it does not count as a retry", normal=True
+    ),
+    Reason.GANG_INCOMPLETE: _of_run(
+        "its pods were never all there at once; it gave its GPUs back, and does not count as a retry",
+        normal=True,
+    ),
+    Reason.DIRECTORY_IN_USE: _of_run(
+        "another pod was writing to its run directory; it ended, and does not count as a retry"
+    ),
+    Reason.PEER_LOST: _of_run("a rank did not answer the others"),
+    Reason.POD_FAILED: _of_run("a pod ended with an error of another kind"),
+}
+
+
+def facts_of(reason: str) -> ReasonFacts:
+    """Facts of a reason as it stands in a status, which an operator of another version may have written."""
+    try:
+        return REASONS[Reason(reason)]
+    except ValueError:
+        return REASONS[Reason.POD_FAILED]

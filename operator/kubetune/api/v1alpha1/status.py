@@ -122,6 +122,30 @@ class PlanStatus(StatusModel):
     """Images that were resolved."""
 
 
+class OutputStatus(StatusModel):
+    """The output volume, where it was made for this job."""
+
+    model_config = ATOMIC
+
+    claim_uid: _Short | None = None
+    """uid of the claim that was prepared: another claim under its name is empty."""
+    prepared_by: _Small | None = None
+    """Number of the run of prepare that filled it."""
+
+
+class RetryStatus(StatusModel):
+    """Runs of one stage that have ended, counted over all of them."""
+
+    stage: _Short
+    """Name of the stage."""
+    number: _Small
+    """The last run that is counted."""
+    failures: _Small
+    """Runs that failed by the job's own fault; more than training.retries.max end the job."""
+    interruptions: _Small
+    """The latest runs, as many as ended through no fault of their own, one after another."""
+
+
 class ProgressStatus(StatusModel):
     """How far training is; written at most every 30 seconds, curves are in Prometheus."""
 
@@ -156,6 +180,8 @@ class Attempt(StatusModel):
 
     number: _Small
     """Counts from 1."""
+    pods_ready: bool | None = None
+    """Whether all its pods were ready at one time; absent when not."""
     start_time: Time | None = None
     """When its Job was made."""
     completion_time: Time | None = None
@@ -225,6 +251,10 @@ class Status(StatusModel):
     """How far training is."""
     attempts: Annotated[tuple[Attempt, ...], Field(max_length=20)] | None = None
     """Tries to train, the newest last; the oldest are dropped."""
+    retries: Annotated[tuple[RetryStatus, ...], Field(max_length=16), ListMap("stage")] | None = None
+    """Runs that failed or were interrupted, by stage."""
+    output: OutputStatus | None = None
+    """The output volume."""
     artifact: ArtifactStatus | None = None
     """The verified result."""
     serving: ServingStatus | None = None

@@ -1,0 +1,120 @@
+"""Stage prepare: model and data are fetched, checked and tokenised before a GPU is held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+from typing_extensions import override
+
+from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.messages import PrepareSummary
+
+from ..api.v1alpha1 import FineTuneJob
+from ..children.prepare import build_prepare
+from ..facts import termination
+from ..facts.observed import Observed, Outcome, Run, RunState
+from ..facts.runs import failed_after_all
+from ..facts.views import Kind, View
+from ..spec.settings import JobSettings
+from ..spec.sources import named_claim
+from ..vocabulary import names
+from ..vocabulary.periods import LOOK_AFTER
+from ..vocabulary.reasons import ConditionType, Reason
+from ..vocabulary.sentences import APPLY_AGAIN
+from . import prepare_status
+from .plan import Plan
+from .retries import next_run
+from .stage import Finding, Look, Stage
+from .suspension import suspended
+
+
+class _Prepare(Stage):
+    name = names.PREPARE
+    condition = ConditionType.PREPARED
+    more_memory = f"Raise the memory limit in training.resources, {APPLY_AGAIN}."
+
+    @override
+    def reached(self, job: FineTuneJob, observed: Observed) -> bool:
+        return observed.prepared is not None or observed.artifact is not None
+
+    @override
+    def plan(self, look: Look) -> Plan:
+        job, config, settings = look.job, look.config, look.settings
+        ended = any(run.ending for runs in look.observed.runs.values() for run in runs)
+        return next_run(
+            self,
+            look,
+            lambda number: build_prepare(job, config, settings, number=number),
+            unheard=LOOK_AFTER if ended else timedelta(),
+            after=prepare_status.remembered_output(job).prepared_by or 0,
+        )
+
+    @override
+    def ongoing(self, job: FineTuneJob, observed: Observed) -> Finding:
+        run = observed.last_run(self.name)
+        if run is not None and run.ending is not None and run.ending.outcome is not Outcome.SUCCEEDED:
+            return Finding(Reason.RETRYING, f"Prepare runs again. {run.ending.message}")
+        if run is not None and run.state is RunState.SUSPENDED:
+            return suspended(run)
+        return Finding(Reason.PREPARING, "Model and data are fetched, checked and tokenised.")
+
+    @override
+    def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
+        if not self.reached(job, observed):
+            return None
+        if observed.prepared is None:
+            return Finding(Reason.COMPLETED, "Model and data were checked.")
+        rows, steps = observed.prepared.dataset.train_rows, observed.prepared.plan.total_steps
+        return Finding(Reason.COMPLETED, f"{rows} rows to train on in {steps} steps.")
+
+    @override
+    def checked(self, run: Run) -> Run:
+        if _succeeded(run) and run.ending and run.pod and summary_of(run) is None:
+            why = (
+                f"Pod {run.pod} completed without a summary; trainer image and operator may not fit together."
+            )
+            return replace(run, ending=failed_after_all(run.ending, why))
+        return run
+
+    @override
+    def status(
+        self, job: FineTuneJob, observed: Observed, config: TrainerConfig | None, settings: JobSettings | None
+    ) -> dict[str, Any]:
+        return prepare_status.fields(job, observed, config, settings)
+
+
+PREPARE: Final = _Prepare()
+
+
+def summary_of(run: Run) -> PrepareSummary | None:
+    """What a run of prepare found; None when it did not succeed or its message is lost."""
+    return termination.prepare_summary(run.said) if _succeeded(run) else None
+
+
+def found_by(job: FineTuneJob, run: Run | None) -> PrepareSummary | None:
+    """What prepare found, by its latest run, else by the status; None while it runs or has found nothing."""
+    if run is None:
+        return prepare_status.remembered(job)
+    return summary_of(run) or (None if run.ending is None else prepare_status.remembered(job))
+
+
+def _succeeded(run: Run) -> bool:
+    return run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
+
+
+def has_lost_its_volume(job: FineTuneJob, run: Run | None, present: Mapping[tuple[Kind, str], View]) -> bool:
+    """Whether the output claim that we make is not there, or younger than the latest run of prepare.
+
+    What that said is then true of nothing any more.
+    """
+    if named_claim(job) is not None:
+        return False
+    claim = present.get((Kind.CLAIM, names.Names(job.metadata.name).output))
+    known = prepare_status.remembered_output(job)
+    if claim is None:
+        return True
+    replaced = known.claim_uid is not None and known.claim_uid != claim.uid
+    return replaced and (run.number if run else 0) <= (known.prepared_by or 0)

@@ -1,0 +1,158 @@
+"""What the status remembers of prepare: model, rows and plan, written from its summary and read back. Pure.
+
+A status that is computed from what was read back equals the one that it came from.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kubetune_trainer.config import TrainerConfig, model_directory
+from kubetune_trainer.messages import (
+    DatasetSummary,
+    ModelSummary,
+    PlanSummary,
+    PrepareSummary,
+    TokensPerRow,
+)
+
+from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.status import (
+    ContainerResources,
+    DatasetStatus,
+    ModelStatus,
+    OutputStatus,
+    PlanImages,
+    PlanResources,
+    PlanStatus,
+)
+from ..api.v1alpha1.status import TokensPerRow as TokensPerRowStatus
+from ..facts.observed import Observed
+from ..facts.views import Kind
+from ..spec.resolve import serving_image
+from ..spec.resources import serving_resources, training_resources
+from ..spec.settings import JobSettings
+from ..spec.sources import mount_of, named_claim
+from ..vocabulary.names import PREPARE, Names
+from ..vocabulary.quantities import bytes_of, mebibytes
+
+_MESSAGE_LIMIT: Final = 4096
+_WARNINGS: Final = 20
+
+
+def fields(
+    job: FineTuneJob, observed: Observed, config: TrainerConfig | None, settings: JobSettings | None
+) -> dict[str, Any]:
+    """Return status.model, dataset, plan and output."""
+    old = job.status.plan if job.status else None
+    return {
+        "model": _model(job, observed),
+        "dataset": _dataset(observed),
+        "plan": _plan(job, observed, config, settings) if config and settings else old,
+        "output": _output(job, observed),
+    }
+
+
+def remembered(job: FineTuneJob) -> PrepareSummary | None:
+    """Summary of prepare from the status; None when it never got there."""
+    status = job.status
+    if status is None or status.model is None or status.dataset is None or status.plan is None:
+        return None
+    model, dataset, plan = status.model, status.dataset, status.plan
+    if model.revision is None or dataset.fingerprint is None or plan.total_steps is None:
+        return None
+    tokens = dataset.tokens_per_row
+    uri = job.spec.model.uri
+    return PrepareSummary(
+        model=ModelSummary(
+            revision=model.revision,
+            path=mount_of(uri, role="model") or str(model_directory(uri, model.revision)),
+            architecture=model.architecture or "",
+            parameters=model.parameters or 0,
+        ),
+        dataset=DatasetSummary(
+            fingerprint=dataset.fingerprint,
+            train_rows=dataset.train_rows or 0,
+            validation_rows=dataset.validation_rows or 0,
+            train_tokens=dataset.train_tokens or 0,
+            tokens_per_row=TokensPerRow(
+                mean=(tokens and tokens.mean) or 0,
+                p50=(tokens and tokens.p50) or 0,
+                p95=(tokens and tokens.p95) or 0,
+                max=(tokens and tokens.max) or 0,
+            ),
+            truncated_rows=dataset.truncated_rows or 0,
+            duplicate_rows=dataset.duplicate_rows or 0,
+            warnings=dataset.warnings or (),
+        ),
+        plan=PlanSummary(
+            total_steps=plan.total_steps,
+            trainable_parameters=plan.trainable_parameters or 0,
+            memory_per_gpu_bytes=bytes_of(plan.memory_per_gpu or "0"),
+            estimated_seconds=plan.estimated_seconds or 0,
+        ),
+    )
+
+
+def remembered_output(job: FineTuneJob) -> OutputStatus:
+    """Return which claim was prepared, and by which run."""
+    return (job.status.output if job.status else None) or OutputStatus()
+
+
+def _output(job: FineTuneJob, observed: Observed) -> OutputStatus | None:
+    """The claim that was prepared: another one under its name holds nothing of this job."""
+    known = remembered_output(job)
+    claim = observed.present.get((Kind.CLAIM, Names(job.metadata.name).output))
+    run = observed.last_run(PREPARE)
+    if observed.prepared is None or claim is None or named_claim(job) is not None:
+        return None if known == OutputStatus() else known
+    return OutputStatus(claim_uid=claim.uid, prepared_by=run.number if run else known.prepared_by)
+
+
+def _model(job: FineTuneJob, observed: Observed) -> ModelStatus:
+    uri = job.spec.model.uri
+    if observed.prepared is None:
+        return (job.status.model if job.status else None) or ModelStatus(uri=uri)
+    model = observed.prepared.model
+    return ModelStatus(
+        uri=uri, revision=model.revision, architecture=model.architecture or None, parameters=model.parameters
+    )
+
+
+def _dataset(observed: Observed) -> DatasetStatus | None:
+    if observed.prepared is None:
+        return None
+    data = observed.prepared.dataset
+    return DatasetStatus(
+        fingerprint=data.fingerprint,
+        train_rows=data.train_rows,
+        validation_rows=data.validation_rows,
+        train_tokens=data.train_tokens,
+        tokens_per_row=TokensPerRowStatus(**data.tokens_per_row.model_dump()),
+        truncated_rows=data.truncated_rows,
+        duplicate_rows=data.duplicate_rows,
+        warnings=tuple(text[:_MESSAGE_LIMIT] for text in data.warnings[:_WARNINGS]) or None,
+    )
+
+
+def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings) -> PlanStatus:
+    """Every default resolved: what runs is shown here, never written to the spec."""
+    training = config.training
+    found = observed.prepared.plan if observed.prepared else None
+    serves = job.spec.serving is not None
+    return PlanStatus(
+        world_size=training.world_size,
+        global_batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        total_steps=found.total_steps if found else None,
+        memory_per_gpu=mebibytes(found.memory_per_gpu_bytes) if found else None,
+        estimated_seconds=found.estimated_seconds if found else None,
+        trainable_parameters=found.trainable_parameters if found else None,
+        resources=PlanResources(
+            training=ContainerResources.model_validate(training_resources(job, settings)),
+            serving=ContainerResources.model_validate(serving_resources(job, settings)) if serves else None,
+        ),
+        images=PlanImages(
+            trainer=config.images.trainer, serving=serving_image(job, settings) if serves else None
+        ),
+    )
