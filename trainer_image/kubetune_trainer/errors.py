@@ -13,6 +13,7 @@
     +-- Preempted                code 44
     +-- NumericalFailure         code 45
     +-- PeerLost                 code 46
+    +-- DirectoryInUse           code 47
 
 A message is a sentence or two: what happened, in which field, file or line, and what to do about it.
 Neither rows nor credentials are quoted.
@@ -157,6 +158,13 @@ class PeerLost(TrainerError):
 
     code = ExitCode.PEER_LOST
     reason = Reason.PEER_LOST
+
+
+class DirectoryInUse(TrainerError):
+    """Another pod writes to the job's directory on the output volume."""
+
+    code = ExitCode.DIRECTORY_IN_USE
+    reason = Reason.DIRECTORY_IN_USE
 
 
 def first_line(error: BaseException) -> str:

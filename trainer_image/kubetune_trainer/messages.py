@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     PREEMPTED = 44
     NUMERICAL_FAILURE = 45
     PEER_LOST = 46
+    DIRECTORY_IN_USE = 47
 
 
 class Reason(StrEnum):
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     PREEMPTED = "Preempted"
     NUMERICAL_FAILURE = "NumericalFailure"
     PEER_LOST = "PeerLost"
+    DIRECTORY_IN_USE = "DirectoryInUse"
     UNKNOWN = "Unknown"
     DATA_INVALID = "DataInvalid"
     MODEL_UNAVAILABLE = "ModelUnavailable"
