@@ -230,7 +230,8 @@ def fault(*, rank: int, function: str, call: int, signal: str) -> dict[str, str]
 
 def faults(*each: str) -> dict[str, str]:
     """Environment with several faults, as ``support/faults`` writes them."""
-    return {"PYTHONPATH": str(Path(__file__).parent / "faults"), "KUBETUNE_FAULT": " ".join(each)}
+    paths = [str(Path(__file__).parent / "faults"), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "KUBETUNE_FAULT": " ".join(each)}
 
 
 def get(pod: Pod, path: str) -> str | None:

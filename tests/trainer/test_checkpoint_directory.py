@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from kubetune_trainer import resume
-from kubetune_trainer.checkpoints import Checkpoints, Layout, final, own_files
+from kubetune_trainer import resume, unfinished
+from kubetune_trainer.checkpoints import Checkpoints, Layout, own_files
 from kubetune_trainer.errors import InvalidInput, Transient
 from kubetune_trainer.manifest import MANIFEST_NAME, verify_manifest
 
@@ -42,7 +42,7 @@ def write(store: Checkpoints, step: int) -> None:
     files = [file for rank in range(2) for file in own_files(directory, rank)]
     assert len(files) == 6
     store.commit(directory, files, step=step, tokens=step * 1000, dtype="bfloat16")
-    if store.surplus and resume.damage(final(directory), files) is None:
+    if store.surplus and resume.damage(unfinished.final(directory), files) is None:
         store.retire()
 
 

@@ -92,7 +92,8 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
         (tmp_path / "config.json").write_text(config.model_dump_json())
         code = entry.main(["prepare"])
         message = TerminationMessage.model_validate_json((tmp_path / "log").read_text())
-        assert not list((tmp_path / "output").rglob(".prepare-*")), "no temporary files stay"
+        for left in (".prepare-*", ".lock*"):
+            assert not list((tmp_path / "output").rglob(left)), "no temporary files stay"
         return Prepared(code, message, RunDirectory.of(config))
 
     return run
@@ -864,8 +865,10 @@ def test_prepare_that_is_told_to_stop_ends_as_preempted(tiny: Path, tmp_path: Pa
         silent.settimeout(300)
         connection, _ = silent.accept()  # prepare asks the hub, which never answers
         with connection:
+            assert [*(tmp_path / "output").rglob(".lock")]
             process.terminate()
             assert process.wait(60) == ExitCode.PREEMPTED
+    assert not [*(tmp_path / "output").rglob(".lock*")], "the next one does not wait"
     assert json.loads((tmp_path / "log").read_text())["reason"] == "Preempted"
 
 

@@ -147,6 +147,7 @@ def test_stderr_is_the_fallback_when_there_is_no_termination_log(
         (errors.Preempted("x"), ExitCode.PREEMPTED, Reason.PREEMPTED),
         (errors.NumericalFailure("x"), ExitCode.NUMERICAL_FAILURE, Reason.NUMERICAL_FAILURE),
         (errors.PeerLost("x"), ExitCode.PEER_LOST, Reason.PEER_LOST),
+        (errors.DirectoryInUse("x"), ExitCode.DIRECTORY_IN_USE, Reason.DIRECTORY_IN_USE),
         (errors.Transient("x"), 1, Reason.UNKNOWN),
     ],
 )
@@ -218,7 +219,7 @@ from kubetune_trainer import __main__ as entry
 from kubetune_trainer.errors import ModelUnavailable
 
 def prepare(config):
-    entry.end_on_sigterm()
+    entry.end_on_sigterm(lambda: None)
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)

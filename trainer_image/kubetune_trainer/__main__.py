@@ -13,11 +13,11 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from . import termination, volumes
+from . import lock, termination, volumes
 from .config import CONFIG_PATH, CONFIG_VERSION, TrainerConfig
 from .errors import InvalidInput, Preempted, TrainerError
 from .messages import Reason, TerminationMessage
@@ -83,29 +83,32 @@ def read_config() -> TrainerConfig:
 
 
 def _prepare(config: TrainerConfig) -> int:
-    before = end_on_sigterm()
-    from .prepare import main as prepare
-
+    own = lock.of(config, "prepare", os.environ)
+    before = end_on_sigterm(own.release)
     try:
-        return prepare(config)
+        with own.held(lost=lambda error: _leave(volumes.explained(error, config) or error)):
+            from .prepare import main as prepare
+
+            return prepare(config, own.hold.confirm)
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # all is done, and process 1 ignores it again
 
 
-def end_on_sigterm() -> Any:
+def end_on_sigterm(release: Callable[[], None]) -> Any:
     """From now on SIGTERM ends the process at once as preempted; as process 1 it would be ignored.
 
     The handler does not raise: libraries catch any exception, and would make a wrong model of it. The next
     prepare removes what is left on the volume. Returns the handler that it replaces.
     """
-    return signal.signal(signal.SIGTERM, _stop)
-
-
-def _stop(*_: object) -> None:
     error = Preempted("Prepare was stopped (SIGTERM) before it was done; it can be started again.")
+    return signal.signal(signal.SIGTERM, lambda *_: _leave(error, release))
+
+
+def _leave(error: TrainerError, release: Callable[[], None] = lambda: None) -> NoReturn:
     try:
         termination.write(termination.failed(error))
         os.write(sys.stderr.fileno(), f"{error.reason}: {error.message}\n".encode())
+        release()
     finally:
         os._exit(error.code)
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,21 +31,20 @@ def held_rows(run: RunDirectory, *, made_from: str | None, revision: str) -> Dat
     return held.summary if _is_intact(run, held) else None
 
 
-def install(run: RunDirectory, staged: RunDirectory) -> None:
-    """Move a complete ``prepared/`` into the run, unless the run holds the same rows of the same model."""
+def install(run: RunDirectory, staged: RunDirectory, confirm: Callable[[], None]) -> None:
+    """Move a complete ``prepared/`` into the run, unless the run holds the same rows of the same model.
+
+    ``confirm`` is called right before the run is changed, and raises when this process may not.
+    """
     held, new = _held(run), _held(staged)
     assert new is not None
     same = held is not None and (held.fingerprint, held.revision) == (new.fingerprint, new.revision)
     if held is not None and same and _is_intact(run, held):
         if held.made_from != new.made_from:  # other files, or other versions, with the same rows in the end
             new.document["details"]["row_files"] = held.row_files
+            confirm()
             write_json(run.dataset_file, new.document)
         return
-    if not same and (held is not None or _has_results(run)):
-        _set_aside(run)
-    elif run.prepared.exists():  # it lost files, or holds only the errors.jsonl of a prepare that failed
-        shutil.rmtree(run.prepared)
-    run.root.mkdir(parents=True, exist_ok=True)
     for path in sorted(staged.prepared.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
@@ -52,6 +52,12 @@ def install(run: RunDirectory, staged: RunDirectory) -> None:
         else:
             manifest.sync_directory(path)
     manifest.sync_directory(staged.prepared)
+    confirm()
+    if not same and (held is not None or _has_results(run)):
+        _set_aside(run)
+    elif run.prepared.exists():  # it lost files, or holds only the errors.jsonl of a prepare that failed
+        shutil.rmtree(run.prepared)
+    run.root.mkdir(parents=True, exist_ok=True)
     staged.prepared.rename(run.prepared)
     manifest.sync_directory(run.root)
     manifest.sync_directory(run.root.parent)

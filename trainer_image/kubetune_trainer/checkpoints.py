@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import unfinished
 from .config import TrainingConfig
 from .manifest import (
     FileEntry,
@@ -33,7 +34,7 @@ from .sampler import SAMPLER_NAME
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{6,})")
-_HIDDEN = re.compile(r"\.(old-|broken-)?step-\d{6,}")
+_HIDDEN = re.compile(r"\.(old-|broken-)?step-\d{6,}(-[0-9a-f]{8})?")
 """What this module leaves behind when it is cut off; other names with a dot are the volume's or a user's."""
 
 _RANK_IN_NAME = re.compile(r"(?:rng_state_|zero_pp_rank_)(\d+)")
@@ -75,10 +76,19 @@ _REMEDIES = {
 class Checkpoints:
     """The checkpoints of one run; only ``own_files`` is for every rank, the rest is rank 0's."""
 
-    def __init__(self, directory: Path, layout: Layout, *, keep: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        layout: Layout,
+        *,
+        keep: int,
+        confirm: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``confirm`` is called right before anything changes, and raises when this attempt may not."""
         self._directory = directory
         self._layout = layout
         self._keep = max(1, keep)
+        self._confirm = confirm
 
     def require_fitting(self) -> None:
         """Refuse what a resume would, from the manifests alone: no file is read and hashed.
@@ -142,6 +152,7 @@ class Checkpoints:
 
     def begin(self, step: int, *, expected_bytes: int) -> Path | None:
         """Make the directory to write into; None, with a warning, when the volume is too full."""
+        self._confirm()
         self._directory.mkdir(parents=True, exist_ok=True)
         self._clear_hidden()
         needed = self.needed(expected_bytes)
@@ -153,7 +164,7 @@ class Checkpoints:
                 "No checkpoint at step %d: it needs %d bytes, the volume has %d", step, needed, free
             )
             return None
-        path = self._directory / f".step-{step:06d}"
+        path = unfinished.beside(self._directory / f"step-{step:06d}")
         path.mkdir()
         return path
 
@@ -163,7 +174,8 @@ class Checkpoints:
         """Publish what every rank has written; what is no longer needed goes with ``retire``."""
         details = {"step": step, "tokens": tokens, "dtype": dtype, **asdict(self._layout)}
         manifest = write_manifest(written, files, details)
-        published = final(written)
+        published = unfinished.final(written)
+        self._confirm()
         if published.exists():  # it did not verify, or the run would have continued from it
             published.rename(self._directory / f".broken-{published.name}")
         written.rename(published)
@@ -178,6 +190,7 @@ class Checkpoints:
 
     def retire(self) -> None:
         """Delete what is no longer needed; only when every rank has verified its files of the newest."""
+        self._confirm()
         self._delete_all_but(self._keep)
 
     def _finished(self) -> list[tuple[int, Path]]:
@@ -240,11 +253,6 @@ def _remove(path: Path) -> None:
 def size_of(directory: Path) -> int:
     """Bytes of all files of a directory, which need not exist."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-
-
-def final(written: Path) -> Path:
-    """Where a checkpoint will be once it is published."""
-    return written.with_name(written.name.removeprefix("."))
 
 
 def own_files(directory: Path, rank: int) -> list[FileEntry]:

@@ -15,13 +15,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroup, outcome, termination
+from . import cgroup, lock, outcome, termination
 from .config import RENDEZVOUS_PORT, TrainerConfig
+from .errors import Preempted
+from .lock import DirectoryLock
+from .messages import TerminationMessage
 from .outcome import RankExit
 from .rank_log import RankLog
 
 PEER_GRACE_SECONDS = 10.0
 """After the first failure, the other ranks get this long to say what they saw, then they are killed."""
+
+_LOST = signal.SIGUSR1
+"""From this process to itself: the lock is lost, and no rank may write any more."""
+
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, _LOST}
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -62,27 +70,52 @@ class Placement:
 
 def main(config: TrainerConfig) -> int:
     """Run this pod's ranks to their end, write the termination message, and return the exit code."""
+    # Blocked and waited for, instead of handled: nothing is missed, and PID 1 has no default handlers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     placement = Placement.of(os.environ, config)
+    if placement.node:  # only rank 0 commits anything, and the lock is held where it runs
+        message, code = _attempt(config, placement, None)
+        termination.write(message)
+    else:
+        own = lock.of(config, "train", os.environ)
+        with own.held(lost=lambda _: os.kill(os.getpid(), _LOST), sleep=_sleep):
+            message, code = _attempt(config, placement, own)
+            termination.write(message)
+    return code
+
+
+def _sleep(seconds: float) -> None:
+    if signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, seconds) is not None:
+        raise Preempted("SIGTERM: the pod was stopped while it watched another pod's lock, before training.")
+
+
+def _attempt(
+    config: TrainerConfig, placement: Placement, own: DirectoryLock | None
+) -> tuple[TerminationMessage, int]:
     kills_before = cgroup.oom_kills()
     with tempfile.TemporaryDirectory(prefix="kubetune-") as name:
         directory = Path(name)
         outcome.write_config(directory, config)
-        signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
-        # Blocked and waited for, instead of handled: nothing is missed, and PID 1 has no default handlers.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        variables = {lock.LOCK_VARIABLE: str(own.hold.file)} if own else {}
         logs = [RankLog() for _ in range(placement.ranks)]
         ranks = {
-            _start(directory, placement, config, local, logs[local]): local for local in range(len(logs))
+            _start(directory, placement, config, local, logs[local], variables): local
+            for local in range(len(logs))
         }
-        exits = _supervise(ranks, signals, logs)
+        exits = _supervise(ranks, logs)
+        if own and any(end.status for end in exits) and (problem := own.problem()) is not None:
+            raise problem
         oom_killed = cgroup.oom_kills() > kills_before
-        message, code = outcome.conclude(exits, directory, oom_killed=oom_killed)
-    termination.write(message)
-    return code
+        return outcome.conclude(exits, directory, oom_killed=oom_killed)
 
 
 def _start(
-    directory: Path, placement: Placement, config: TrainerConfig, local_rank: int, log: RankLog
+    directory: Path,
+    placement: Placement,
+    config: TrainerConfig,
+    local_rank: int,
+    log: RankLog,
+    variables: Mapping[str, str],
 ) -> int:
     """Start one rank and return its process id."""
     environment = {
@@ -95,6 +128,7 @@ def _start(
         **os.environ,
         "HF_HUB_OFFLINE": "1",  # prepare has fetched everything; training needs no network but its peers
         **placement.variables(local_rank),
+        **variables,
     }
     command = [sys.executable, "-m", "kubetune_trainer.rank", str(directory)]
     # posix_spawn and not subprocess: it can set the signal mask. SIGTERM stays blocked, so that one that
@@ -107,9 +141,7 @@ def _start(
     return process
 
 
-def _supervise(
-    ranks: dict[int, int], signals: set[signal.Signals], logs: Sequence[RankLog]
-) -> list[RankExit]:
+def _supervise(ranks: dict[int, int], logs: Sequence[RankLog]) -> list[RankExit]:
     """Wait for every rank, in the order in which they end; after a failure the others get a grace period."""
     running = dict(ranks)
     exits: list[RankExit] = []
@@ -117,12 +149,15 @@ def _supervise(
     killed = False
     while running:
         if deadline is None or killed:
-            arrived = signal.sigwaitinfo(signals).si_signo
+            arrived = signal.sigwaitinfo(_SIGNALS).si_signo
         else:
-            info = signal.sigtimedwait(signals, max(0.0, deadline - time.monotonic()))
+            info = signal.sigtimedwait(_SIGNALS, max(0.0, deadline - time.monotonic()))
             arrived = info.si_signo if info else 0
         if arrived in (signal.SIGTERM, signal.SIGINT):
             _signal_all(running, signal.SIGTERM)
+        if arrived == _LOST:
+            killed = True
+            _signal_all(running, signal.SIGKILL)
         for process, status in _reap():
             if process in running:
                 local_rank = running.pop(process)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -24,17 +25,17 @@ logger = logging.getLogger(__name__)
 _SCRATCH = ".prepare-"
 
 
-def main(config: TrainerConfig) -> int:
-    """Prepare a run and write the termination message."""
+def main(config: TrainerConfig, confirm: Callable[[], None]) -> int:
+    """Prepare a run and write the termination message; ``confirm`` says that the directory is locked."""
     run = RunDirectory.of(config)
-    run.root.parent.mkdir(parents=True, exist_ok=True)
-    # Left by a pod that was killed: one job has one prepare at a time.
+    # Left by a pod that was killed: who holds the lock is alone.
     for left in run.root.parent.glob(f"{_SCRATCH}*"):
         shutil.rmtree(left, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=run.root.parent))
     try:
-        summary = prepare(config, run, scratch)
+        summary = prepare(config, run, scratch, confirm)
     except DataInvalid:
+        confirm()
         adoption.keep_errors(run, scratch / run.errors_file.name)
         raise
     finally:
@@ -45,7 +46,9 @@ def main(config: TrainerConfig) -> int:
     return ExitCode.COMPLETED
 
 
-def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareSummary:
+def prepare(
+    config: TrainerConfig, run: RunDirectory, scratch: Path, confirm: Callable[[], None]
+) -> PrepareSummary:
     """Check everything, and install ``prepared/``."""
     _require_consistent(config)
     estimate.require_batch(config)
@@ -82,7 +85,7 @@ def prepare(config: TrainerConfig, run: RunDirectory, scratch: Path) -> PrepareS
     )
     plan = estimate.plan(config, kind, trained.parameters, shape)
     if held is None:
-        adoption.install(run, RunDirectory(scratch))
+        adoption.install(run, RunDirectory(scratch), confirm)
     adoption.clear_errors(run)
     artifact = adoption.finished_artifact(run)
     if artifact is None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import model_card, volumes
+from . import model_card, unfinished, volumes
 from .artifact_check import check_weights
 from .config import TrainerConfig
 from .errors import AdapterInvalid, name_list
@@ -70,8 +70,11 @@ def publish(
     base: ModelSummary,
     losses: Losses | None,
     peers: Peers,
+    confirm: Callable[[], None],
 ) -> ArtifactSummary | None:
     """Publish what was trained. Every rank must call it; rank 0, which has the losses, gets the summary.
+
+    ``confirm`` is called right before anything changes, and raises when this attempt may not.
 
     Raises:
         AdapterInvalid: the weights did not pass their checks.
@@ -81,7 +84,7 @@ def publish(
     summary: ArtifactSummary | None = None
     if losses is not None:
         try:
-            summary = _write(model, weights, config, run, base, losses)
+            summary = _write(model, weights, config, run, base, losses, confirm)
         except Exception as error:  # said here: what caused it does not travel with it
             failure = volumes.explained(error, config) or error
     # The others must not report success, and must not hang.
@@ -98,11 +101,14 @@ def _write(
     run: RunDirectory,
     base: ModelSummary,
     losses: Losses,
+    confirm: Callable[[], None],
 ) -> ArtifactSummary:
     lora = config.training.adapter.type == "LoRA"
     final = run.adapter if lora else run.model
-    directory = final.with_name(f".{final.name}")
-    shutil.rmtree(directory, ignore_errors=True)
+    confirm()
+    for left in unfinished.left(final):
+        shutil.rmtree(left, ignore_errors=True)
+    directory = unfinished.beside(final)
     directory.mkdir(parents=True)
     expected = (
         _save_adapter(model, weights, config, base, directory)
@@ -126,6 +132,7 @@ def _write(
     manifest = write_manifest(
         directory, [sync_file(directory, name) for name in list_files(directory)], details
     )
+    confirm()
     if final.exists():  # it did not verify, or this attempt would have taken it; a user may have changed it
         aside = final.with_name(f".broken-{final.name}")
         shutil.rmtree(aside, ignore_errors=True)

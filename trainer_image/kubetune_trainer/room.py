@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+from . import unfinished
 from .checkpoints import Checkpoints, size_of
 from .errors import VolumeUnusable
 from .layout import RunDirectory
@@ -19,7 +20,7 @@ def check(run: RunDirectory, checkpoints: Checkpoints, *, trained: int) -> str |
     Raises:
         VolumeUnusable: not even the result fits.
     """
-    left = sum(size_of(path.with_name(f".{path.name}")) for path in (run.adapter, run.model))
+    left = sum(size_of(path) for final in (run.adapter, run.model) for path in unfinished.left(final))
     free = shutil.disk_usage(run.root).free + left  # publishing begins with deleting what an attempt left
     artifact = _ARTIFACT_BYTES * trained
     if free < artifact:

@@ -22,7 +22,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from typing_extensions import override
 
 from . import checkpoints as saving
-from . import resume
+from . import resume, unfinished
 from .batches import Rows, collate, count
 from .checkpoints import Checkpoints
 from .errors import NumericalFailure, Transient
@@ -214,7 +214,7 @@ class FineTuner(Trainer):
             )
             surplus = attempt.checkpoints.surplus
         if attempt.peers.broadcast(surplus):
-            self._retire(saving.final(directory), own)
+            self._retire(unfinished.final(directory), own)
         if attempt.journal is not None:
             seconds = time.perf_counter() - started
             size = sum(file.size for file in itertools.chain(*files))

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import libraries
+from . import libraries, lock
 from .checkpoints import Checkpoints, Layout
 from .config import TrainerConfig, TrainingConfig
 from .errors import TrainerError, VolumeUnusable
@@ -55,7 +55,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     peers = join(training)
     batching = Batching.of(training.batch_size, peers.world_size, longest=dataset.tokens_per_row.max)
     layout = Layout.of(training, world_size=peers.world_size)
-    checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep)
+    confirm = lock.confirmation(os.environ)
+    checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep, confirm=confirm)
     artifact, found = _look(run, checkpoints, peers)
     if artifact is not None:
         return TrainSummary(from_step=total, to_step=total, artifact=artifact)
@@ -125,7 +126,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
             validation=records.last("full_validation_loss"),
             first_validation=records.first("full_validation_loss"),
         )
-    artifact = publish(model, config, run, base, losses, peers)
+    artifact = publish(model, config, run, base, losses, peers, confirm)
     return TrainSummary(from_step=from_step, to_step=total, artifact=artifact)
 
 
