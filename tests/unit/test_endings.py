@@ -367,6 +367,37 @@ CASES = [
         Reason.PREEMPTED,
     ),
     Case(
+        "another pod wrote to the run directory",
+        failing(BACKOFF, 12, 16),
+        [pod(0, 47, 10, said={"reason": "DirectoryInUse", "message": "Pod x writes to /output/job."})],
+        Outcome.PREEMPTED,
+        Reason.DIRECTORY_IN_USE,
+        says=("Pod x writes to /output/job.",),
+    ),
+    Case(
+        "the clock of the node whose rank crashed is five minutes behind",
+        failing(BACKOFF, 12, 16),
+        [pod(0, 44, 15, deleting=True, said=SIGTERM), pod(1, 1, -290)],
+        Outcome.FAILED,
+        Reason.POD_FAILED,
+        says=("exit code 1",),
+    ),
+    Case(
+        "the clock of the node whose rank crashed is five minutes ahead",
+        failing(BACKOFF, 12, 16),
+        [pod(0, 44, 15, deleting=True, said=SIGTERM), pod(1, 1, 310)],
+        Outcome.FAILED,
+        Reason.POD_FAILED,
+        says=("exit code 1",),
+    ),
+    Case(
+        "the clock of the node of the evicted pod is five minutes behind",
+        failing(by_disruption(1), 14, 18),
+        [pod(0, 1, 15), pod(1, 44, -290, deleting=True, disruption=EVICTED, said=SIGTERM)],
+        Outcome.PREEMPTED,
+        Reason.PREEMPTED,
+    ),
+    Case(
         "a pod ran out of memory on a node that shuts down",
         job(("FailureTarget", BACKOFF, 3), ("Failed", BACKOFF, 4), completions=1),
         [

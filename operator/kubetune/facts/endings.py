@@ -39,9 +39,6 @@ _BY_NODE: Final = re.compile(
 _LOG_LIMIT: Final = 600
 """Characters of a log's tail that a message keeps."""
 
-_DIRECTORY_IN_USE: Final = 47
-"""ExitCode.DIRECTORY_IN_USE of the contract."""
-
 _TELLING: Final = (ExitCode.INVALID_INPUT, ExitCode.OUT_OF_MEMORY, ExitCode.NUMERICAL_FAILURE)
 """Exit codes that name the cause; any other may be a consequence of it."""
 
@@ -137,7 +134,7 @@ def _by_pod(pod: PodView, more_memory: str) -> tuple[Outcome, Reason, str]:
         return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(text)
     if code == ExitCode.PREEMPTED:
         return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(f"{where} was asked to stop")
-    if code == _DIRECTORY_IN_USE:
+    if code == ExitCode.DIRECTORY_IN_USE:
         return Outcome.PREEMPTED, Reason.DIRECTORY_IN_USE, sentences(said or f"{where} found another at work")
     if code == ExitCode.PEER_LOST:
         return Outcome.FAILED, Reason.PEER_LOST, sentences(said or f"{where} lost its peers")
