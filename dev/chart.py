@@ -111,12 +111,15 @@ def _crds() -> list[Path]:
 
 def _crd_template(crd: str) -> str:
     """Return a CRD as a template: behind `crds.enabled`, and kept by an uninstall with `crds.keep`."""
-    body = re.sub(r"\{\{|\}\}", lambda match: f'{{{{ "{match[0]}" }}}}', crd)
+    body = crd.replace("{{", '{{ "{{" }}')
     # Only what belongs to metadata is indented below it.
-    found = re.search(r"^metadata:\n(?P<annotated>(?: .*\n)*?  annotations:\n)?", body, flags=re.MULTILINE)
+    found = re.search(
+        r"^metadata:\n(?=(?P<indent> +))(?P<annotated>(?: .*\n)*?(?P=indent)annotations:\n)?", body, re.MULTILINE
+    )
     assert found is not None
-    keep = "    helm.sh/resource-policy: keep\n"
-    line = keep if found["annotated"] else f"  annotations:\n{keep}"
+    indent = found["indent"]
+    keep = f"{indent * 2}helm.sh/resource-policy: keep\n"
+    line = keep if found["annotated"] else f"{indent}annotations:\n{keep}"
     insert = f"{{{{- if .Values.crds.keep }}}}\n{line}{{{{- end }}}}\n"
     head = "{{- /* DO NOT EDIT: made by `make generate` from crds/. */ -}}\n{{- if .Values.crds.enabled }}\n"
     return f"{head}{body[: found.end()]}{insert}{body[found.end() :].rstrip()}\n{{{{- end }}}}\n"

@@ -38,7 +38,7 @@ def reference_page(schema: Schema) -> str:
     parts += _section("status", status, deep=False)
     for name, block in status["properties"].items():
         if "properties" in _element(block):
-            parts += _section(f"status.{name}", _element(block))
+            parts += _section(f"status.{name}", _element(block) | {"description": block["description"]})
     return "\n".join(parts) + "\n"
 
 

@@ -92,6 +92,7 @@ def _inline(node: Schema, definitions: Schema) -> Schema:
     for keyword in ("items", "additionalProperties"):
         if keyword in node:
             node[keyword] = _inline(node[keyword], definitions)
+            node[keyword].pop("description", None)  # the field has said it
     if "properties" in node:
         node["properties"] = {name: _inline(field, definitions) for name, field in node["properties"].items()}
     if unknown := node.keys() - set(_ORDER):
