@@ -114,7 +114,9 @@ def _crd_template(crd: str) -> str:
     body = crd.replace("{{", '{{ "{{" }}')
     # Only what belongs to metadata is indented below it.
     found = re.search(
-        r"^metadata:\n(?=(?P<indent> +))(?P<annotated>(?: .*\n)*?(?P=indent)annotations:\n)?", body, re.MULTILINE
+        r"^metadata:\n(?=(?P<indent> +))(?P<annotated>(?: .*\n)*?(?P=indent)annotations:\n)?",
+        body,
+        re.MULTILINE,
     )
     assert found is not None
     indent = found["indent"]

@@ -10,6 +10,8 @@ import yaml
 
 from dev.chart import CHART
 from dev.images.inputs import IMAGES
+from kubetune.api.v1alpha1.pod_template import PodTemplate
+from kubetune.api.v1alpha1.scheduling import Toleration
 from kubetune.process.settings import PREFIX, Settings, load
 from tests.support import chart
 
@@ -23,6 +25,12 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "serving_cpu_image": ({"repository": "r/c", "tag": "2"}, "r/c:2"),
     "image_pull_policy": ("Always", "Always"),
     "image_pull_secrets": (["one", "two"], ("one", "two")),
+    "pod_template": (
+        {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}], "labels": {"cost": "ml"}},
+        PodTemplate(
+            tolerations=(Toleration(key="nvidia.com/gpu", operator="Exists"),), labels={"cost": "ml"}
+        ),
+    ),
     "ca_bundle_config_map": ("ca", "ca"),
     "http_proxy": ("http://proxy:3128", "http://proxy:3128"),
     "https_proxy": ("http://proxy:3129", "http://proxy:3129"),

@@ -306,6 +306,17 @@ POD_TEMPLATE = (
     refuse("a label of KubeTune", _template(labels={"kubetune.dev/stage": "x"}), "a key is reserved"),
     refuse("a label of applications", _template(labels={"app.kubernetes.io/name": "x"}), "a key is reserved"),
     refuse("a label of Jobs", _template(labels={"batch.kubernetes.io/job-name": "x"}), "a key is reserved"),
+    refuse(
+        "an annotation of the Deployment controller",
+        _template(annotations={"deployment.kubernetes.io/revision": "1"}),
+        "a key is reserved",
+    ),
+    refuse("host networking of all pods", {"podTemplate": {"hostNetwork": True}}, "hostNetwork"),
+    refuse(
+        "a reserved variable of all pods",
+        {"podTemplate": {"env": [{"name": "RANK"}]}},
+        "is reserved for KubeTune",
+    ),
     refuse("the old label of Jobs", _template(labels={"job-name": "x"}), "a key is reserved"),
     refuse("an annotation of KubeTune", _template(annotations={"kubetune.dev/x": "x"}), "a key is reserved"),
     accept("a label set to null, as absent", _template(labels={"team": None})),
@@ -476,15 +487,9 @@ VOLUMES = (
     refuse("a detour to a reserved path", _mount("/x/../output"), "mountPath"),
     refuse("a doubled slash before a reserved path", _mount("//output"), "mountPath"),
     refuse("a way out of the volume", _mount("/data", subPath=".."), "subPath"),
-    refuse(
-        "a mount of no volume",
+    accept(
+        "a mount of a volume that another podTemplate may have",
         _template(volumeMounts=[{"name": "a", "mountPath": "/a"}]),
-        "a mount names no volume",
-    ),
-    refuse(
-        "a mount of another volume",
-        _template(volumes=[{"name": "b", "emptyDir": {}}], volumeMounts=[{"name": "a", "mountPath": "/a"}]),
-        "a mount names no volume",
     ),
     refuse(
         "two mounts on one path",
@@ -596,6 +601,30 @@ UPDATES = (
     refuse(
         "a limit of steps that disappears", {}, "training cannot be changed", before={"training.maxSteps": 9}
     ),
+    refuse(
+        "a common pod template that appears",
+        {"podTemplate": {}},
+        "podTemplate cannot be changed",
+        before={},
+    ),
+    refuse(
+        "a common pod template that disappears",
+        {},
+        "podTemplate cannot be changed",
+        before={"podTemplate": {"labels": {"a": "b"}}},
+    ),
+    refuse(
+        "another common pod template",
+        {"podTemplate": {"labels": {"a": "c"}}},
+        "podTemplate cannot be changed",
+        before={"podTemplate": {"labels": {"a": "b"}}},
+    ),
+    accept(
+        "the same common pod template",
+        {"podTemplate": {"labels": {"a": "b"}}},
+        before={"podTemplate": {"labels": {"a": "b"}}},
+    ),
+    accept("another pod template of servers", {"serving.podTemplate": {}}, before={"serving": {}}),
     refuse("storage that appears", {"storage": {}}, "storage cannot be changed", before={}),
     refuse("storage that disappears", {}, "storage cannot be changed", before={"storage": {"size": "1Gi"}}),
     refuse(

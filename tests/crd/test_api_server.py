@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 
 from kubetune.api.v1alpha1 import validate_spec
 from kubetune.vocabulary.errors import SpecError
 from tests.crd.cases import CASES, Case, changed
-from tests.crd.conftest import JOBS, REPOSITORY, ApiServer
+from tests.crd.conftest import CRD, JOBS, REPOSITORY, ApiServer
 from tests.crd.generated import Change, jobs
 from tests.crd.offline import admit, stored
 from tests.crd.statuses import FULL_STATUS
@@ -129,6 +130,14 @@ def strictly(api_server: ApiServer, path: Path) -> str:
     )
 
 
+def test_plain_kubectl_apply_takes_the_crd(api_server: ApiServer) -> None:
+    """Client-side apply keeps what it applied in an annotation, which has a limit."""
+    api_server.kubectl("apply", "--server-side=false", "-f", str(CRD))
+    live = json.loads(api_server.kubectl("get", "-o", "json", "-f", str(CRD)))
+    kept = live["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
+    assert json.loads(kept)["spec"] == yaml.safe_load(CRD.read_text())["spec"]
+
+
 def test_every_field_is_explained(api_server: ApiServer) -> None:
     deadline = time.monotonic() + 60  # the schema is published a moment after the API is served
     while not (response := api_server.http.get("/openapi/v3/apis/kubetune.dev/v1alpha1")).is_success:
@@ -139,6 +148,8 @@ def test_every_field_is_explained(api_server: ApiServer) -> None:
     text = api_server.kubectl("explain", "finetunejob.spec.training.gpusPerNode")
     assert "0 trains on CPU" in text
     assert "podTemplate" in api_server.kubectl("explain", "ftj.spec", "--recursive")
+    text = api_server.kubectl("explain", "ftj.spec.training.podTemplate.tolerations.operator")
+    assert "Equal compares the value, Exists only the key." in text
 
 
 def refused_by_pydantic(job: dict[str, Any]) -> bool:

@@ -595,7 +595,10 @@ CASES = [
     Case(
         "the node has no such runtime",
         Reason.CONTAINER_FAILED,
-        ('no runtime for "nvidia" is configured', "training.podTemplate.runtimeClassName (delete"),
+        (
+            'no runtime for "nvidia" is configured',
+            "runtimeClassName in podTemplate or training.podTemplate (delete",
+        ),
         pod=waiting("ContainerCreating"),
         events=[
             event(
@@ -700,7 +703,10 @@ CASES = [
     Case(
         "no scheduler has the name that the pod asks for",
         Reason.UNSCHEDULABLE,
-        ("since 2026-03-01T11:58:30Z; it asks for volcano.", "training.podTemplate.schedulerName (delete"),
+        (
+            "since 2026-03-01T11:58:30Z; it asks for volcano.",
+            "schedulerName in podTemplate or training.podTemplate (delete",
+        ),
         pod=pending(seconds=90, scheduler="volcano"),
     ),
     Case(
@@ -805,7 +811,7 @@ CASES = [
         Reason.CONTAINER_FAILED,
         (
             f"Pod {POD} has ended its work (exit code 0), but container istio-proxy keeps it from ending. Turn its "
-            "injection off with labels or annotations in training.podTemplate, or make it a native sidecar (delete",
+            "injection off with labels or annotations in podTemplate or training.podTemplate, or make it a native sidecar (delete",
         ),
         pod=ended(seconds=45, code=0, beside="istio-proxy"),
     ),

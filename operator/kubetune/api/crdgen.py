@@ -35,7 +35,7 @@ COLUMNS: Final = (
 """What ``kubectl get ftj`` prints; priority 1 only with ``-o wide``."""
 
 
-LINE: Final = 200
+LINE: Final = 300
 """Schemas that fit into so many characters stand on one line."""
 
 
@@ -58,7 +58,9 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_mapping(tag, mapping, flow_style=is_schema and _fits(mapping))
 
     @override
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+    def represent_sequence(
+        self, tag: str, sequence: Any, flow_style: bool | None = None
+    ) -> yaml.SequenceNode:
         """Write names on one line."""
         names_only = all(isinstance(item, str | int) for item in sequence)
         return super().represent_sequence(tag, sequence, flow_style=names_only and _fits(sequence))

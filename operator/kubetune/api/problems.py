@@ -20,10 +20,11 @@ def as_spec_error(problems: Sequence[ErrorDetails]) -> SpecError:
     problem, remedy = _explain(first)
     if len(problems) > 1:
         remedy += f" (and {len(problems) - 1} more)"
-    return SpecError(_path(first), problem, remedy)
+    return SpecError(path_of(first), problem, remedy)
 
 
-def _path(problem: ErrorDetails) -> str:
+def path_of(problem: ErrorDetails) -> str:
+    """Where in the input it is."""
     text = ""
     for part in problem["loc"]:
         if isinstance(part, int):
@@ -41,7 +42,7 @@ def _explain(problem: ErrorDetails) -> tuple[str, str]:
     match problem["type"]:
         case "rule":
             wrong, _, remedy = message.rpartition("; ")
-            return wrong.removeprefix(f"{_path(problem)} "), remedy
+            return wrong.removeprefix(f"{path_of(problem)} "), remedy
         case "missing":
             return "is required", f"set it; {explain}"
         case "extra_forbidden":

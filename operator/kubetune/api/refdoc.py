@@ -17,7 +17,7 @@ _INTRO: Final = """\
 `kubetune.dev/v1alpha1`, short name `ftj`, category `kubetune`. `kubectl explain ftj.spec` says the same.
 
 Three fields are required: `model.uri`, `dataset.train.uri` and `training.gpusPerNode`. Decimals are quoted.
-`model`, `dataset`, `training` and `storage` cannot be changed later; `useCase` and `serving` can."""
+Only `useCase` and `serving` can be changed later."""
 
 _NEWLINE: Final = "\n"
 _OWN_SECTION: Final = ("podTemplate",)
@@ -28,11 +28,11 @@ def reference_page(schema: Schema) -> str:
     """Markdown for the whole object."""
     spec = schema["properties"]["spec"]
     status = schema["properties"]["status"]
-    template = spec["properties"]["training"]["properties"]["podTemplate"]
+    template = spec["properties"]["podTemplate"]
     parts = [_INTRO, *_section("metadata", schema, deep=False, table=False)]
     parts += _section("spec", spec, deep=False)
     for name, block in spec["properties"].items():
-        if "properties" in block:
+        if "properties" in block and name not in _OWN_SECTION:
             parts += _section(f"spec.{name}", block)
     parts += _section("podTemplate", template)
     parts += _section("status", status, deep=False)

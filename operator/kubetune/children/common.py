@@ -64,14 +64,17 @@ def metadata(
     labels: dict[str, str],
     *,
     owned: bool = True,
-    annotations: dict[str, str] | None = None,
+    template: PodTemplate | None = None,
 ) -> Item:
-    """Metadata of a child; owned children are collected with the job."""
+    """Metadata of a child; owned children are collected with the job.
+
+    What makes pods has their podTemplate's labels and annotations too: Kueue reads its queue from the Job.
+    """
     meta: Item = {
         "name": name,
         "namespace": job.metadata.namespace,
-        "labels": labels,
-        "annotations": ARGO | (annotations or {}),
+        "labels": ((template and template.labels) or {}) | labels,
+        "annotations": ((template and template.annotations) or {}) | ARGO,
     }
     if owned:
         meta["ownerReferences"] = [owner_reference(job)]
@@ -163,15 +166,15 @@ def pod_template(
     container: Item,
     volumes: Volumes,
     settings: JobSettings,
-    template: PodTemplate | None,
+    template: PodTemplate,
     **spec: Any,
 ) -> Manifest:
-    """Pod template around one container, with what the user's podTemplate adds.
+    """Pod template around one container, with what the podTemplates of platform and user add.
 
     Reserved names were refused by the schema; any other variable is the user's to set. No pod calls the API
     server, so none gets a token, whatever service account it runs under.
     """
-    extra = template.manifest() if template else {}
+    extra = template.manifest()
     container = {
         **container,
         "imagePullPolicy": settings.image_pull_policy,

@@ -15,6 +15,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving
 from ..facts.parse import live_fields
 from ..facts.views import DeploymentView, Manifest
+from ..spec.pod_layers import pod_template_of
 from ..spec.resolve import serving_image
 from ..spec.resources import serving_gpus, serving_resources
 from ..spec.settings import JobSettings
@@ -64,6 +65,7 @@ def build_deployment(
     on_cpu = serving_gpus(job) == 0
     name = Names(job.metadata.name).serving
     selector = {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "serve"}}
+    extra = pod_template_of(job, settings, "serve")
     template = pod_template(
         pod_labels=own,
         container={
@@ -85,7 +87,7 @@ def build_deployment(
         },
         volumes=volumes,
         settings=settings,
-        template=serving.pod_template,
+        template=extra,
         terminationGracePeriodSeconds=60,
     )
     if not needs_sharing(job) and named_claim(job) is None:
@@ -93,7 +95,7 @@ def build_deployment(
     manifest: Manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(job, name, own),
+        "metadata": metadata(job, name, own, template=extra),
         "spec": {
             "replicas": serving.replicas,
             "selector": selector,

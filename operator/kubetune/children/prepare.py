@@ -21,7 +21,7 @@ from .trainer_job import build_trainer_job
 
 
 def build_prepare(job: FineTuneJob, config: TrainerConfig, settings: JobSettings, *, number: int) -> Manifest:
-    """Build the Job of one run, placed like a training pod: the first pod decides the volume's zone."""
+    """Build the Job of one run. Its pod, the job's first, decides the volume's zone."""
     volumes = Volumes()
     volumes.output(job, read_only=False)
     for source in sources_of(job):

@@ -5,12 +5,13 @@ A failed pod ends the whole Job at once (backoffLimit 0): ``observe`` judges ove
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from kubetune_trainer.messages import ExitCode
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest
+from ..spec.pod_layers import pod_template_of
 from ..spec.settings import JobSettings
 from ..vocabulary.names import CONTAINER_TRAINER, Names
 from .common import CONFIG_MOUNT, Item, Volumes, labels, metadata, pod_template
@@ -23,7 +24,7 @@ def build_trainer_job(
     job: FineTuneJob,
     *,
     name: str,
-    stage: str,
+    stage: Literal["prepare", "train"],
     number: int,
     container: Item,
     volumes: Volumes,
@@ -37,12 +38,13 @@ def build_trainer_job(
         "config", {"configMap": {"name": Names(job.metadata.name).config}}, CONFIG_MOUNT, read_only=True
     )
     volumes.scratch(settings)
+    extra = pod_template_of(job, settings, stage)
     template = pod_template(
         pod_labels=own,
         container={"name": CONTAINER_TRAINER, "args": [stage], **container},
         volumes=volumes,
         settings=settings,
-        template=job.spec.training.pod_template,
+        template=extra,
         restartPolicy="Never",
         terminationGracePeriodSeconds=GRACE_SECONDS,
         **pod,
@@ -50,7 +52,7 @@ def build_trainer_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(job, name, own),
+        "metadata": metadata(job, name, own, template=extra),
         "spec": {
             **spec,
             "backoffLimit": 0,

@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from kubetune.api.problems import path_of
 from kubetune.process import settings
 from kubetune.process.logs import configure_logging
 from kubetune.process.main import run
@@ -23,7 +24,7 @@ def run_operator() -> int:
     try:
         loaded = settings.load()
     except (ValidationError, ValueError) as error:
-        print(_explain(error), file=sys.stderr)
+        print(explain(error), file=sys.stderr)
         return 2
     configure_logging(level=loaded.log_level, form=loaded.log_format)
     gc.freeze()  # what was imported stays: each full collection would look through all of it
@@ -32,11 +33,13 @@ def run_operator() -> int:
     return 0
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
+    """What is wrong with the settings: each variable, and the place in it."""
     if not isinstance(error, ValidationError):
         return f"The settings cannot be read: {error}"
     lines = ["The settings are wrong:"]
     for problem in error.errors():
-        field = "_".join(str(part) for part in problem["loc"]).upper()
-        lines.append(f"  {settings.PREFIX}{field}: {problem['msg']}")
+        variable, _, path = path_of(problem).partition(".")
+        where = f"{settings.PREFIX}{variable.upper()}{f', {path}' if path else ''}"
+        lines.append(f"  {where}: {problem['msg']}")
     return "\n".join(lines)

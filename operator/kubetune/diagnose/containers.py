@@ -11,7 +11,7 @@ from ..facts.observed import Diagnosis
 from ..facts.views import Raw
 from ..vocabulary.names import CONTAINER_SERVER, CONTAINER_TRAINER
 from ..vocabulary.reasons import Reason
-from ..vocabulary.sentences import respec, shortened
+from ..vocabulary.sentences import respec, shortened, template_of
 from ..vocabulary.times import parse_time, rfc3339
 from .evidence import PATIENCE, found, lasts, latest, message_of, name_of, statuses
 from .images import PULL_ERRORS, diagnose_pull
@@ -54,7 +54,7 @@ def diagnose_outlived(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
     if left is None:
         return None
     what = f"Pod {name_of(pod)} has ended its work (exit code {over.get('exitCode')}), but container {left} "
-    off = "Turn its injection off with labels or annotations in training.podTemplate"
+    off = f"Turn its injection off with labels or annotations in {template_of(stage)}"
     remedy = respec(f"{off}, or make it a native sidecar", stage=stage)
     return found(Reason.CONTAINER_FAILED, stage, f"{what}keeps it from ending", remedy)
 

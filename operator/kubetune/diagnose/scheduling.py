@@ -11,7 +11,7 @@ from datetime import datetime
 from ..facts.observed import Diagnosis
 from ..facts.views import JobView, Raw
 from ..vocabulary.reasons import Reason
-from ..vocabulary.sentences import respec, shortened
+from ..vocabulary.sentences import respec, shortened, template_of
 from ..vocabulary.times import parse_time, rfc3339
 from .evidence import PATIENCE, SLOW, condition, created, found, is_deleting, lasts, name_of
 
@@ -23,7 +23,7 @@ def diagnose_unscheduled(stage: str, pod: Raw, now: datetime, *, binding: bool) 
         return None if binding else _unseen(stage, pod, now)
     if scheduled.get("status") != "False":
         return None
-    name, block = name_of(pod), "serving" if stage == "serve" else "training"
+    name = name_of(pod)
     message = str(scheduled.get("message", "")).partition(" preemption:")[0].removesuffix(". not found")
     match scheduled.get("reason"):
         case "Unschedulable":
@@ -38,7 +38,7 @@ def diagnose_unscheduled(stage: str, pod: Raw, now: datetime, *, binding: bool) 
             if "VolumeBinding" in message:
                 remedy = "Look at the Events of the claims that the pod uses, and at their provisioner"
                 return found(Reason.CLAIM_PENDING, stage, what, remedy)
-            remedy = f"It tries again by itself; its log says more, and so may {block}.podTemplate"
+            remedy = f"It tries again by itself; its log says more, and so may {template_of(stage)}"
             return found(Reason.UNSCHEDULABLE, stage, what, remedy)
         case _:
             return None
@@ -87,8 +87,7 @@ def _unseen(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
     what = f"No scheduler has decided on pod {name_of(pod)} since {rfc3339(since)}; it asks for {scheduler}"
     if scheduler == "default-scheduler":
         return found(Reason.UNSCHEDULABLE, stage, what, "See whether kube-scheduler runs")
-    block = "serving" if stage == "serve" else "training"
-    change = respec(f"correct {block}.podTemplate.schedulerName", stage=stage)
+    change = respec(f"correct schedulerName in {template_of(stage)}", stage=stage)
     return found(Reason.UNSCHEDULABLE, stage, what, f"Start that scheduler, or {change}")
 
 
@@ -117,7 +116,7 @@ def _unschedulable(stage: str, pod: Raw, message: str) -> Diagnosis:
         return found(Reason.UNSCHEDULABLE, stage, what, f"Free some, add nodes, or {change}")
     if "unbound immediate PersistentVolumeClaims" in message or "persistent volumes to bind" in message:
         return found(Reason.CLAIM_PENDING, stage, what, "Look at the Events of the claims that the pod uses")
-    change = respec(f"adapt {block}.podTemplate (tolerations, nodeSelector, affinity)", stage=stage)
+    change = respec(f"adapt tolerations, nodeSelector or affinity in {template_of(stage)}", stage=stage)
     return found(Reason.UNSCHEDULABLE, stage, what, f"Add nodes, or {change}")
 
 

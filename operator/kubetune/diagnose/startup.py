@@ -13,7 +13,7 @@ from typing import Final
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
 from ..vocabulary.reasons import Reason
-from ..vocabulary.sentences import respec, shortened
+from ..vocabulary.sentences import respec, shortened, template_of
 from .containers import missing_object
 from .evidence import PATIENCE, begun, found, is_starting, last, lasts, message_of, name_of
 
@@ -74,8 +74,7 @@ def _sandbox(stage: str, pod: Raw, event: Raw) -> Diagnosis:
     node = (pod.get("spec") or {}).get("nodeName") or "its node"
     what = f"Pod {name_of(pod)} cannot start on {node}: {shortened(text)}"
     if "no runtime for" in text:
-        block = "serving" if stage == "serve" else "training"
-        change = respec(f"correct {block}.podTemplate.runtimeClassName", stage=stage)
+        change = respec(f"correct runtimeClassName in {template_of(stage)}", stage=stage)
         return found(Reason.CONTAINER_FAILED, stage, what, f"Install the runtime there, or {change}")
     remedy = "Look at that node's network plugin and container runtime"
     return found(Reason.CONTAINER_FAILED, stage, what, remedy)

@@ -15,6 +15,8 @@ from pydantic import Field
 from ..spec.settings import JobSettings
 
 PREFIX = "KUBETUNE_"
+_JSON = ("tuple", "PodTemplate")
+"""Types that are written as JSON."""
 
 
 class Settings(JobSettings):
@@ -36,15 +38,24 @@ class Settings(JobSettings):
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read KUBETUNE_<FIELD> variables; lists are JSON arrays, ``null`` is None (runAsUser on OpenShift).
+    """Read KUBETUNE_<FIELD> variables.
 
-    Raises pydantic.ValidationError naming every missing or wrong variable.
+    Lists and the podTemplate are JSON, ``null`` is None (runAsUser on OpenShift).
+
+    Raises pydantic.ValidationError naming every missing or wrong variable, ValueError when one is no JSON.
     """
     values: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
         text = environ.get(PREFIX + name.upper())
         if text is None or text == "":
             continue
-        is_json = text == "null" or "tuple" in str(field.annotation)
-        values[name] = json.loads(text) if is_json else text
+        is_json = text == "null" or any(kind in str(field.annotation) for kind in _JSON)
+        values[name] = _json(name, text) if is_json else text
     return Settings.model_validate(values)
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{PREFIX}{name.upper()} is no JSON: {error}") from None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydantic import ValidationError
+
 from kubetune_trainer.config import (
     AdapterConfig,
     DatasetConfig,
@@ -21,10 +23,13 @@ from kubetune_trainer.config import (
 )
 
 from ..api.base import decimal_text
+from ..api.problems import path_of
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.resources import Resources
 from ..vocabulary.errors import SpecError
+from ..vocabulary.names import Names
 from ..vocabulary.quantities import amount_of
+from .pod_layers import check_pod_template
 from .resources import ContainerResources, serving_gpus, serving_resources, training_resources
 from .settings import JobSettings
 from .sources import Role, mount_of
@@ -46,6 +51,8 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
     _check_resources(
         "training", training.resources, training_resources(job, settings), training.gpus_per_node, settings
     )
+    check_pod_template(job, settings, "prepare")
+    check_pod_template(job, settings, "train")
     revision = spec.model.revision or ("main" if spec.model.uri.startswith("hf://") else None)
     return TrainerConfig(
         namespace=job.metadata.namespace,
@@ -77,13 +84,25 @@ def check_serving(job: FineTuneJob, settings: JobSettings) -> None:
     if serving is not None:
         resolved = serving_resources(job, settings)
         _check_resources("serving", serving.resources, resolved, serving_gpus(job), settings)
+        check_pod_template(job, settings, "serve")
 
 
 def frozen_settings(config: TrainerConfig) -> JobSettings:
-    """Settings as they were when the job started; what a newer operator had added is left out."""
+    """Settings as they were when the job started; what a newer operator had added is left out.
+
+    Raises SpecError where one of them has another form now.
+    """
     stored = config.operator.get(_SETTINGS, {})
     known = {name: value for name, value in stored.items() if name in JobSettings.model_fields}
-    return JobSettings.model_validate({"trainer_image": config.images.trainer, **known})
+    try:
+        return JobSettings.model_validate({"trainer_image": config.images.trainer, **known})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise SpecError(
+            f"ConfigMap {Names(config.name).config}",
+            f"its settings cannot be read by this operator ({path_of(problem)}: {problem['msg']})",
+            "run the operator's version that started the job, or delete the job and apply it again",
+        ) from None
 
 
 def serving_image(job: FineTuneJob, settings: JobSettings) -> str:

@@ -6,9 +6,27 @@ running job. ``process.settings`` reads them, and the rest, from the environment
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from ..api.v1alpha1.pod_template import PodTemplate
+from .pod_template import mount_without_volume
+
+
+def _mounts_its_volumes(template: PodTemplate) -> PodTemplate:
+    wrong = mount_without_volume((template,))
+    if wrong is not None:
+        message = f'"{wrong.name}" is no volume of volumes; add the volume or correct the name'
+        raise PydanticCustomError("rule", "{message}", {"message": message, "path": ".volumeMounts"})
+    return template
+
+
+PlatformTemplate = Annotated[
+    PodTemplate, AfterValidator(_mounts_its_volumes), PlainSerializer(PodTemplate.manifest)
+]
+"""A podTemplate with nothing beneath it."""
 
 
 class JobSettings(BaseModel):
@@ -25,6 +43,8 @@ class JobSettings(BaseModel):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     """Names of pull secrets; they must exist in the job's namespace."""
+    pod_template: PlatformTemplate | None = None
+    """Beneath the podTemplates of every job: tolerations of GPU nodes, labels of the platform."""
     ca_bundle_config_map: str | None = None
     """ConfigMap in the job's namespace whose key ``ca.crt`` is trusted by prepare."""
     http_proxy: str | None = None

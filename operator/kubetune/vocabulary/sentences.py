@@ -7,7 +7,7 @@ from typing import Final
 _LIMIT: Final = 240
 
 APPLY_AGAIN: Final = "delete the FineTuneJob and apply it again"
-"""model, dataset, training and storage cannot be edited."""
+"""Only useCase and serving can be edited."""
 
 ADOPTED: Final = "finished work is adopted"
 
@@ -21,6 +21,13 @@ def shortened(text: str, *, limit: int = _LIMIT) -> str:
     """One line of bounded length, without a full stop at its end."""
     line = " ".join(text.split()).rstrip(". ")
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
+def template_of(stage: str) -> str:
+    """The podTemplates that decide about a stage's pods, as a person edits them."""
+    return {"prepare": "podTemplate", "train": "podTemplate or training.podTemplate"}.get(
+        stage, "serving.podTemplate"
+    )
 
 
 def respec(change: str, *, stage: str = "") -> str:

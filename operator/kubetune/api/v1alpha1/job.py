@@ -13,6 +13,7 @@ from kubetune.api.base import ApiModel, Rule, SpecModel, Text
 from kubetune.api.problems import as_spec_error
 from kubetune.api.v1alpha1.dataset import Dataset
 from kubetune.api.v1alpha1.model import Model
+from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.serving import Serving
 from kubetune.api.v1alpha1.status import Status
 from kubetune.api.v1alpha1.storage import Storage
@@ -30,6 +31,16 @@ def _immutable(field: str) -> Rule:
     return Rule(cel=f"self.{field} == oldSelf.{field}", path=f".{field}", message=f"{field} {_FIXED}")
 
 
+def _immutable_block(field: str) -> Rule:
+    """The same for a block that may be absent, and then stays so."""
+    return Rule(
+        cel=f"has(self.{field}) == has(oldSelf.{field}) "
+        f"&& (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        path=f".{field}",
+        message=f"{field} {_FIXED}",
+    )
+
+
 def _not_ending(suffix: str) -> Rule:
     return Rule(
         cel=f"!self.metadata.name.endsWith('{suffix}')",
@@ -39,18 +50,14 @@ def _not_ending(suffix: str) -> Rule:
 
 
 class FineTuneJobSpec(SpecModel):
-    """What is wanted. model, dataset, training and storage cannot be changed; useCase and serving can."""
+    """What is wanted. Only useCase and serving can be changed later."""
 
     rules: ClassVar = (
         _immutable("model"),
         _immutable("dataset"),
         _immutable("training"),
-        Rule(
-            cel="has(self.storage) == has(oldSelf.storage) "
-            "&& (!has(self.storage) || self.storage == oldSelf.storage)",
-            message=f"storage {_FIXED}",
-            path=".storage",
-        ),
+        _immutable_block("storage"),
+        _immutable_block("podTemplate"),
         Rule(
             cel="!has(self.serving) || !has(self.serving.mode) || "
             "(self.serving.mode == 'Adapter') == (self.training.adapter.type == 'LoRA')",
@@ -77,6 +84,9 @@ class FineTuneJobSpec(SpecModel):
     """How the result is offered; without it the job ends with the verified result."""
     storage: Storage | None = None
     """The volume that holds checkpoints and the result."""
+    pod_template: PodTemplate | None = None
+    """What the platform needs to know about all pods of the job, prepare's too. What training.podTemplate and
+    serving.podTemplate say goes on top of it, what the platform's settings say lies beneath."""
 
 
 class Metadata(ApiModel):

@@ -1,5 +1,8 @@
 """podTemplate: what a platform needs to say about a pod, and no more.
 
+A pod has several of them, one on top of the other: ``spec.pod_template`` merges them, and checks what only
+holds of all together.
+
 Security context, containers, volumes of the node, host namespaces and service-account tokens are not here:
 every pod runs restricted.
 """
@@ -10,14 +13,19 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
-from kubetune.api.base import LabelValue, ListMap, Map, ObjectName, Rule, SpecModel, cel_list
+from kubetune.api.base import ATOMIC, LabelValue, ListMap, Map, ObjectName, Rule, SpecModel, cel_list
 from kubetune.api.v1alpha1.env import Env, EnvFroms
 from kubetune.api.v1alpha1.resources import keys_rule
 from kubetune.api.v1alpha1.scheduling import Affinity, Toleration, TopologySpread
 from kubetune.api.v1alpha1.volumes import SecretReference, VolumeMounts, Volumes
 
-RESERVED_PREFIXES: Final = ("kubetune.dev/", "app.kubernetes.io/", "batch.kubernetes.io/")
-"""Labels and annotations that the operator, and the Job controller, select pods by."""
+RESERVED_PREFIXES: Final = (
+    "kubetune.dev/",
+    "app.kubernetes.io/",
+    "batch.kubernetes.io/",
+    "deployment.kubernetes.io/",
+)
+"""Labels and annotations that the operator, and the Job and Deployment controllers, go by."""
 
 RESERVED_LABELS: Final = ("job-name", "controller-uid", "pod-template-hash")
 """Labels without prefix that the Job and Deployment controllers set themselves."""
@@ -41,22 +49,14 @@ def _not_reserved(field: str) -> Rule:
 class PodTemplate(SpecModel):
     """Additions to the pods that KubeTune makes."""
 
+    model_config = ATOMIC
+
     rules: ClassVar = (
         keys_rule("nodeSelector", "node_selector", noun="a label key"),
         keys_rule("labels", "labels", noun="a label key"),
         keys_rule("annotations", "annotations", noun="an annotation key"),
         _not_reserved("labels"),
         _not_reserved("annotations"),
-        Rule(
-            cel="!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && "
-            "self.volumes.exists(v, v.name == m.name))",
-            check=lambda template: (
-                {mount.name for mount in template.volume_mounts or ()}
-                <= {volume.name for volume in template.volumes or ()}
-            ),
-            path=".volumeMounts",
-            message="a mount names no volume of volumes; add the volume or correct the name",
-        ),
     )
 
     node_selector: Map[LabelValue] | None = None
@@ -88,6 +88,6 @@ class PodTemplate(SpecModel):
     volume_mounts: VolumeMounts | None = None
     """Where volumes are seen in the container."""
     labels: Map[LabelValue] | None = None
-    """Labels of the pods."""
+    """Labels of the pods, and of their Job or Deployment, where queues look for them."""
     annotations: Map[Annotated[str, StringConstraints(max_length=4096)]] | None = None
-    """Annotations of the pods."""
+    """Annotations of the pods, and of their Job or Deployment."""

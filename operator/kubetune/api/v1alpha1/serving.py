@@ -56,4 +56,4 @@ class Serving(SpecModel):
     engine_args: EngineArgs | None = None
     """Options of the vLLM server: {max-model-len: "2048"}."""
     pod_template: PodTemplate | None = None
-    """What else the platform needs to know about serving pods."""
+    """Goes on top of spec.podTemplate for servers."""

@@ -139,7 +139,7 @@ class Training(SpecModel):
     image: Image | None = None
     """Trainer image. Default: the platform's."""
     pod_template: PodTemplate | None = None
-    """What else the platform needs to know about prepare and training pods."""
+    """Goes on top of spec.podTemplate for training pods; prepare does not get it."""
 
     @property
     def world_size(self) -> int:

@@ -265,7 +265,7 @@ class VolumeMount(SpecModel):
     )
 
     name: VolumeName
-    """A volume of volumes."""
+    """A volume of this podTemplate, or of one beneath it."""
     mount_path: _MountPath
     """Absolute path in the container."""
     sub_path: _Path | None = None
