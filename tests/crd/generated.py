@@ -1,10 +1,13 @@
 """Random FineTuneJobs, near the line between good and bad.
 
-The minimum, with a few fields set by the schema's own constraints, and now and then one broken on purpose.
+The minimum, with a few fields set by the schema's own constraints, some of them as large as these allow, and
+now and then one broken on purpose.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -30,12 +33,17 @@ _URIS = (
     "pvc://claim/p a",
     "pvc://claim/é",
     "pvc://Claim/path",
+    f"hf://{'o' * 96}/{'n' * 96}",
+    f"s3://{'b' * 63}/{'k' * 443}",
+    f"pvc://{'c' * 253}/{'p' * 252}",
+    f"configMap://{'c' * 246}/{'k' * 253}",
     "configMap://rows/train.jsonl",
     "file:///etc/passwd",
 )
 _KEYS = ("team", "example.com/x", "job-name", "kubetune.dev/x", "a b", "cpu", "nvidia.com/gpu", "/x", "é")
 _VARIABLES = ("A", "RANK", "MY_RANK", "KUBETUNE_A", "MODEL_", "1A", "")
 _MOUNTS = ("/data", "/output", "/output/x", "/outputs", "/etc", "/a/../output", "/", "data")
+_AMOUNTS = ("1", "500m", "20Gi", "1.5", "0", "x", "9" * 32, "9" * 30 + "Ei", "0." + "0" * 28 + "1m")
 _WRONG: tuple[Any, ...] = (
     None,
     True,
@@ -60,7 +68,7 @@ def values(schema: Json, name: str) -> st.SearchStrategy[Any]:
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if schema.get("x-kubernetes-int-or-string"):
-        return st.integers(schema["minimum"], 100) | st.sampled_from(["1", "500m", "20Gi", "1.5", "0", "x"])
+        return st.integers(schema["minimum"], 100) | st.sampled_from([*_AMOUNTS, schema["maximum"]])
     match schema["type"]:
         case "boolean":
             return st.booleans()
@@ -68,14 +76,40 @@ def values(schema: Json, name: str) -> st.SearchStrategy[Any]:
             low, high = schema["minimum"], min(schema.get("maximum", 2**40), 2**40)
             return st.sampled_from([low, high]) | st.integers(low, min(low + 64, high))
         case "array":
-            return st.lists(values(schema["items"], name), min_size=schema.get("minItems", 0), max_size=2)
+            items = values(schema["items"], name)
+            return st.lists(items, min_size=schema.get("minItems", 0), max_size=2) | _full_lists(
+                schema, items
+            )
         case "object" if "properties" in schema:
             return _objects(schema)
         case "object" if "additionalProperties" in schema:
             keys = st.sampled_from(_KEYS)
-            return st.dictionaries(keys, values(schema["additionalProperties"], name), max_size=2)
+            items = values(schema["additionalProperties"], name)
+            return st.dictionaries(keys, items, max_size=2) | _full_maps(schema, items)
         case _:
             return _texts(schema, name)
+
+
+def _full_maps(schema: Json, items: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
+    """As many keys as there may be, with one value."""
+    keys = [f"example.com/{number:063d}" for number in range(schema["maxProperties"])]
+    return items.map(lambda item: dict.fromkeys(keys, item))
+
+
+def _full_lists(schema: Json, items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """As many items as there may be, equal but for their keys; only small ones, since lists are nested."""
+
+    def repeated(item: Any) -> list[Any]:
+        most: int = schema["maxItems"] if len(json.dumps(item)) < _SMALL else 1
+        keys = schema.get("x-kubernetes-list-map-keys", ())
+        return [
+            item | {key: f"{item[key]}{number}" for key in keys} if keys else item for number in range(most)
+        ]
+
+    return items.map(repeated)
+
+
+_SMALL = 300
 
 
 def _texts(schema: Json, name: str) -> st.SearchStrategy[str]:
@@ -89,10 +123,13 @@ def _texts(schema: Json, name: str) -> st.SearchStrategy[str]:
         return st.sampled_from(special[name])
     if "pattern" in schema:
         limit = schema.get("maxLength", 100)
-        return st.from_regex(schema["pattern"], fullmatch=True, alphabet=_ASCII).filter(
+        short = st.from_regex(schema["pattern"], fullmatch=True, alphabet=_ASCII).filter(
             lambda t: len(t) <= limit
         )
-    return st.text(min_size=schema.get("minLength", 0), max_size=8)
+        longest = [t for c in "a1" if re.fullmatch(schema["pattern"], t := c * limit)]
+        return short | st.sampled_from(longest) if longest else short
+    short = st.text(min_size=schema.get("minLength", 0), max_size=8)
+    return short | st.just("a" * schema["maxLength"]) if "maxLength" in schema else short
 
 
 _ASCII = st.characters(min_codepoint=32, max_codepoint=126)
@@ -136,9 +173,15 @@ def _set(path: tuple[str, ...], value: Any) -> Change:
     return change
 
 
+@cache
+def _own_places() -> tuple[tuple[tuple[str, ...], Json, st.SearchStrategy[Any]], ...]:
+    """Those that no podTemplate has, which are many."""
+    return tuple(place for place in _places() if "podTemplate" not in place[0])
+
+
 @st.composite
 def _good(draw: st.DrawFn) -> Change:
-    path, _, strategy = draw(st.sampled_from(_places()))
+    path, _, strategy = draw(st.sampled_from(_places()) | st.sampled_from(_own_places()))
     return _set(path, draw(strategy))
 
 

@@ -38,10 +38,16 @@ def admit(new: Json, old: Json | None = None, verdicts: dict[str, set[bool]] | N
     ``verdicts`` collects what each CEL rule said.
     """
     new = stored(new)
-    errors = [*_unknown(_schema(), new, ""), *_invalid(new), *_twice(_schema(), new, "")]
+    errors = [*_unknown(_schema(), new, ""), *_invalid(new, _schema()), *_twice(_schema(), new, "")]
     if errors:
         return errors
     return list(_cel(_schema(), new, stored(old) if old is not None else None, "", verdicts))
+
+
+def admit_status(status: Json) -> list[str]:
+    """Errors of a status that is written."""
+    schema = _schema()["properties"]["status"]
+    return [*_unknown(schema, status, ""), *_invalid(status, schema), *_twice(schema, status, "")]
 
 
 def stored(raw: Json) -> Json:
@@ -106,8 +112,8 @@ _VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
 )
 
 
-def _invalid(value: Json) -> Iterator[str]:
-    for error in _VALIDATOR(_schema()).iter_errors(value):
+def _invalid(value: Json, schema: Json) -> Iterator[str]:
+    for error in _VALIDATOR(schema).iter_errors(value):
         yield f"{error.json_path.removeprefix('$')}: {error.message}"
 
 

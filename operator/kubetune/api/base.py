@@ -273,6 +273,15 @@ def clipped(limit: int) -> BeforeValidator:
     return BeforeValidator(clip)
 
 
+def first(limit: int) -> BeforeValidator:
+    """Leave out what is too much of a map of the status, rather than lose the whole status."""
+
+    def cut(value: object) -> object:
+        return dict(list(value.items())[:limit]) if isinstance(value, dict) else value
+
+    return BeforeValidator(cut)
+
+
 def not_bool(value: object) -> object:
     """True is 1 in Python, but not in YAML."""
     if isinstance(value, bool):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from kubetune.api.base import ATOMIC, INT32_MAX, INT64_MAX, ListMap, StatusModel, Time, clipped
+from kubetune.api.base import ATOMIC, INT32_MAX, INT64_MAX, ListMap, StatusModel, Time, clipped, first
 from kubetune.api.conditions import CamelCase, Condition
 
 _Short = Annotated[str, clipped(253), StringConstraints(max_length=253)]
-_Uri = Annotated[str, StringConstraints(max_length=1024)]
+_Uri = Annotated[str, clipped(2048), StringConstraints(max_length=2048)]
+"""A claim, and a path of 1024 characters on it."""
 _Message = Annotated[str, clipped(4096), StringConstraints(max_length=4096)]
 _Number = Annotated[str, StringConstraints(max_length=32)]
 """A decimal as a string: no floats in the API."""
 _Int = Annotated[int, Field(ge=0, le=INT64_MAX)]
 _Small = Annotated[int, Field(ge=0, le=INT32_MAX)]
-_Amounts = Annotated[dict[str, _Number], Field(max_length=32)]
+_MOST_AMOUNTS: Final = 80
+"""Requests take 32 names from the spec's limits and 32 from its requests; GPUs, cpu and memory are added."""
+
+_Amounts = Annotated[dict[str, _Number], Field(max_length=_MOST_AMOUNTS), first(_MOST_AMOUNTS)]
 
 
 class ModelStatus(StatusModel):
