@@ -95,7 +95,8 @@ def finetunejob(
         "spec": {
             "model": {"uri": "hf://HuggingFaceTB/SmolLM2-135M-Instruct"},
             "dataset": {"train": {"uri": "configMap://rows/train.jsonl"}},
-            "training": {"nodes": PODS, "gpusPerNode": 1, **template},
+            "training": {"nodes": PODS, "gpusPerNode": 1},
+            **template,
             **({"serving": {}} if serving else {}),
             **({"storage": {"claimName": CLAIM}} if shared_claim else {}),
         },

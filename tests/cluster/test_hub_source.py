@@ -33,7 +33,7 @@ def model(tmp_path: Path) -> dict[str, bytes]:
 def _job(namespace: str, name: str, hub: HubServer) -> dict[str, Any]:
     job = tiny_job(namespace, name, "hf://acme/tiny", maxSteps=2)
     job["spec"]["model"] = {"uri": "hf://acme/tiny", "credentials": {"secretName": "hf-token"}}
-    job["spec"]["training"]["podTemplate"] = {"env": [{"name": "HF_ENDPOINT", "value": hub.endpoint}]}
+    job["spec"]["podTemplate"] = {"env": [{"name": "HF_ENDPOINT", "value": hub.endpoint}]}
     return job
 
 

@@ -89,6 +89,10 @@ def _mount(path: str, **more: Any) -> Changes:
     )
 
 
+def _spread(key: str, **more: Any) -> Json:
+    return {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", **more}
+
+
 def _variable(name: str) -> Changes:
     return _template(env=[{"name": name, "value": "x"}])
 
@@ -384,6 +388,14 @@ SCHEDULING = (
                 {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
             ]
         ),
+    ),
+    accept(
+        "pods spread in two ways", _template(topologySpreadConstraints=[_spread("zone"), _spread("rack")])
+    ),
+    refuse(
+        "pods spread over zones twice",
+        _template(topologySpreadConstraints=[_spread("zone"), _spread("zone", maxSkew=2)]),
+        "topologySpreadConstraints",
     ),
     refuse("pods spread by nothing", _template(topologySpreadConstraints=[{"maxSkew": 1}]), "topologyKey"),
 )

@@ -103,7 +103,8 @@ def _full_lists(schema: Json, items: st.SearchStrategy[Any]) -> st.SearchStrateg
         most: int = schema["maxItems"] if len(json.dumps(item)) < _SMALL else 1
         keys = schema.get("x-kubernetes-list-map-keys", ())
         return [
-            item | {key: f"{item[key]}{number}" for key in keys} if keys else item for number in range(most)
+            item | {key: f"{item[key]}{number}" for key in keys[:1]} if keys else item
+            for number in range(most)
         ]
 
     return items.map(repeated)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dev.paths import REPOSITORY
 from kubetune.api.crdgen import openapi_schema
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
 from kubetune.api.v1alpha1.pod_template import PodTemplate
@@ -15,6 +18,7 @@ from kubetune.children.deployment import build_deployment, intent_of
 from kubetune.children.prepare import build_prepare
 from kubetune.children.training import build_training
 from kubetune.facts.views import Manifest
+from kubetune.process.settings import load
 from kubetune.spec.pod_layers import Stage, pod_template_of
 from kubetune.spec.pod_template import merged
 from kubetune.spec.resolve import check_serving, frozen_settings, resolve
@@ -24,6 +28,7 @@ from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.messages import ArtifactSummary
 from tests.crd.cases import changed
 from tests.crd.generated import values
+from tests.support import chart
 
 Json = dict[str, Any]
 
@@ -271,6 +276,30 @@ def test_a_mount_of_no_volume_is_refused_where_it_is_said() -> None:
 def test_a_mount_of_all_pods_needs_more_than_a_volume_of_training() -> None:
     training = {"volumes": [{"name": "lost", "emptyDir": {}}]}
     assert refusal(podTemplate=LOST, **{"training.podTemplate": training}).startswith("spec.podTemplate")
+
+
+def test_the_page_shows_what_happens() -> None:
+    page = (REPOSITORY / "docs" / "how-to" / "place-pods.md").read_text()
+    shown, spec = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL))
+    settings = load(chart.variables(shown)).for_job
+    layers = {f"{block}.podTemplate": spec["spec"][block]["podTemplate"] for block in ("training", "serving")}
+    one = validate_spec(changed(layers | {"podTemplate": spec["spec"]["podTemplate"]}))
+    found = {stage: pod_template_of(one, settings, stage) for stage in STAGES}
+    assert {stage: len(template.tolerations or ()) for stage, template in found.items()} == dict.fromkeys(
+        STAGES, 1
+    )
+    cost = {"cost-centre": "support"}
+    assert {stage: template.labels for stage, template in found.items()} == {
+        "prepare": cost,
+        "train": cost | {"kueue.x-k8s.io/queue-name": "training"},
+        "serve": cost,
+    }
+    zone = {"topology.kubernetes.io/zone": "eu-1a"}
+    assert {stage: template.node_selector for stage, template in found.items()} == {
+        "prepare": zone,
+        "train": zone | {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"},
+        "serve": zone | {"nvidia.com/gpu.product": "NVIDIA-L4"},
+    }
 
 
 def test_the_platforms_layer_is_frozen_with_the_job() -> None:

@@ -126,12 +126,11 @@ class StatusModel(ApiModel):
     model_config = ConfigDict(extra="ignore", validate_by_name=True, validate_by_alias=True)
 
 
-@dataclass(frozen=True, slots=True)
 class ListMap:
-    """Marks a list whose items are told apart by one field: no two may have the same."""
+    """Marks a list whose items are told apart by these fields: no two may have the same."""
 
-    key: str
-    """Name of the field, the same in YAML and Python or known to ``api_name``."""
+    def __init__(self, *keys: str) -> None:
+        self._keys = keys
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate after the list itself."""
@@ -141,14 +140,19 @@ class ListMap:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Say the same to the API server."""
-        map_list = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [api_name(self.key)]}
+        map_list = {
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": [*map(api_name, self._keys)],
+        }
         return handler(schema) | map_list
 
     def _unique(self, items: Iterable[Any]) -> Iterable[Any]:
-        seen = [getattr(item, self.key) for item in items]
-        for value in seen:
-            if seen.count(value) > 1:
-                message = f'{api_name(self.key)} "{value}" is used twice; name each once'
+        seen = [tuple(getattr(item, key) for key in self._keys) for item in items]
+        for values in seen:
+            if seen.count(values) > 1:
+                named = zip(map(api_name, self._keys), values, strict=True)
+                twice = " with ".join(f'{key} "{value}"' for key, value in named)
+                message = f"{twice} is used twice; name each once"
                 raise PydanticCustomError("rule", "{message}", {"message": message, "path": ""})
         return items
 

@@ -65,7 +65,12 @@ class PodTemplate(SpecModel):
     """Taints that the pods tolerate."""
     affinity: Affinity | None = None
     """Where the pods may and shall run."""
-    topology_spread_constraints: tuple[TopologySpread, ...] | None = Field(default=None, max_length=8)
+    topology_spread_constraints: (
+        Annotated[
+            tuple[TopologySpread, ...], Field(max_length=8), ListMap("topology_key", "when_unsatisfiable")
+        ]
+        | None
+    ) = None
     """How pods are spread over parts of the cluster."""
     priority_class_name: ObjectName | None = None
     """Priority of the pods."""
