@@ -27,6 +27,7 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
         ({"settings": {"servingImage": {"digest": "abc"}}}, "digest"),
         ({"settings": {"imagePullPolicy": "Sometimes"}}, "imagePullPolicy"),
         ({"settings": {"imagePullSecrets": [{"name": "x"}]}}, "imagePullSecrets"),
+        ({"settings": {"podTemplate": [{"key": "x"}]}}, "podTemplate"),
         ({"settings": {"watchNamespaces": "team-a"}}, "watchNamespaces"),
         ({"settings": {"watchNamespaces": ["Team_A"]}}, "watchNamespaces"),
         ({"settings": {"workers": 0}}, "workers"),

@@ -50,12 +50,12 @@ def test_any_admitted_job_yields_valid_manifests(changes: list[Change]) -> None:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=jobs())
-def test_any_admitted_job_gets_a_status_that_the_api_admits(changes: list[Change]) -> None:
+def test_any_job_gets_a_status_that_the_api_admits(changes: list[Change]) -> None:
+    """Those that are refused today too: they may have been stored before there was a rule."""
     job = changed({})
     for change in changes:
         change(job)
-    assume(not admit(job))
-    assert refused_statuses(stored(job)) == []
+    assert refused_statuses(job if admit(job) else stored(job)) == []
 
 
 BIG = {f"example.com/{number:02d}": "9" * 32 for number in range(32)}
