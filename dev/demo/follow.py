@@ -61,9 +61,10 @@ def follow(
 
 
 def describe(job: dict[str, Any]) -> str:
-    """One line about a job: the reason and message of Ready, and progress while it trains."""
-    ready, progress = condition(job, "Ready"), job.get("status", {}).get("progress", {})
-    line = f"{ready.get('reason', 'Pending')}: {ready.get('message', 'the operator has not seen it yet')}"
-    if ready.get("reason") == "Training" and progress:
+    """One line about a job: what goes on or is wrong, else that it is ready, and progress while it trains."""
+    causes = (condition(job, type_) for type_ in ("Stalled", "Reconciling", "Ready"))
+    told, progress = next(filter(None, causes), {}), job.get("status", {}).get("progress", {})
+    line = f"{told.get('reason', 'Pending')}: {told.get('message', 'the operator has not seen it yet')}"
+    if told.get("reason") == "Training" and progress:
         line += f" (step {progress['summary']}, loss {progress.get('loss', '-')})"
     return line

@@ -28,4 +28,4 @@ end
 if is_true("Ready") then
   return { status = "Healthy", message = message("Ready") }
 end
-return { status = "Progressing", message = message("Ready") }
+return { status = "Progressing", message = message(is_true("Reconciling") and "Reconciling" or "Ready") }

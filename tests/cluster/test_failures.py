@@ -132,7 +132,7 @@ def test_a_missing_claim_is_named_and_the_job_goes_on_when_it_appears(
     job = _job(namespace, "no-claim", tiny_uri, maxSteps=2)
     job["spec"]["storage"] = {"claimName": "forgotten"}
     cluster.kubectl.apply(job)
-    seen = condition(cluster.wait(namespace, "no-claim", "Prepared", reason="ClaimNotFound"), "Prepared")
+    seen = condition(cluster.wait(namespace, "no-claim", "Prepared", reason="ClaimNotFound"), "Reconciling")
     assert "forgotten" in seen["message"]
     cluster.kubectl.apply(_claim(namespace, "forgotten"))
     cluster.wait(namespace, "no-claim", "Trained")
@@ -166,7 +166,7 @@ def test_a_missing_secret_is_named_and_the_job_goes_on_when_it_appears(
     job = _job(namespace, "no-secret", tiny_uri, maxSteps=2)
     job["spec"]["model"]["credentials"] = {"secretName": "forgotten-keys"}
     cluster.kubectl.apply(job)
-    seen = condition(cluster.wait(namespace, "no-secret", "Prepared", reason="SecretNotFound"), "Prepared")
+    seen = condition(cluster.wait(namespace, "no-secret", "Prepared", reason="SecretNotFound"), "Reconciling")
     assert "forgotten-keys" in seen["message"]
     secret = cluster.kubectl.get("secret", "s3-credentials", "-n", namespace)
     secret["metadata"] = {"name": "forgotten-keys", "namespace": namespace}
@@ -180,7 +180,9 @@ def test_more_gpus_than_any_node_has_is_told_from_the_schedulers_message(
     job = _job(namespace, "too-many-gpus", tiny_uri)
     job["spec"]["training"] = {"gpusPerNode": 8, "batchSize": 8}
     cluster.kubectl.apply(job)
-    seen = condition(cluster.wait(namespace, "too-many-gpus", "Trained", reason="Unschedulable"), "Trained")
+    seen = condition(
+        cluster.wait(namespace, "too-many-gpus", "Trained", reason="Unschedulable"), "Reconciling"
+    )
     for fact in ("nvidia.com/gpu", "training.gpusPerNode"):
         assert fact in seen["message"]
 
@@ -188,7 +190,7 @@ def test_more_gpus_than_any_node_has_is_told_from_the_schedulers_message(
 def test_an_image_that_cannot_be_pulled_is_named(cluster: Cluster, namespace: str, tiny_uri: str) -> None:
     job = _job(namespace, "no-image", tiny_uri, image="127.0.0.1:5000/kubetune/trainer:no-such-tag")
     cluster.kubectl.apply(job)
-    seen = condition(cluster.wait(namespace, "no-image", "Prepared", reason="ImagePullFailed"), "Prepared")
+    seen = condition(cluster.wait(namespace, "no-image", "Prepared", reason="ImagePullFailed"), "Reconciling")
     assert "no-such-tag" in seen["message"]
 
 
