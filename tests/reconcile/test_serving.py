@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubetune.vocabulary.errors import Rejected
+from kubetune.vocabulary.errors import Invalid
 from tests.support import virtual_time
 from tests.support.harness import (
     SETTINGS,
@@ -349,8 +349,8 @@ def test_a_configuration_that_somebody_deletes_is_written_again_as_it_was() -> N
     virtual_time.run(main())
 
 
-def _invalid(request: Request) -> Rejected:
-    return Rejected(
+def _invalid(request: Request) -> Invalid:
+    return Invalid(
         "spec.template: Invalid value",
         verb=request.verb,
         kind=request.kind,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -367,6 +367,12 @@ def true_conditions(raw: Object | None) -> list[str]:
     """Types of conditions that are True."""
     assert raw is not None
     return [c["type"] for c in (raw.get("status") or {}).get("conditions") or () if c["status"] == "True"]
+
+
+def condition_of(raw: Object, type_: str) -> Mapping[str, Any]:
+    """One condition; empty when there is none."""
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == type_), {})
 
 
 async def until(what: Callable[[], object], *, seconds: float = 600.0) -> None:

@@ -57,6 +57,10 @@ class MemoryKube:
     """Called before a request takes effect; raises what the server would answer."""
     admit: Callable[[Manifest], Manifest] = lambda manifest: manifest
     """What mutating webhooks make of an object that is applied."""
+    validate_status: Callable[[dict[str, Any]], None] = lambda _status: None
+    """What the schema has to say about a patch of a status; raises."""
+    prune: Callable[[dict[str, Any]], dict[str, Any]] = lambda status: status
+    """What the schema leaves of a patch of a status."""
     after: Callable[[Request], None] = lambda _request: None
     """Called when a request took effect, before it is answered."""
     watchers: list[Watcher] = field(default_factory=list)
@@ -130,7 +134,8 @@ class MemoryKube:
         known = self._find(Kind.FINE_TUNE_JOB, namespace, name)
         if known["metadata"]["uid"] != uid:
             raise _error(Conflict, "patch", Kind.FINE_TUNE_JOB, name, 409)
-        return self._answer(request, self.change(known, {"status": status}))
+        self.validate_status(status)
+        return self._answer(request, self.change(known, {"status": self.prune(status)}))
 
     # What others do to the cluster.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from ..cluster.index import UNWATCHED, Index
@@ -15,22 +15,28 @@ from ..cluster.kube import Kube
 from ..facts.parse import parse_child
 from ..facts.views import DeploymentView, Key, Kind, Manifest, Raw, View
 from ..stages.plan import Doomed, Plan
-from ..vocabulary.errors import Conflict, KubeError, NotFound, Rejected, TransientError
-from .job_state import JobState
+from ..vocabulary.errors import Conflict, Invalid, KubeError, NotFound, Rejected, TransientError
+from .job_state import Child, JobState, Refusal
 from .owner import Vanished, require_alive
 
 logger = logging.getLogger(__name__)
 
-_NO_RIGHTS: Final = "User "
 _TERMINATING: Final = "because it is being terminated"
+_EARLY: Final = 0.001
+"""A timer that fires a rounding error too early is not sent away again."""
+
+
+Write = Callable[[Key, JobState, Manifest], Awaitable[None]]
 
 
 class Refused(Exception):  # noqa: N818
     """The API server does not take a child (quota, policy, invalid object); the others were taken."""
 
-    def __init__(self, error: Rejected) -> None:
-        super().__init__(str(error))
-        self.error = error
+    def __init__(self, refusal: Refusal, *, asked: bool) -> None:
+        super().__init__(str(refusal.error))
+        self.refusal = refusal
+        self.asked = asked
+        """False: it said so a while ago, and was not asked again."""
 
 
 class Executor:
@@ -52,21 +58,40 @@ class Executor:
         if again:
             # It may be gone because its owner is.
             await require_alive(self._kube, self._index, key, uid=state.uid)
-        for manifest, write in (
-            *((m, self._create) for m in plan.create_once),
-            *((m, self._apply) for m in plan.apply),
-        ):
-            delay = state.rebirth_delay(_child(manifest), now) if manifest in again else 0.0
-            if delay:
+        standing: list[Refusal] = []
+        writes: list[tuple[Manifest, Write]] = [(m, self._create) for m in plan.create_once]
+        writes += [(m, self._apply) for m in plan.apply]
+        for manifest, write in writes:
+            child = _child(manifest)
+            delay = state.rebirth_delay(child, now) if manifest in again else 0.0
+            refusal = state.refusals.get(child)
+            if refusal is not None and refusal.until > now + _EARLY:
+                standing.append(refusal)
+            elif delay:
                 delays.append(delay)
             else:
-                todo.append(write(key, state, manifest))
+                todo.append(self._write(write, key, state, manifest))
         todo += [self._delete(key, doomed) for doomed in plan.delete]
         results = await asyncio.gather(*todo, return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         for error in sorted(errors, key=_gravity):
-            raise _refusal(error)
+            raise error
+        for refusal in sorted(standing, key=lambda refusal: _gravity(refusal.error)):
+            raise Refused(refusal, asked=False)
         return min(delays, default=None)
+
+    async def _write(self, write: Write, key: Key, state: JobState, manifest: Manifest) -> None:
+        """Write one child, and remember what is said to it."""
+        child = _child(manifest)
+        try:
+            await write(key, state, manifest)
+        except Rejected as error:
+            if error.status == 403 and _TERMINATING in error.message:
+                raise Vanished from error
+            raise Refused(
+                state.refused(child, error, asyncio.get_running_loop().time()), asked=True
+            ) from error
+        state.refusals.pop(child, None)
 
     def _existed(self, key: Key, state: JobState, manifest: Manifest) -> bool:
         """Whether the child, or for a next try of a Job an earlier one, was there and is gone."""
@@ -136,7 +161,7 @@ class Executor:
             state.born(view, asyncio.get_running_loop().time())
 
 
-def _child(manifest: Manifest) -> tuple[Kind, str]:
+def _child(manifest: Manifest) -> Child:
     return Kind(manifest["kind"]), manifest["metadata"]["name"]
 
 
@@ -147,19 +172,13 @@ def _owner(raw: Raw) -> str | None:
 
 def _gravity(error: BaseException) -> int:
     """What says more comes first."""
+    if isinstance(error, Refused):
+        error = error.refusal.error
     if isinstance(error, TransientError):
-        return 2
-    return 1 if isinstance(error, KubeError) else 0
-
-
-def _refusal(error: BaseException) -> BaseException:
-    if not isinstance(error, Rejected):
-        return error
-    if error.status == 403 and error.message.find(_NO_RIGHTS) >= 0 and "cannot" in error.message:
-        return TransientError(str(error))  # our own rights: they come back, or an administrator reads the log
-    if error.status == 403 and _TERMINATING in error.message:
-        return Vanished()
-    return Refused(error)
+        return 4
+    if isinstance(error, Rejected):
+        return 1 if isinstance(error, Invalid) else 2
+    return 3 if isinstance(error, KubeError) else 0
 
 
 def _extra(key: Key, kind: Kind, name: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,15 +10,23 @@ from typing import Any, Final
 from kubetune_trainer.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
+from ..decide.failures import is_lasting
+from ..diagnose.refusals import is_quota
 from ..facts.observed import Diagnosis
 from ..facts.views import Kind, View
 from ..spec.settings import JobSettings
+from ..vocabulary.errors import Invalid, KubeTuneError, Rejected, TransientError
+from ..vocabulary.periods import TELL_AFTER
 from .run_memory import RunMemory
 
 Child = tuple[Kind, str]
 
 REBIRTH_FIRST: Final = 1.0
 REBIRTH_LIMIT: Final = 300.0
+
+REFUSED_POLL: Final = 30.0
+"""How soon to try again what was refused; each further refusal doubles it."""
+REFUSED_LIMIT: Final = 600.0
 
 
 @dataclass(slots=True)
@@ -27,6 +36,38 @@ class Birth:
     uid: str
     count: int
     last: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server said to a child, and until when that stands."""
+
+    error: Rejected
+    count: int
+    until: float
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What keeps failing, one time after the other."""
+
+    since: float
+    count: int = 0
+    announced: str | None = None
+    """The reason of the last Event about it, when the status could not be written."""
+
+    def is_due(self, error: Exception, now: float) -> bool:
+        """Count one more failure, and say whether people have to be told.
+
+        One that passes within seconds nobody has to know of.
+        """
+        self.count += 1
+        if is_lasting(error):
+            return True
+        if not isinstance(error, KubeTuneError):
+            return self.count > 1
+        ahead = (error.retry_after or 0.0) if isinstance(error, TransientError) else 0.0
+        return now + ahead - self.since >= TELL_AFTER.total_seconds()
 
 
 @dataclass(slots=True)
@@ -61,6 +102,18 @@ class JobState:
     """Why the output claim that is there cannot do."""
     refusal: Diagnosis | None = None
     """Why the API server did not take a child."""
+    refusals: dict[Child, Refusal] = field(default_factory=dict)
+    """Children that it did not take, which it is not asked about again before their time."""
+    generation: int | None = None
+    """That of the spec for which they were refused."""
+    trouble: Trouble | None = None
+    """That looks at the job fail."""
+    blind: Trouble | None = None
+    """That looks at its pods fail."""
+    seen: dict[str, Any] | None = None
+    """The status as the look that is under way sees it, when its children cannot be made."""
+    unwritten: Exception | None = None
+    """Why the status could not be written the last time."""
     answered: str | None = None
     """Intent of the Deployment whose Service has answered; empty: an earlier one that nobody knows."""
     recalled: bool = False
@@ -98,3 +151,24 @@ class JobState:
             return 0.0
         pause = min(REBIRTH_FIRST * 2.0 ** min(known.count - 2, 20), REBIRTH_LIMIT)
         return max(0.0, known.last + pause - now)
+
+    def edited(self, generation: int | None) -> None:
+        """Forget what was refused when the spec is another one."""
+        if generation != self.generation:
+            self.generation = generation
+            self.refusals.clear()
+
+    def refused(self, child: Child, error: Rejected, now: float) -> Refusal:
+        """Remember that a child was not taken: what is invalid stays so until the spec is edited.
+
+        A quota has room as soon as another job ends. A policy changes when a person changes it.
+        """
+        known = self.refusals.get(child)
+        count = known.count + 1 if known else 1
+        pause = REFUSED_POLL
+        if isinstance(error, Invalid):
+            pause = math.inf
+        elif not is_quota(error):
+            pause = min(REFUSED_POLL * 2.0 ** min(count - 1, 20), REFUSED_LIMIT)
+        refusal = self.refusals[child] = Refusal(error, count, now + pause)
+        return refusal

@@ -27,14 +27,15 @@ from ..spec.settings import JobSettings
 from ..stages.observe import observe
 from ..stages.plan import Plan
 from ..stages.table import STAGES, Stages
-from ..vocabulary.errors import SpecError
+from ..vocabulary.errors import KubeTuneError, SpecError
 from ..vocabulary.names import SERVE, TRAIN, Names
 from ..vocabulary.periods import LOOK_AFTER
 from ..vocabulary.reasons import ConditionType, facts_of
 from .answers import answer_of
 from .execute import Executor, Refused
+from .failures import Failures
 from .frozen_config import Configurer
-from .job_state import JobState
+from .job_state import REFUSED_POLL, JobState
 from .live_reads import Refresher
 from .owner import Vanished
 from .rate import StatusPace
@@ -45,9 +46,6 @@ logger = logging.getLogger(__name__)
 
 EARLIER_POLL: Final = 2.0
 """How often to ask whether what an earlier incarnation left is gone."""
-
-REFUSED_POLL: Final = 30.0
-"""How often to try again what a quota or a policy did not let pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +76,7 @@ class Reconciler:
         self._refresher = Refresher(deps.kube, deps.index)
         self._looker = Looker(deps.kube, deps.now)
         self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
+        self._failures = Failures(deps.index, self._publisher, deps.now)
         self._states: dict[Key, JobState] = {}
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -87,11 +86,12 @@ class Reconciler:
             self._forget(key)  # children are garbage-collected
             return None
         state = self._state(key, raw["metadata"]["uid"])
+        state.edited(raw["metadata"].get("generation"))
         if is_finished(raw, self._index.children(key)):
             self._forget(key)
             return None
         try:
-            seconds = await self._reconcile(key, raw, state)
+            seconds = await self._look(key, raw, state)
         except Vanished:
             self._forget(key)
             seconds = None
@@ -109,6 +109,20 @@ class Reconciler:
     async def drain(self) -> None:
         """Finish what runs beside the workers."""
         await self._publisher.drain()
+
+    async def _look(self, key: Key, raw: Raw, state: JobState) -> float | None:
+        """Look, and have it told when that keeps failing."""
+        begun = asyncio.get_running_loop().time()
+        state.seen = None
+        try:
+            seconds = await self._reconcile(key, raw, state)
+        except Vanished:
+            raise
+        except Exception as error:
+            await self._failures.tell(key, state, error, begun=begun)
+            raise
+        state.trouble = None
+        return seconds
 
     async def _reconcile(self, key: Key, raw: Raw, state: JobState) -> float | None:
         try:
@@ -140,7 +154,14 @@ class Reconciler:
             observed = self._observe(job, state, strangers)
         todo = self._plan(job, observed, config, settings, mistake)
         if todo.writes:
-            put_off = await self._execute(key, state, todo)
+            try:
+                put_off = await self._execute(key, state, todo)
+            except KubeTuneError:
+                # What became of earlier children is told although the next ones cannot be made.
+                state.seen = compute_status(
+                    job, observed, config, settings=settings, now=self._now(), stages=self._stages
+                )
+                raise
             config, settings = await self._configurer.config(key, job, state)
             observed = self._observe(job, state, strangers)
             todo = self._plan(job, observed, config, settings, mistake)
@@ -187,12 +208,15 @@ class Reconciler:
         try:
             return await self._executor.execute(key, state, todo)
         except Refused as refused:
-            logger.warning(
-                "A child was refused",
-                extra={"namespace": key.namespace, "job": key.name, "reason": str(refused)},
-            )
-            state.refusal = diagnose_refusal(refused.error)
-            return None if state.refusal.stalled else REFUSED_POLL
+            if refused.asked:
+                logger.warning(
+                    "A child was refused",
+                    extra={"namespace": key.namespace, "job": key.name, "reason": str(refused)},
+                )
+            state.refusal = diagnose_refusal(refused.refusal.error)
+            if state.refusal.stalled:
+                return None
+            return max(0.0, refused.refusal.until - asyncio.get_running_loop().time())
 
     def _observe(self, job: FineTuneJob, state: JobState, strangers: tuple[View, ...]) -> Observed:
         """Observe the children as the index has them now, and start or end the questions to pods."""

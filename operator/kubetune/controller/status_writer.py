@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 _NOTE_LIMIT: Final = 1024
 """Bytes of an Event's note, by the API's own rule."""
 
+_AGAIN: Final = 1.0
+"""Seconds until a status is computed again from what another one wrote."""
+
 _INSTANCE: Final = socket.gethostname()[:128] or "kubetune"
 
 
@@ -42,7 +45,8 @@ class Publisher:
     async def publish(self, key: Key, raw: Raw, status: dict[str, Any], state: JobState) -> float | None:
         """Write the status unless it is there already; return the seconds to wait when it is not its turn."""
         old = raw.get("status") or {}
-        if old == status or state.written == (raw["metadata"].get("resourceVersion"), status):
+        version = raw["metadata"].get("resourceVersion")
+        if old == status or state.written == (version, status):
             return None
         if not _is_final(old, status):
             now = asyncio.get_running_loop().time()
@@ -51,23 +55,40 @@ class Publisher:
                 return wait
         self._pace.forget(key)
         try:
+            answer = await self._write(key, old, status, state)
+        except Exception as error:
+            state.unwritten = error
+            raise
+        state.unwritten = None
+        self._index.put_parent(key.kind, answer)
+        self._emit(key, raw, old, status)
+        if (answer.get("status") or {}) == status:
+            return None
+        if answer["metadata"].get("resourceVersion") != version:
+            # Another one wrote meanwhile, and the patch fell on a status that we did not know.
+            return _AGAIN
+        # It was the one that we knew, and what is missing in it cannot be written.
+        state.written = (version, status)
+        logger.warning(
+            "The schema does not keep the whole status: update the CustomResourceDefinition",
+            extra={"namespace": key.namespace, "job": key.name},
+        )
+        return None
+
+    def announce(self, key: Key, raw: Raw, status: Mapping[str, Any]) -> None:
+        """Emit the Events of a status that cannot be written."""
+        self._emit(key, raw, raw.get("status") or {}, status)
+
+    async def _write(self, key: Key, old: Raw, status: dict[str, Any], state: JobState) -> Raw:
+        try:
             with self._index.writing(key, status):
-                answer = await self._kube.patch_status(
+                return await self._kube.patch_status(
                     key.namespace, key.name, uid=state.uid, status=merge_patch(old, status)
                 )
         except (NotFound, Conflict) as error:
             # Another object, or the API server lost five races against other writers of this one.
             await require_alive(self._kube, self._index, key, uid=state.uid)
             raise TransientError(str(error)) from error
-        self._index.put_parent(key.kind, answer)
-        state.written = (answer["metadata"].get("resourceVersion"), status)
-        if (answer.get("status") or {}) != status:
-            logger.warning(
-                "The schema does not keep the whole status: update the CustomResourceDefinition",
-                extra={"namespace": key.namespace, "job": key.name},
-            )
-        self._emit(key, raw, old, status)
-        return None
 
     async def drain(self) -> None:
         """Wait for Events that are under way."""

@@ -16,6 +16,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..children.claim import needs_sharing
 from ..cluster.index import TERMINAL_PHASES
 from ..cluster.kube import Kube
+from ..decide.failures import failure_of
 from ..diagnose import (
     claim_problem,
     diagnose,
@@ -31,10 +32,10 @@ from ..facts.views import BareView, DeploymentView, JobView, Key, Kind, PodView,
 from ..spec.sources import named_claim, output_claim
 from ..stages.train_status import remembered_artifact, unended_attempts
 from ..vocabulary import names
-from ..vocabulary.errors import KubeError, KubeTuneError, NotFound
+from ..vocabulary.errors import KubeTuneError, NotFound
 from ..vocabulary.periods import LOOK_AFTER
 from ..vocabulary.sentences import sentences
-from .job_state import JobState
+from .job_state import JobState, Trouble
 from .rate import Pace
 
 logger = logging.getLogger(__name__)
@@ -91,11 +92,17 @@ class Looker:
             if state.diagnosis is not None and oldest.uid in state.runs.partial:
                 told = sentences(state.diagnosis.message, _HELD)
                 state.diagnosis = replace(state.diagnosis, message=told)
-        except KubeTuneError as error:  # what is found explains; nothing depends on it
+        except KubeTuneError as error:  # what is found explains; nothing else depends on it
+            state.blind = state.blind or Trouble(since=now)
+            if state.blind.is_due(error, now):
+                said = failure_of(error)
+                state.diagnosis = Diagnosis(reason=said.reason, message=said.message, stage=_stage_of(oldest))
             logger.info(
                 "A look at pods failed",
                 extra={"namespace": oldest.namespace, "job": job.metadata.name, "reason": str(error)},
             )
+        else:
+            state.blind = None
         # The same again is asked for less often: that it heals is heard from the watches.
         same = before is not None and state.diagnosis == before
         state.look_period = min(state.look_period * 2, LOOK_LIMIT) if same else first
@@ -157,7 +164,7 @@ class Looker:
 
     async def _diagnose(self, job: FineTuneJob, child: Waiting, state: JobState) -> Diagnosis | None:
         namespace, owner = job.metadata.namespace, job.metadata.name
-        stage = (child.stage or "") if isinstance(child, JobView) else names.SERVE
+        stage = _stage_of(child)
         selector = f"{names.LABEL_JOB}={owner},{names.LABEL_STAGE}={stage}"
         pods = await self._kube.list(Kind.POD, namespace, selector=selector)
         if isinstance(child, JobView):
@@ -194,7 +201,7 @@ class Looker:
     async def _claim(self, job: FineTuneJob) -> Raw | None:
         try:
             return await self._kube.get(Kind.CLAIM, job.metadata.namespace, output_claim(job))
-        except KubeError:
+        except NotFound:
             return None
 
     async def _events(self, raw: Raw) -> Sequence[Raw]:
@@ -229,6 +236,10 @@ def _waits(child: Waiting) -> bool:
         return _is_ending(child) or child.ready + child.succeeded < max(1, child.completions)
     behind = child.observed_generation < child.generation
     return behind or min(child.available, child.updated) < _wanted(child)
+
+
+def _stage_of(child: Waiting) -> str:
+    return (child.stage or "") if isinstance(child, JobView) else names.SERVE
 
 
 def _is_ending(child: JobView) -> bool:

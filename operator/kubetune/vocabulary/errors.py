@@ -1,12 +1,15 @@
 """Errors of the operator.
 
 KubeTuneError
-├── SpecError        the user must change the spec: Stalled, no retry
-├── KubeError        the API server refused a request
-│   ├── NotFound     404
-│   ├── Conflict     409 on create or a failed precondition
-│   └── Rejected     400, 403, 422: the same request would fail again
-└── TransientError   try again later: 429, 5xx, timeouts, connections
+├── SpecError                the user must change the spec: Stalled, no retry
+├── KubeError                the API server refused a request
+│   ├── NotFound             404
+│   ├── Conflict             409 on create or a failed precondition
+│   ├── MissingPermission    403: our own account has no right to it
+│   └── Rejected             a quota, a policy or a webhook does not let it pass: as long as they say so
+│       └── Invalid          the object is wrong by the API server's own rules: the same never passes
+└── TransientError           try again later: 429, 5xx, timeouts, connections
+    └── WebhookFailed        an admission webhook was asked, and did not answer
 
 A failed child is a result (``observe``), not an exception.
 """
@@ -47,8 +50,16 @@ class Conflict(KubeError):  # noqa: N818
     """The name is taken, or the object has changed."""
 
 
+class MissingPermission(KubeError):  # noqa: N818
+    """The operator's own account has no right to do this: an administrator can give it back."""
+
+
 class Rejected(KubeError):  # noqa: N818
-    """The request is invalid or forbidden: the message says why, and repeating it does not help."""
+    """The request is not let in: the message says why. It may pass when a quota or a policy has changed."""
+
+
+class Invalid(Rejected):
+    """The API server's own validation finds the object wrong: the same request never passes."""
 
 
 class TransientError(KubeTuneError):
@@ -57,3 +68,7 @@ class TransientError(KubeTuneError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class WebhookFailed(TransientError):  # noqa: N818
+    """An admission webhook has a say in the request and cannot be asked, or its answer cannot be read."""

@@ -8,6 +8,9 @@ from typing import Final
 LOOK_AFTER: Final = timedelta(seconds=10)
 """A child that is not where it should be this long has its pods and Events looked at, again and again."""
 
+TELL_AFTER: Final = timedelta(seconds=15)
+"""A request that keeps failing this long is told in the conditions: shorter ones nobody needs to know of."""
+
 PROGRESS_PERIOD: Final = timedelta(seconds=30)
 """Progress is written to the status at most this often; curves go to Prometheus."""
 

@@ -51,6 +51,10 @@ class Reason(StrEnum):
     POD_REJECTED = "PodRejected"
     NODE_LOST = "NodeLost"
     ROLLOUT_FAILED = "RolloutFailed"
+    WEBHOOK_FAILED = "WebhookFailed"
+    MISSING_PERMISSION = "MissingPermission"
+    REQUEST_FAILED = "RequestFailed"
+    INTERNAL_ERROR = "InternalError"
 
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"
@@ -149,9 +153,17 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     Reason.VOLUME_MOUNT_FAILED: _heals("the node cannot mount a volume"),
     Reason.CONTAINER_FAILED: _heals("the container does not start, or does not end"),
     Reason.QUOTA_EXCEEDED: _heals("a quota leaves no room for the pods"),
-    Reason.POD_REJECTED: _heals("a policy refuses the pods"),
+    Reason.POD_REJECTED: _heals("a policy or a webhook refuses the pods, or an object that they need"),
     Reason.NODE_LOST: _heals("the node of a pod does not answer"),
     Reason.ROLLOUT_FAILED: _heals("the new server did not become ready; earlier ones go on"),
+    Reason.WEBHOOK_FAILED: _heals("an admission webhook that has a say does not answer"),
+    Reason.MISSING_PERMISSION: _heals(
+        "KubeTune's own ServiceAccount lacks a right; the message has verb, resource and account"
+    ),
+    Reason.REQUEST_FAILED: _heals(
+        "a request to the API server fails again and again; the message has its words"
+    ),
+    Reason.INTERNAL_ERROR: _heals("a fault of KubeTune: report it with the message; KubeTune tries again"),
     Reason.INVALID_SPEC: _stalls(
         "the spec contradicts itself, the model, or a checkpoint of the run",
         remedy=f"Correct the spec, {APPLY_AGAIN}; {ADOPTED}.",

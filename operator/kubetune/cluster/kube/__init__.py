@@ -1,7 +1,7 @@
 """The seam to the API server: everything that the operator asks of it, as one Protocol.
 
 ``client`` implements it over ``kubernetes.aio``; tests implement it in memory. Objects are raw JSON.
-All methods raise the errors of ``kubetune.vocabulary.errors`` (NotFound, Conflict, Rejected, TransientError).
+All methods raise the errors of ``kubetune.vocabulary.errors``, and no others.
 """
 
 from __future__ import annotations

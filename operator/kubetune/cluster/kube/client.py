@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 from ...facts.parse import parse_bare
 from ...facts.views import Kind, Listing, Manifest, Raw
 from ...vocabulary import names
-from ...vocabulary.errors import Conflict, KubeTuneError, NotFound, Rejected
+from ...vocabulary.errors import Conflict, KubeError, KubeTuneError, NotFound
 from .connection import new_session
 from .errors import Target, from_failure, from_response
 from .resources import EVENTS, RESOURCES, Resource, of_manifest
@@ -78,7 +78,7 @@ class ApiKube:
         )
         answers = [result for result in results if not isinstance(result, BaseException)]
         errors = [result for result in results if isinstance(result, BaseException)]
-        denied = {error.namespace for error in errors if isinstance(error, Rejected) and error.status == 403}
+        denied = {error.namespace for error in errors if isinstance(error, KubeError) and error.status == 403}
         if errors and (not answers or len(denied) < len(errors)):
             raise errors[0]
         return Listing(
