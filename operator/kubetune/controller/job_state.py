@@ -13,7 +13,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..decide.failures import is_lasting
 from ..diagnose.refusals import is_quota
 from ..facts.observed import Diagnosis
-from ..facts.views import Kind, View
+from ..facts.views import Kind, Raw, View
 from ..spec.settings import JobSettings
 from ..vocabulary.errors import Invalid, KubeTuneError, Rejected, TransientError
 from ..vocabulary.periods import TELL_AFTER
@@ -120,8 +120,10 @@ class JobState:
     """What the status knew of answers was taken over."""
     accepted: tuple[str, ...] | None = None
     """What the API server made of the Deployment that was applied last, by its answer."""
-    written: tuple[str, dict[str, Any]] | None = None
-    """Resource version and status of the last write: what the schema prunes is not written again."""
+    overtaken: bool = False
+    """The last write may have fallen on a status of somebody else: what it left is to be looked at."""
+    pruned: tuple[Raw, Raw] | None = None
+    """What the schema leaves of a status, and that status: it is not written again."""
 
     def has_begun(self, children: Iterable[View]) -> bool:
         """Whether one of these is a Job of this FineTuneJob."""

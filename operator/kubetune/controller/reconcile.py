@@ -87,7 +87,7 @@ class Reconciler:
             return None
         state = self._state(key, raw["metadata"]["uid"])
         state.edited(raw["metadata"].get("generation"))
-        if is_finished(raw, self._index.children(key)):
+        if not state.overtaken and is_finished(raw, self._index.children(key)):
             self._forget(key)
             return None
         try:
@@ -138,7 +138,9 @@ class Reconciler:
         except SpecError as error:
             observed = self._observe(job, state, ())
             status = compute_status(job, observed, None, now=self._now(), error=error, stages=self._stages)
-            return await self._publisher.publish(key, raw, status, state)
+            wait = await self._publisher.publish(key, raw, status, state)
+            # Nobody tells that somebody puts back what the ConfigMap held.
+            return REFUSED_POLL if wait is None and self._configurer.is_there(key) else wait
         await self._refresher.namesakes(key, job, state)
         await self._refresher.missing(key, job, state)
         delays.append(await self._refresher.unwatched(key, state))

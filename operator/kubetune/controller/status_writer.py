@@ -45,8 +45,8 @@ class Publisher:
     async def publish(self, key: Key, raw: Raw, status: dict[str, Any], state: JobState) -> float | None:
         """Write the status unless it is there already; return the seconds to wait when it is not its turn."""
         old = raw.get("status") or {}
-        version = raw["metadata"].get("resourceVersion")
-        if old == status or state.written == (version, status):
+        if old == status or state.pruned == (old, status):
+            state.overtaken = False
             return None
         if not _is_final(old, status):
             now = asyncio.get_running_loop().time()
@@ -62,17 +62,17 @@ class Publisher:
         state.unwritten = None
         self._index.put_parent(key.kind, answer)
         self._emit(key, raw, old, status)
-        if (answer.get("status") or {}) == status:
-            return None
-        if answer["metadata"].get("resourceVersion") != version:
-            # Another one wrote meanwhile, and the patch fell on a status that we did not know.
+        differs = (answer.get("status") or {}) != status
+        state.overtaken = differs and _version(answer) != _version(raw)
+        if state.overtaken:
             return _AGAIN
-        # It was the one that we knew, and what is missing in it cannot be written.
-        state.written = (version, status)
-        logger.warning(
-            "The schema does not keep the whole status: update the CustomResourceDefinition",
-            extra={"namespace": key.namespace, "job": key.name},
-        )
+        if differs:
+            # The patch fell on the status that we know and changed nothing: the rest cannot be written.
+            state.pruned = (old, status)
+            logger.warning(
+                "The schema does not keep the whole status: update the CustomResourceDefinition",
+                extra={"namespace": key.namespace, "job": key.name},
+            )
         return None
 
     def announce(self, key: Key, raw: Raw, status: Mapping[str, Any]) -> None:
@@ -149,6 +149,10 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 def condition(status: Mapping[str, Any], type_: ConditionType) -> Mapping[str, Any]:
     """A condition of a status as JSON; empty when there is none."""
     return next((c for c in status.get("conditions") or () if c.get("type") == type_), {})
+
+
+def _version(raw: Raw) -> object:
+    return raw["metadata"].get("resourceVersion")
 
 
 def _clipped(note: str) -> str:

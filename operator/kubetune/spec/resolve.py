@@ -29,6 +29,7 @@ from ..api.v1alpha1.resources import Resources
 from ..vocabulary.errors import SpecError
 from ..vocabulary.names import Names
 from ..vocabulary.quantities import amount_of
+from ..vocabulary.sentences import ADOPTED, APPLY_AGAIN
 from .pod_layers import check_pod_template
 from .resources import ContainerResources, serving_gpus, serving_resources, training_resources
 from .settings import JobSettings
@@ -90,19 +91,26 @@ def check_serving(job: FineTuneJob, settings: JobSettings) -> None:
 def frozen_settings(config: TrainerConfig) -> JobSettings:
     """Settings as they were when the job started; what a newer operator had added is left out.
 
-    Raises SpecError where one of them has another form now.
+    Raises SpecError for those that this version does not take any more, or that somebody edited.
     """
-    stored = config.operator.get(_SETTINGS, {})
-    known = {name: value for name, value in stored.items() if name in JobSettings.model_fields}
+    stored = config.operator.get(_SETTINGS)
+    settings = stored if isinstance(stored, dict) else {}
+    known = {name: value for name, value in settings.items() if name in JobSettings.model_fields}
     try:
         return JobSettings.model_validate({"trainer_image": config.images.trainer, **known})
     except ValidationError as error:
         problem = error.errors()[0]
-        raise SpecError(
-            f"ConfigMap {Names(config.name).config}",
-            f"its settings cannot be read by this operator ({path_of(problem)}: {problem['msg']})",
-            "run the operator's version that started the job, or delete the job and apply it again",
-        ) from None
+        where = f"{_SETTINGS}.{path_of(problem)}"
+        raise unreadable(Names(config.name).config, where, problem["msg"]) from None
+
+
+def unreadable(config_map: str, where: str, problem: str) -> SpecError:
+    """What to say of a ConfigMap with a job's configuration that cannot be used."""
+    return SpecError(
+        f"ConfigMap {config_map}",
+        f"cannot be read by this version of KubeTune ({where}: {problem})",
+        f"run the version that started the job, or {APPLY_AGAIN} ({ADOPTED})",
+    )
 
 
 def serving_image(job: FineTuneJob, settings: JobSettings) -> str:
