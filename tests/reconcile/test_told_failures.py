@@ -15,6 +15,7 @@ from kubetune.vocabulary.errors import KubeTuneError, TransientError
 from tests.support import virtual_time
 from tests.support.harness import (
     NAMESPACE,
+    SETTINGS,
     Controllers,
     Operator,
     Outcome,
@@ -349,6 +350,25 @@ def test_a_thousand_jobs_that_fail_alike_are_each_told_once() -> None:
         written = [write for write in kube.writes if write.startswith("patch")]
         assert len(written) == 1000
         assert fault.met
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_status_that_cannot_be_computed_is_told_in_what_is_left_of_it() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        # No image has so long a name, and the model of the status does not take it.
+        operator = Operator(kube=kube, settings=SETTINGS.model_copy(update={"trainer_image": "x" * 5000}))
+        await operator.start()
+        kube.add(finetunejob())
+        await asyncio.sleep(60)
+        assert _ready(kube) == ("Unknown", "InternalError")
+        said = condition_of(_job(kube), "Ready")["message"]
+        assert "ValidationError: 1 validation error for PlanImages trainer" in said
+        assert len(said) < 800
+        assert kube.find("Job", "job-train-1")
         await operator.stop()
 
     virtual_time.run(main())

@@ -24,7 +24,7 @@ _WORDS: Final = 600
 
 _ACCOUNT: Final = re.compile(r'User "system:serviceaccount:([^":]+):([^"]+)"')
 _PASSING: Final = (
-    (re.compile(r"\b(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d+->"), ""),  # the near end of a connection
+    (re.compile(r"(?:\b\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d+->"), ""),  # the near end of a connection
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "..."),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "..."),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*"), "..."),
