@@ -52,6 +52,14 @@ def _bare(uid: str, version: int, *, label: str | None = "job") -> BareView:
     return parse_bare({"metadata": _meta("job-config", uid, version, label=label)}, Kind.CONFIG_MAP)
 
 
+def test_an_object_without_uid_is_not_known_and_replaces_none() -> None:
+    index = Index()
+    assert index.put_parent(Kind.FINE_TUNE_JOB, _ftj("f1", 10)) == KEY
+    for raw in ({}, {"metadata": None}, _ftj("", 11)):
+        assert index.put_parent(Kind.FINE_TUNE_JOB, raw) is None
+    assert [(key, raw["metadata"]["uid"]) for key, raw in index.parents()] == [(KEY, "f1")]
+
+
 def test_only_a_higher_version_replaces_and_only_a_change_is_reported() -> None:
     index = Index()
     assert index.put(_job("j1", 10)) == KEY

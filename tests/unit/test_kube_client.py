@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,8 +19,18 @@ from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 from kubetune.cluster.kube.client import ApiKube
 from kubetune.cluster.kube.connection import load_configuration
-from kubetune.facts.views import Kind
-from kubetune.vocabulary.errors import Conflict, KubeTuneError, NotFound, Rejected, TransientError
+from kubetune.facts.views import Kind, Listing
+from kubetune.vocabulary.errors import (
+    Conflict,
+    Invalid,
+    KubeTuneError,
+    MissingPermission,
+    NotFound,
+    Rejected,
+    TransientError,
+    WebhookFailed,
+)
+from tests.support.denials import BY_POLICY, BY_THE_RULES, BY_WEBHOOK, Denial
 
 
 @dataclass(slots=True)
@@ -27,7 +38,7 @@ class Server:
     """Answers what it is told, and remembers what it was asked."""
 
     status: int = 200
-    body: Any = field(default_factory=lambda: {"kind": "Any"})
+    body: Any = field(default_factory=lambda: {"kind": "Any", "metadata": {"name": "any", "uid": "u"}})
     headers: dict[str, str] = field(default_factory=dict)
     seen: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
@@ -126,8 +137,9 @@ async def test_a_delete_names_the_uid_and_finds_nothing_wrong_when_it_is_gone() 
 
 
 async def test_selectors_are_escaped() -> None:
-    async with serving(body={"items": [{"a": 1}]}) as server, client(server) as kube:
-        assert await kube.list(Kind.POD, "team", selector="a=b,c in (d)") == [{"a": 1}]
+    pod = {"metadata": {"name": "p", "uid": "u"}}
+    async with serving(body={"items": [pod]}) as server, client(server) as kube:
+        assert await kube.list(Kind.POD, "team", selector="a=b,c in (d)") == [pod]
     assert server.seen[0]["query"] == {"labelSelector": "a=b,c in (d)"}
 
 
@@ -151,10 +163,11 @@ async def test_metadata_is_listed_as_of_now_and_per_namespace_when_namespaced() 
 
 async def test_events_come_oldest_first_whatever_api_made_them() -> None:
     items = [
-        {"metadata": {}, "lastTimestamp": "2026-01-01T00:00:03Z"},
-        {"metadata": {}, "eventTime": "2026-01-01T00:00:01.000000Z"},
-        {"metadata": {}, "lastTimestamp": None, "series": {"lastObservedTime": "2026-01-01T00:00:02Z"}},
+        {"lastTimestamp": "2026-01-01T00:00:03Z"},
+        {"eventTime": "2026-01-01T00:00:01.000000Z"},
+        {"lastTimestamp": None, "series": {"lastObservedTime": "2026-01-01T00:00:02Z"}},
     ]
+    items = [{**item, "metadata": {"name": "e", "uid": str(number)}} for number, item in enumerate(items)]
     async with serving(body={"items": items}) as server, client(server) as kube:
         found = await kube.events_of("team", name="p", uid="6f1c")
     assert server.seen[0]["query"] == {"fieldSelector": "involvedObject.uid=6f1c"}
@@ -165,6 +178,7 @@ async def test_events_come_oldest_first_whatever_api_made_them() -> None:
     ("status", "kind"),
     [
         (400, Rejected),
+        (402, Rejected),
         (401, TransientError),
         (403, Rejected),
         (404, NotFound),
@@ -183,6 +197,104 @@ async def test_refusals_are_converted_once_with_the_servers_words(
         with pytest.raises(kind, match=f"create Job team/job-prepare: {status} the server's words") as caught:
             await kube.create(JOB)
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("denial", [*BY_POLICY, *BY_WEBHOOK], ids=str)
+async def test_who_denies_is_known_by_the_words_whatever_the_code(denial: Denial) -> None:
+    async with serving(status=denial.status, body=denial.body.decode()) as server, client(server) as kube:
+        with pytest.raises(Rejected, match=re.escape(denial.words)) as caught:
+            await kube.create(JOB)
+    assert type(caught.value) is Rejected
+
+
+@pytest.mark.parametrize("denial", BY_THE_RULES, ids=str)
+async def test_the_api_servers_own_rules_are_told_from_policies(denial: Denial) -> None:
+    async with serving(status=denial.status, body=denial.body.decode()) as server, client(server) as kube:
+        with pytest.raises(Invalid, match=re.escape(denial.words)):
+            await kube.create(JOB)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "kind"),
+    [
+        (
+            500,
+            'Internal error occurred: failed calling webhook "x": failed to call webhook: EOF',
+            WebhookFailed,
+        ),
+        (
+            403,
+            'jobs.batch is forbidden: User "system:serviceaccount:a:b" cannot create resource "jobs" in API '
+            'group "batch" in the namespace "team"',
+            MissingPermission,
+        ),
+        (
+            403,
+            'jobs.batch "x" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a '
+            "resource you can't set finalizers on: , <nil>",
+            MissingPermission,
+        ),
+        (403, 'jobs.batch "x" is forbidden: exceeded quota: q', Rejected),
+    ],
+)
+async def test_a_webhook_that_is_away_and_a_right_that_is_missing_are_kinds_of_their_own(
+    status: int, words: str, kind: type[KubeTuneError]
+) -> None:
+    async with serving(status=status, body={"message": words}) as server, client(server) as kube:
+        with pytest.raises(kind) as caught:
+            await kube.create(JOB)
+    assert type(caught.value) is kind
+
+
+WHOLE = {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "x", "uid": "u"}}]}
+PARTS: dict[str, Any] = {
+    "cut off": json.dumps(WHOLE)[:-9],
+    "the first of several": {**WHOLE, "metadata": {"resourceVersion": "7", "continue": "abc"}},
+    "no list": {"kind": "Status", "metadata": {"resourceVersion": "7"}},
+    "items of another type": {**WHOLE, "items": {"metadata": {}}},
+    "an item that is null": {**WHOLE, "items": [None]},
+    "an item without metadata": {**WHOLE, "items": [*WHOLE["items"], {"kind": "Job"}]},
+    "an item with metadata that is null": {**WHOLE, "items": [{"metadata": None}]},
+    "an item without uid": {**WHOLE, "items": [{"metadata": {"name": "x", "uid": None}}]},
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_what_is_not_a_whole_list_is_none(part: str) -> None:
+    async with serving(body=PARTS[part]) as server, client(server) as kube:
+        with pytest.raises(TransientError):
+            await kube.list_metadata(Kind.JOB)
+        with pytest.raises(TransientError):
+            await kube.list(Kind.POD, "team", selector="")
+        with pytest.raises(TransientError):
+            await kube.events_of("team", name="p", uid="u")
+
+
+@pytest.mark.parametrize("version", [None, "", "abc", {}])
+async def test_a_list_of_no_known_version_is_not_compared_with(version: object) -> None:
+    body = {**WHOLE, "metadata": {"resourceVersion": version}}
+    async with serving(body=body) as server, client(server) as kube:
+        with pytest.raises(TransientError, match="is not the version of a list"):
+            await kube.list_metadata(Kind.JOB)
+
+
+async def test_an_empty_list_may_be_null() -> None:
+    body = {"metadata": {"resourceVersion": "7"}, "items": None}
+    async with serving(body=body) as server, client(server) as kube:
+        assert await kube.list_metadata(Kind.JOB) == Listing(views=(), resource_version=7)
+
+
+@pytest.mark.parametrize("body", [{}, {"metadata": None}, {"metadata": {"name": "x"}}, [], None, 5])
+async def test_an_object_without_identity_is_no_answer(body: Any) -> None:
+    async with serving(body=body) as server, client(server) as kube:
+        with pytest.raises(TransientError):
+            await kube.get(Kind.JOB, "team", "x")
+        with pytest.raises(TransientError):
+            await kube.create(JOB)
+        with pytest.raises(TransientError):
+            await kube.apply(JOB)
+        with pytest.raises(TransientError):
+            await kube.patch_status("team", "job", uid="u1", status={})
 
 
 async def test_retry_after_is_taken_from_header_or_body() -> None:

@@ -58,10 +58,13 @@ class Index:
         return {*self._parents, *self._children}
 
     def put_parent(self, kind: Kind, raw: Raw) -> Key | None:
-        """Take an object that somebody made; return its key when that changed anything."""
+        """Take an object that somebody made; return its key when that changed anything.
+
+        One without a uid is none: it could not be told from its namesakes.
+        """
         meta = raw.get("metadata") or {}
         key = Key(kind, meta.get("namespace", ""), meta.get("name", ""))
-        if meta.get("uid", "") in self._gone:
+        if not meta.get("uid") or meta["uid"] in self._gone:
             return None
         known = self._parents.get(key)
         if known is not None and not _newer(meta, known["metadata"]):
@@ -89,6 +92,8 @@ class Index:
         ``key`` says whose child it is when its label does not: somebody removed it, or the object is foreign.
         ``live``: it was read just now.
         """
+        if not view.uid:
+            return None
         key = key or view.key
         known = self._get(view.uid)
         if self._is_gone(view, live=live) or (known is not None and _version(view) <= _version(known)):

@@ -92,7 +92,7 @@ class Looker:
             if state.diagnosis is not None and oldest.uid in state.runs.partial:
                 told = sentences(state.diagnosis.message, _HELD)
                 state.diagnosis = replace(state.diagnosis, message=told)
-        except KubeTuneError as error:  # what is found explains; nothing else depends on it
+        except Exception as error:  # what is found explains; nothing else depends on it
             state.blind = state.blind or Trouble(since=now)
             if state.blind.is_due(error, now):
                 said = failure_of(error)
@@ -100,6 +100,7 @@ class Looker:
             logger.info(
                 "A look at pods failed",
                 extra={"namespace": oldest.namespace, "job": job.metadata.name, "reason": str(error)},
+                exc_info=not isinstance(error, KubeTuneError),
             )
         else:
             state.blind = None

@@ -1,6 +1,7 @@
 """Raw JSON of the API server to projections (``views``).
 
-Pure and total: whatever users put into labels or annotations never raises.
+Pure and total: neither what users put into labels and annotations nor a field that is null or of another type
+raises.
 """
 
 from __future__ import annotations
@@ -11,39 +12,42 @@ from ..vocabulary import names
 from ..vocabulary.times import parse_time
 from .views import BareView, ConditionView, DeploymentView, JobView, Kind, PodView, Raw, View
 
+_TRACKING: Final = "batch.kubernetes.io/job-tracking"
+"""Finalizer of a pod that the Job controller has yet to count."""
+
 
 def parse_meta(raw: Raw, kind: Kind) -> dict[str, Any]:
     """Arguments of Meta from an object's metadata."""
-    meta = raw.get("metadata") or {}
-    labels = meta.get("labels") or {}
-    owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
+    meta = _dict(raw.get("metadata"))
+    labels = _dict(meta.get("labels"))
+    owner = next((o for o in _dicts(meta.get("ownerReferences")) if o.get("controller")), {})
     return {
         "kind": kind,
-        "namespace": meta.get("namespace", ""),
-        "name": meta.get("name", ""),
-        "uid": meta.get("uid", ""),
-        "resource_version": meta.get("resourceVersion", ""),
-        "owner_uid": owner.get("uid") if owner else None,
-        "finetunejob": labels.get(names.LABEL_JOB),
-        "deleting": "deletionTimestamp" in meta,
+        "namespace": _text(meta.get("namespace")),
+        "name": _text(meta.get("name")),
+        "uid": _text(meta.get("uid")),
+        "resource_version": _text(meta.get("resourceVersion")),
+        "owner_uid": _text(owner.get("uid")) or None,
+        "finetunejob": _text(labels.get(names.LABEL_JOB)) or None,
+        "deleting": meta.get("deletionTimestamp") is not None,
         "managed": labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY,
     }
 
 
 def parse_job(raw: Raw) -> JobView:
     """Project a batch/v1 Job."""
-    status, meta = raw.get("status") or {}, parse_meta(raw, Kind.JOB)
+    status, meta = _dict(raw.get("status")), parse_meta(raw, Kind.JOB)
     stage, number = names.run_of(meta["name"]) or (None, 0)
-    spec = raw.get("spec") or {}
+    spec = _dict(raw.get("spec"))
     return JobView(
         **meta,
         stage=stage,
         number=number,
-        created=parse_time((raw.get("metadata") or {}).get("creationTimestamp")),
+        created=parse_time(_dict(raw.get("metadata")).get("creationTimestamp")),
         started=parse_time(status.get("startTime")),
         completed=parse_time(status.get("completionTime")),
         completions=_int(spec.get("completions")),
-        suspended=bool(spec.get("suspend")) or spec.get("parallelism") == 0,
+        suspended=spec.get("suspend") is True or spec.get("parallelism") == 0,
         active=_int(status.get("active")),
         ready=_int(status.get("ready")),
         succeeded=_int(status.get("succeeded")),
@@ -55,60 +59,58 @@ def parse_job(raw: Raw) -> JobView:
 
 def parse_pod(raw: Raw) -> PodView:
     """Project a trainer pod."""
-    meta, status = raw.get("metadata") or {}, raw.get("status") or {}
-    container: Raw = next(
-        (c for c in status.get("containerStatuses") or () if c.get("name") == names.CONTAINER_TRAINER), {}
+    meta, spec, status = (_dict(raw.get(part)) for part in ("metadata", "spec", "status"))
+    container = next(
+        (c for c in _dicts(status.get("containerStatuses")) if c.get("name") == names.CONTAINER_TRAINER), {}
     )
-    ended = (container.get("state") or {}).get("terminated") or {}
-    index = (meta.get("annotations") or {}).get(names.POD_INDEX)
+    ended = _dict(_dict(container.get("state")).get("terminated"))
+    index = _dict(meta.get("annotations")).get(names.POD_INDEX)
+    code = ended.get("exitCode")
     disruption = next(
         (c for c in _conditions(status) if c.type == "DisruptionTarget" and c.status == "True"), None
     )
     return PodView(
         **parse_meta(raw, Kind.POD),
-        stage=_stage(raw.get("spec") or {}),
+        stage=_stage(spec),
         index=None if index is None else _int(index),
-        phase=status.get("phase", ""),
-        reason=status.get("reason", ""),
-        message=status.get("message", ""),
-        node=(raw.get("spec") or {}).get("nodeName"),
-        exit_code=ended.get("exitCode"),
-        container_reason=ended.get("reason", ""),
-        termination=ended.get("message", ""),
+        phase=_text(status.get("phase")),
+        reason=_text(status.get("reason")),
+        message=_text(status.get("message")),
+        node=_text(spec.get("nodeName")) or None,
+        exit_code=code if isinstance(code, int) else None,
+        container_reason=_text(ended.get("reason")),
+        termination=_text(ended.get("message")),
         started=parse_time(ended.get("startedAt")),
         finished=parse_time(ended.get("finishedAt")),
         disruption=None if disruption is None else disruption.message or disruption.reason,
-        released="deletionTimestamp" in meta and _TRACKING not in (meta.get("finalizers") or ()),
+        released="deletionTimestamp" in meta and _TRACKING not in _texts(meta.get("finalizers")),
     )
-
-
-_TRACKING: Final = "batch.kubernetes.io/job-tracking"
-"""Finalizer of a pod that the Job controller has yet to count."""
 
 
 def _stage(spec: Raw) -> str | None:
     """What a pod does, by its containers: unlike labels they cannot be edited."""
-    containers = {c.get("name"): c for c in spec.get("containers") or ()}
+    containers = {_text(c.get("name")): c for c in _dicts(spec.get("containers"))}
     if names.CONTAINER_TRAINER in containers:
-        return next(iter(containers[names.CONTAINER_TRAINER].get("args") or ()), None)
+        return next(iter(_texts(containers[names.CONTAINER_TRAINER].get("args"))), None)
     return names.SERVE if names.CONTAINER_SERVER in containers else None
 
 
 def live_fields(spec: Raw) -> tuple[str, ...]:
     """What people edit by hand in a Deployment's spec: replicas, image, command and arguments."""
-    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
-    server: Raw = next((c for c in containers if c.get("name") == names.CONTAINER_SERVER), {})
+    containers = _dicts(_dict(_dict(spec.get("template")).get("spec")).get("containers"))
+    server = next((c for c in containers if c.get("name") == names.CONTAINER_SERVER), {})
     return (
         str(spec.get("replicas")),
-        server.get("image", ""),
-        *(server.get("command") or ()),
-        *(server.get("args") or ()),
+        _text(server.get("image")),
+        *_texts(server.get("command")),
+        *_texts(server.get("args")),
     )
 
 
 def parse_deployment(raw: Raw) -> DeploymentView:
     """Project a serving Deployment."""
-    meta, spec, status = raw.get("metadata") or {}, raw.get("spec") or {}, raw.get("status") or {}
+    meta, spec, status = (_dict(raw.get(part)) for part in ("metadata", "spec", "status"))
+    annotations = _dict(meta.get("annotations"))
     return DeploymentView(
         **parse_meta(raw, Kind.DEPLOYMENT),
         generation=_int(meta.get("generation")),
@@ -118,15 +120,15 @@ def parse_deployment(raw: Raw) -> DeploymentView:
         ready=_int(status.get("readyReplicas")),
         available=_int(status.get("availableReplicas")),
         conditions=_conditions(status),
-        intent=(meta.get("annotations") or {}).get(names.ANNOTATION_INTENT),
-        applied=(meta.get("annotations") or {}).get(names.ANNOTATION_LIVE),
+        intent=_text(annotations.get(names.ANNOTATION_INTENT)) or None,
+        applied=_text(annotations.get(names.ANNOTATION_LIVE)) or None,
         live=live_fields(spec),
     )
 
 
 def parse_bare(raw: Raw, kind: Kind) -> BareView:
     """Project an object of which only metadata was listed."""
-    created = parse_time((raw.get("metadata") or {}).get("creationTimestamp"))
+    created = parse_time(_dict(raw.get("metadata")).get("creationTimestamp"))
     return BareView(**parse_meta(raw, kind), created=created)
 
 
@@ -157,19 +159,35 @@ def slim(raw: Raw) -> dict[str, Any]:
 def _conditions(status: Raw) -> tuple[ConditionView, ...]:
     return tuple(
         ConditionView(
-            type=c.get("type", ""),
-            status=c.get("status", ""),
-            reason=c.get("reason", ""),
-            message=c.get("message", ""),
+            type=_text(c.get("type")),
+            status=_text(c.get("status")),
+            reason=_text(c.get("reason")),
+            message=_text(c.get("message")),
             since=parse_time(c.get("lastTransitionTime")),
         )
-        for c in status.get("conditions") or ()
+        for c in _dicts(status.get("conditions"))
     )
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list | tuple) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
 
 def _int(value: object) -> int:
     """Total: labels can hold anything."""
     try:
         return int(value)  # type: ignore[call-overload,no-any-return]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0

@@ -13,12 +13,13 @@ from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client.configuration import Configuration
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from ...facts.parse import parse_bare
-from ...facts.views import Kind, Listing, Manifest, Raw
+from ...facts.views import BareView, Kind, Listing, Manifest, Raw
 from ...vocabulary import names
-from ...vocabulary.errors import Conflict, KubeError, KubeTuneError, NotFound
+from ...vocabulary.errors import Conflict, KubeError, NotFound
+from .answers import an_object, decode, items_of, version_of
 from .connection import new_session
 from .errors import Target, from_failure, from_response
 from .resources import EVENTS, RESOURCES, Resource, of_manifest
@@ -53,15 +54,15 @@ class ApiKube:
     async def get(self, kind: Kind, namespace: str, name: str) -> Raw:
         """Read one object, live."""
         target = Target(verb="get", kind=kind, namespace=namespace, name=name)
-        return await self._request("GET", target, RESOURCES[kind], RESOURCES[kind].path(namespace, name))
+        path = RESOURCES[kind].path(namespace, name)
+        return an_object(target, await self._request("GET", target, RESOURCES[kind], path))
 
     async def list(self, kind: Kind, namespace: str, *, selector: str) -> Sequence[Raw]:
         """List objects of one namespace by label selector."""
         target = Target(verb="list", kind=kind, namespace=namespace, name="")
         path = RESOURCES[kind].path(namespace)
-        return _items(
-            await self._request("GET", target, RESOURCES[kind], path, query={"labelSelector": selector})
-        )
+        query = {"labelSelector": selector}
+        return items_of(target, await self._request("GET", target, RESOURCES[kind], path, query=query))
 
     async def list_metadata(self, kind: Kind) -> Listing:
         """Metadata of all our objects of a kind in the watched namespaces, as of now.
@@ -76,27 +77,32 @@ class ApiKube:
             *(self._list_one(kind, namespace, query) for namespace in self._namespaces),
             return_exceptions=True,
         )
-        answers = [result for result in results if not isinstance(result, BaseException)]
+        lists = [result for result in results if not isinstance(result, BaseException)]
         errors = [result for result in results if isinstance(result, BaseException)]
         denied = {error.namespace for error in errors if isinstance(error, KubeError) and error.status == 403}
-        if errors and (not answers or len(denied) < len(errors)):
+        if errors and (not lists or len(denied) < len(errors)):
             raise errors[0]
         return Listing(
-            views=tuple(parse_bare(item, kind) for answer in answers for item in _items(answer)),
-            resource_version=min(int(answer["metadata"]["resourceVersion"]) for answer in answers),
+            views=tuple(view for views, _ in lists for view in views),
+            resource_version=min(version for _, version in lists),
             denied=frozenset(denied),
         )
 
-    async def _list_one(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> Raw:
+    async def _list_one(
+        self, kind: Kind, namespace: str | None, query: Mapping[str, str]
+    ) -> tuple[tuple[BareView, ...], int]:
         target = Target(verb="list", kind=kind, namespace=namespace or "*", name="")
         path = RESOURCES[kind].path(namespace)
-        return await self._request("GET", target, RESOURCES[kind], path, query=query, accept=METADATA_LIST)
+        answer = await self._request("GET", target, RESOURCES[kind], path, query=query, accept=METADATA_LIST)
+        views = tuple(parse_bare(item, kind) for item in items_of(target, answer))
+        return views, version_of(target, answer)
 
     async def events_of(self, namespace: str, *, name: str, uid: str) -> Sequence[Raw]:
         """Events about one object, oldest first; not those of an earlier object of its name."""
         target = Target(verb="list", kind="Event", namespace=namespace, name=name)
         query = {"fieldSelector": f"involvedObject.uid={uid}"}
-        found = _items(await self._request("GET", target, EVENTS, EVENTS.path(namespace), query=query))
+        answer = await self._request("GET", target, EVENTS, EVENTS.path(namespace), query=query)
+        found = items_of(target, answer)
         return sorted(found, key=_event_time)
 
     async def create(self, manifest: Manifest) -> Raw:
@@ -104,14 +110,18 @@ class ApiKube:
         target, resource = _target("create", manifest), of_manifest(manifest)
         path = resource.path(target.namespace)
         query = {"fieldManager": names.FIELD_MANAGER}
-        return await self._request("POST", target, resource, path, query=query, body=manifest)
+        answer = await self._request("POST", target, resource, path, query=query, body=manifest)
+        return an_object(target, answer)
 
     async def apply(self, manifest: Manifest) -> Raw:
         """Server-side apply with our field manager, forced."""
         target, resource = _target("apply", manifest), of_manifest(manifest)
         path = resource.path(target.namespace, target.name)
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
-        return await self._request("PATCH", target, resource, path, query=query, body=manifest, content=APPLY)
+        return an_object(
+            target,
+            await self._request("PATCH", target, resource, path, query=query, body=manifest, content=APPLY),
+        )
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete in the background, only the object with this uid; when that is gone, it is success."""
@@ -131,8 +141,9 @@ class ApiKube:
         path = resource.path(namespace, name, "status")
         query = {"fieldManager": names.FIELD_MANAGER}
         body = {"metadata": {"uid": uid}, "status": status}
-        return await self._request(
-            "PATCH", target, resource, path, query=query, body=body, content=MERGE_PATCH
+        return an_object(
+            target,
+            await self._request("PATCH", target, resource, path, query=query, body=body, content=MERGE_PATCH),
         )
 
     async def _request(
@@ -166,17 +177,7 @@ class ApiKube:
             self._on_request(target.verb, resource.plural, code)
         if not 200 <= response.status <= 299:
             raise from_response(target, response.status, response.headers, payload)
-        return _decode(target, payload)
-
-
-def _decode(target: Target, payload: bytes) -> Raw:
-    try:
-        answer = from_json(payload)  # in half the time of the standard library's, and objects are large
-    except ValueError as error:  # a proxy in between
-        raise from_failure(target, error) from error
-    if not isinstance(answer, dict):
-        raise KubeTuneError(f"{target}: the answer is not an object")
-    return answer
+        return decode(target, payload)
 
 
 def _target(verb: str, manifest: Manifest) -> Target:
@@ -185,16 +186,12 @@ def _target(verb: str, manifest: Manifest) -> Target:
     return Target(verb=verb, kind=manifest["kind"], namespace=meta["namespace"], name=name)
 
 
-def _items(answer: Raw) -> list[dict[str, Any]]:
-    return answer.get("items") or []
-
-
 def _event_time(event: Raw) -> str:
     series = event.get("series") or {}
-    return (
+    time = (
         series.get("lastObservedTime")
         or event.get("lastTimestamp")
         or event.get("eventTime")
-        or (event.get("metadata") or {}).get("creationTimestamp")
-        or ""
+        or event["metadata"].get("creationTimestamp")
     )
+    return str(time or "")
