@@ -44,7 +44,6 @@ def _by_policy(reason: str, code: int) -> Denial:
 BY_POLICY = [
     _by_policy("Invalid", 422),
     _by_policy("Forbidden", 403),
-    _by_policy("Unauthorized", 401),
     _by_policy("RequestEntityTooLarge", 413),
 ]
 
@@ -55,7 +54,7 @@ BY_WEBHOOK = [
     Denial("webhook without explanation", 400, f"{_WEBHOOK} without explanation"),
     *(
         Denial(f"webhook {code}", code, f"{_WEBHOOK}: not today")
-        for code in (400, 403, 404, 409, 422, 429, 500, 503)
+        for code in (400, 401, 403, 404, 409, 422, 429, 500, 503)
     ),
     Denial("webhook 422 with fields", 422, f"{_WEBHOOK}: bad", (("reason", "Invalid"), ("details", _FIELD))),
     Denial("somebody 422", 422, "no", (("reason", "Invalid"),)),
