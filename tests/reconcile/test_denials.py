@@ -64,7 +64,7 @@ def test_a_denial_is_told_and_lifting_it_is_enough(denial: Denial, child: str) -
         await asyncio.sleep(60)
         ready = condition_of(_job(kube), "Ready")
         assert (ready["status"], ready["reason"]) in (("False", "PodRejected"), ("Unknown", "PodRejected"))
-        assert denial.words in ready["message"]
+        assert denial.words in condition_of(_job(kube), "Reconciling")["message"]
         assert "Stalled" not in true_conditions(_job(kube))
         gate.closed = False
         await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=200)

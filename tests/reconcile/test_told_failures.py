@@ -9,13 +9,16 @@ from itertools import count
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
+from kubetune.api.v1alpha1 import FineTuneJob
 from kubetune.cluster.kube.errors import Target, from_failure, from_response
+from kubetune.stages.stage import Stage
+from kubetune.stages.table import STAGES
 from kubetune.vocabulary.errors import KubeTuneError, TransientError
 from tests.support import virtual_time
 from tests.support.harness import (
     NAMESPACE,
-    SETTINGS,
     Controllers,
     Operator,
     Outcome,
@@ -158,7 +161,7 @@ def test_the_api_servers_words_are_told_without_what_differs_each_time() -> None
         await operator.start()
         kube.add(finetunejob())
         await asyncio.sleep(60)
-        assert condition_of(_job(kube), "Ready")["message"] == (
+        assert condition_of(_job(kube), "Reconciling")["message"] == (
             "An admission webhook does not answer: create Job team/job-prepare: 500 Internal error occurred: "
             'failed calling webhook "x.example.com": failed to call webhook: Post '
             '"https://x.example.svc:443/?timeout=10s": read tcp 10.96.0.9:443: i/o timeout. It is asked '
@@ -178,7 +181,7 @@ def test_a_missing_right_is_told_at_once_with_the_account_that_lacks_it() -> Non
         await operator.start()
         kube.add(finetunejob())
         await until(lambda: _ready(kube)[1], seconds=1)
-        assert condition_of(_job(kube), "Ready")["message"] == (
+        assert condition_of(_job(kube), "Reconciling")["message"] == (
             "KubeTune may not create Job job-prepare in namespace team: its ServiceAccount kubetune/operator "
             'lacks the right. The API server says: jobs.batch is forbidden: User "system:serviceaccount:'
             'kubetune:operator" cannot create resource "jobs" in API group "batch" in the namespace "team". '
@@ -205,7 +208,7 @@ def test_a_fault_of_kubetune_says_so_where_it_is_and_where_to_report_it() -> Non
         await operator.start()
         kube.add(finetunejob())
         await until(lambda: _ready(kube)[1], seconds=5)
-        said = condition_of(_job(kube), "Ready")["message"]
+        said = condition_of(_job(kube), "Reconciling")["message"]
         assert said.startswith(
             "A fault of KubeTune keeps this job from going on: KeyError: 'job-prepare' (in "
         )
@@ -330,7 +333,7 @@ def test_a_status_that_the_schema_refuses_is_told_in_a_smaller_one() -> None:
         kube.add(finetunejob())
         await asyncio.sleep(60)
         assert _ready(kube) == ("Unknown", "RequestFailed")
-        assert "status.plan.x: Invalid value" in condition_of(_job(kube), "Ready")["message"]
+        assert "status.plan.x: Invalid value" in condition_of(_job(kube), "Reconciling")["message"]
         await operator.stop()
 
     virtual_time.run(main())
@@ -356,18 +359,32 @@ def test_two_hundred_jobs_that_fail_alike_are_each_told_once() -> None:
     virtual_time.run(main())
 
 
+class _Faulty(Stage):
+    """A stage whose status cannot be computed."""
+
+    name = "faulty"
+    condition = "Faulty"
+
+    @override
+    def wanted(self, job: FineTuneJob) -> bool:
+        return False
+
+    @override
+    def status(self, *_: object) -> dict[str, Any]:
+        raise ValueError("no status " + "x" * 5000)
+
+
 def test_a_status_that_cannot_be_computed_is_told_in_what_is_left_of_it() -> None:
     async def main() -> None:
         kube = MemoryKube()
         Controllers(kube=kube)
-        # No image has so long a name, and the model of the status does not take it.
-        operator = Operator(kube=kube, settings=SETTINGS.model_copy(update={"trainer_image": "x" * 5000}))
+        operator = Operator(kube=kube, stages=(*STAGES, _Faulty()))
         await operator.start()
         kube.add(finetunejob())
         await asyncio.sleep(60)
         assert _ready(kube) == ("Unknown", "InternalError")
-        said = condition_of(_job(kube), "Ready")["message"]
-        assert "ValidationError: 1 validation error for PlanImages trainer" in said
+        said = condition_of(_job(kube), "Reconciling")["message"]
+        assert "ValueError: no status" in said
         assert len(said) < 800
         assert kube.find("Job", "job-train-1")
         await operator.stop()

@@ -76,9 +76,10 @@ def test_it_says_so_in_ready_reconciling_and_the_stage_at_hand_and_leaves_the_ot
         "observedGeneration": 2,
         "attempts": [{"number": 1}],
         "conditions": [
-            told("Ready", "False", "2025-12-31T00:00:00Z"),
+            told("Ready", "False", "2025-12-31T00:00:00Z")
+            | {"message": "It cannot be seen how far the job is: Reconciling says why."},
             told("Reconciling", "True", "2026-01-01T00:00:00Z"),
-            told("Trained", "False", "2025-12-31T00:00:00Z"),
+            told("Trained", "False", "2025-12-31T00:00:00Z") | {"message": "See Reconciling."},
             prepared,
             served,
         ],
