@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from kubetune.cluster.debounce import News
 from kubetune.cluster.index import RELISTED, Index
+from kubetune.cluster.lease import Elector
 from kubetune.cluster.watch import WATCHED
+from kubetune.controller.leader import Leader, Means
 from kubetune.controller.rate import StatusPace
 from kubetune.controller.reconcile import Dependencies, Reconciler
 from kubetune.controller.work_queue import WorkQueue
@@ -24,6 +27,7 @@ from kubetune.vocabulary.errors import KubeTuneError
 from kubetune.vocabulary.periods import RELIST_PERIOD
 from kubetune_trainer.messages import Progress
 from tests.support import messages, virtual_time
+from tests.support.link import Link
 from tests.support.memory_kube import MemoryKube, Object
 
 NAMESPACE = "team"
@@ -298,15 +302,18 @@ class Operator:
         self.queue = WorkQueue(
             self.reconciler.reconcile, on_done=lambda result, _: self.results.append(result), seed=1
         )
+        self._watch()
+        await self._relist()
+        for key in self.index.all_keys():
+            self.queue.add(key)
+        self._tasks = [asyncio.create_task(self.queue.run(16)), asyncio.create_task(self._relist_forever())]
+
+    def _watch(self) -> None:
         self.kube.watchers.append(self._event)
         for raw in list(self.kube.objects.values()):
             if raw["kind"] in WATCHED and _is_selected(raw):
                 self._selected.add(raw["metadata"]["uid"])
                 take(self.index, Kind(raw["kind"]), None, raw)
-        await self._relist()
-        for key in self.index.all_keys():
-            self.queue.add(key)
-        self._tasks = [asyncio.create_task(self.queue.run(16)), asyncio.create_task(self._relist_forever())]
 
     async def stop(self) -> None:
         """End at once, whatever is under way."""
@@ -336,7 +343,11 @@ class Operator:
             return
         news = take(self.index, kind, type_, raw)
         if news is not None:
-            self.queue.add_after(news.key, news.wait)
+            self._add([news])
+
+    def _add(self, news: Iterable[News]) -> None:
+        for item in news:
+            self.queue.add_after(item.key, item.wait)
 
     async def _relist_forever(self) -> None:
         while True:
@@ -346,8 +357,65 @@ class Operator:
     async def _relist(self) -> None:
         for kind in RELISTED:
             with suppress(KubeTuneError):
-                for key in self.index.correct(kind, await self.kube.list_metadata(kind)):
-                    self.queue.add(key)
+                self._add(map(News, self.index.correct(kind, await self.kube.list_metadata(kind))))
+
+
+@dataclass(slots=True, kw_only=True)
+class Contender(Operator):
+    """One of several operators that share a Lease, each with a network of its own."""
+
+    link: Link
+    clock_skew: timedelta = timedelta()
+    """How far its wall clock is off."""
+    leads: list[tuple[float, bool]] = field(default_factory=list)
+    """When it began and ceased to lead."""
+    leader: Leader = field(init=False)
+
+    async def start(self) -> None:
+        """Watch, and act while holding the Lease."""
+        self.leader = Leader(
+            Means(
+                kube=self.link,
+                index=self.index,
+                web=self.web,
+                settings=self.settings.for_job,
+                workers=16,
+                on_done=lambda result, _: self.results.append(result),
+                now=virtual_time.now,
+                seed=1,
+            )
+        )
+        elector = Elector(
+            self.link,
+            namespace="system",
+            name="kubetune",
+            identity=self.link.who,
+            now=lambda: virtual_time.now() + self.clock_skew,
+            seed=len(self.link.who),
+        )
+        self._watch()
+        self._tasks = [
+            asyncio.create_task(elector.lead(self.leader.act, on_change=self._on_change)),
+            asyncio.create_task(self._relist_forever()),
+        ]
+
+    async def kill(self) -> None:
+        """End without a word, as when the node is lost."""
+        self.link.cut = True
+        await self.terminate()
+
+    async def terminate(self) -> None:
+        """End as on SIGTERM."""
+        self.kube.watchers.remove(self._event)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _on_change(self, leads: bool) -> None:
+        self.leads.append((asyncio.get_running_loop().time(), leads))
+
+    def _add(self, news: Iterable[News]) -> None:
+        self.leader.add(news)
 
 
 def _is_selected(raw: Object) -> bool:

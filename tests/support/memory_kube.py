@@ -35,7 +35,7 @@ class Request:
 
     @property
     def is_write(self) -> bool:
-        return self.verb in ("create", "apply", "delete", "patch") and self.kind != "Event"
+        return self.verb in ("create", "apply", "delete", "patch") and self.kind not in ("Event", "Lease")
 
     @override
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class MemoryKube:
 
     @property
     def writes(self) -> list[str]:
-        """Requests that change something, Events left out."""
+        """Requests that change something, Events and Leases left out."""
         return [str(request) for request in self.requests if request.is_write]
 
     # The Protocol.
@@ -97,7 +97,8 @@ class MemoryKube:
             if k == "Event" and n == namespace and _about(o) == uid
         ]
 
-    async def create(self, manifest: Manifest) -> Raw:
+    async def create(self, manifest: Manifest, *, within: float | None = None) -> Raw:
+        del within
         meta = manifest["metadata"]
         name = meta.get("name") or f"{meta['generateName']}{self._uids}"
         request = Request("create", manifest["kind"], name)
@@ -107,7 +108,8 @@ class MemoryKube:
         answer = self.add({**manifest, "metadata": {**meta, "name": name}})
         return self._answer(request, answer)
 
-    async def apply(self, manifest: Manifest) -> Raw:
+    async def apply(self, manifest: Manifest, *, within: float | None = None) -> Raw:
+        del within
         meta = manifest["metadata"]
         request = Request("apply", manifest["kind"], meta["name"])
         await self._arrive(request)
@@ -120,7 +122,10 @@ class MemoryKube:
             raise _error(Conflict, "apply", manifest["kind"], meta["name"], 409)
         return self._answer(request, self.change(known, self.admit(manifest)))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, within: float | None = None
+    ) -> None:
+        del within
         request = Request("delete", kind, name)
         await self._arrive(request)
         known = self.objects.get((kind, namespace, name))
@@ -128,7 +133,10 @@ class MemoryKube:
             self.remove(known)
         self.after(request)
 
-    async def patch_status(self, namespace: str, name: str, *, uid: str, status: dict[str, Any]) -> Raw:
+    async def patch_status(
+        self, namespace: str, name: str, *, uid: str, status: dict[str, Any], within: float | None = None
+    ) -> Raw:
+        del within
         request = Request("patch", Kind.FINE_TUNE_JOB, name)
         await self._arrive(request)
         known = self._find(Kind.FINE_TUNE_JOB, namespace, name)
@@ -136,6 +144,26 @@ class MemoryKube:
             raise _error(Conflict, "patch", Kind.FINE_TUNE_JOB, name, 409)
         self.validate_status(status)
         return self._answer(request, self.change(known, {"status": self.prune(status)}))
+
+    async def get_lease(self, namespace: str, name: str, *, within: float) -> Raw:
+        del within
+        await self._arrive(Request("get", "Lease", name))
+        return copy.deepcopy(self._find("Lease", namespace, name))
+
+    async def put_lease(self, lease: Raw, *, within: float) -> Raw:
+        del within
+        meta = lease["metadata"]
+        version = meta.get("resourceVersion")
+        request = Request("create" if version is None else "update", "Lease", meta["name"])
+        await self._arrive(request)
+        known = self.objects.get(("Lease", meta["namespace"], meta["name"]))
+        if version is None and known is None:
+            return self._answer(request, self.add(lease))
+        if known is None:
+            raise _error(NotFound, request.verb, "Lease", meta["name"], 404)
+        if version != known["metadata"]["resourceVersion"]:
+            raise _error(Conflict, request.verb, "Lease", meta["name"], 409)
+        return self._answer(request, self.change(known, {"spec": lease["spec"]}))
 
     # What others do to the cluster.
 

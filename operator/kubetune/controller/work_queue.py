@@ -44,6 +44,7 @@ class WorkQueue:
         """Keys that were added while they were in work."""
         self._later: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
     def add(self, key: Key) -> None:
@@ -79,8 +80,8 @@ class WorkQueue:
         self._later[key] = loop.call_later(seconds, self._due, key)
 
     async def run(self, workers: int) -> None:
-        """Handle keys until cancelled; keys that are in work then are finished."""
-        tasks: set[asyncio.Task[None]] = set()
+        """Handle keys until cancelled; keys that are in work then are finished, unless abandoned."""
+        tasks = self._tasks
         try:
             while True:
                 while self._waiting and len(tasks) < workers:
@@ -96,6 +97,13 @@ class WorkQueue:
         finally:
             if tasks:
                 await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
+
+    def abandon(self) -> None:
+        """Cancel what is in work, and let nothing come later."""
+        for task in self._tasks:
+            task.cancel()
+        for timer in self._later.values():
+            timer.cancel()
 
     @property
     def depth(self) -> int:

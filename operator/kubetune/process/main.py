@@ -24,14 +24,12 @@ from ..cluster.kube import Kube
 from ..cluster.kube.client import ApiKube
 from ..cluster.kube.connection import load_configuration, new_session
 from ..cluster.kube.resources import RESOURCES
+from ..cluster.lease import Elector, new_identity
 from ..cluster.watch import WATCHED, Watches, expected_streams, guarded_watches, watch_all
-from ..controller.rate import StatusPace
-from ..controller.reconcile import Dependencies, Reconciler
-from ..controller.work_queue import WorkQueue
+from ..controller.leader import Leader, Means
 from ..facts.parse import parse_child
 from ..facts.views import PARENTS, Key, Kind, Raw
 from ..pods_http.client import HttpWeb
-from ..pods_http.probes import Probes
 from ..vocabulary.errors import KubeTuneError, NotFound
 from ..vocabulary.periods import RELIST_PERIOD
 from .health import QUEUE_AGE_LIMIT, serve_health, serve_metrics
@@ -51,7 +49,8 @@ class Parts:
     configuration: Configuration
     kube: Kube
     index: Index
-    queue: WorkQueue
+    elector: Elector
+    leader: Leader
     watches: Watches
     metrics: Metrics
     sessions: list[aiohttp.ClientSession] = field(default_factory=list)
@@ -93,7 +92,7 @@ def deliver(parts: Parts, kind: Kind, type_: str | None, raw: Raw) -> None:
         logger.exception("An event could not be read", extra={"kind": kind.value, "type": type_})
         return
     if news is not None:
-        parts.queue.add_after(news.key, news.wait)
+        parts.leader.add([news])
 
 
 def take(index: Index, kind: Kind, type_: str | None, raw: Raw) -> News | None:
@@ -143,20 +142,32 @@ async def running(
         stack.push_async_callback(kube.close)
         web = HttpWeb()
         stack.push_async_callback(web.close)
-        probes = Probes(web=web, wake=lambda key: queue.add(key))
-        stack.push_async_callback(probes.close)
-        reconciler = Reconciler(
-            Dependencies(kube=kube, index=index, settings=settings.for_job, probes=probes, pace=StatusPace())
+        leader = Leader(
+            Means(
+                kube=kube,
+                index=index,
+                web=web,
+                settings=settings.for_job,
+                workers=settings.workers,
+                on_done=metrics.on_reconcile,
+            )
         )
-        stack.push_async_callback(reconciler.drain)
-        queue = WorkQueue(reconciler.reconcile, on_done=metrics.on_reconcile)
+        elector = Elector(
+            kube, namespace=settings.lease_namespace, name=settings.lease_name, identity=new_identity()
+        )
         watches = Watches(
             expected=expected_streams(settings.watch_namespaces), on_restart=metrics.on_watch_restart
         )
         parts = Parts(
-            configuration=configuration, kube=kube, index=index, queue=queue, watches=watches, metrics=metrics
+            configuration=configuration,
+            kube=kube,
+            index=index,
+            elector=elector,
+            leader=leader,
+            watches=watches,
+            metrics=metrics,
         )
-        metrics.count_jobs(lambda: _statuses(index))
+        metrics.count_jobs(lambda: _statuses(index) if metrics.leads else ())
         ready = asyncio.Event()
         await stack.enter_async_context(
             serve_health(
@@ -170,7 +181,7 @@ async def running(
         )
         tasks = [
             asyncio.create_task(_operate(settings, parts, on_watching), name="watches"),
-            asyncio.create_task(_work(settings, parts, ready), name="workers"),
+            asyncio.create_task(_work(parts, ready), name="workers"),
         ]
         stack.push_async_callback(_cancel, tasks)
         me = asyncio.current_task()
@@ -220,27 +231,24 @@ async def _wait_for_definition(kube: Kube) -> None:
         await asyncio.sleep(START_PAUSE)
 
 
-async def _work(settings: Settings, parts: Parts, ready: asyncio.Event) -> None:
-    """Start the workers when everything is known, and compare the index with lists for ever."""
-    # Kinds that are not watched, or children that exist would all be posted once more.
+async def _work(parts: Parts, ready: asyncio.Event) -> None:
+    """Act or wait for it when everything is known, and compare the index with lists for ever."""
     while not await relist(parts, UNWATCHED):  # noqa: ASYNC110 - nothing would set an event
         await asyncio.sleep(START_PAUSE)
     await parts.watches.wait_until_listed()
-    for key in parts.index.all_keys():
-        parts.queue.add(key)
     ready.set()
     logger.info("Ready", extra={"jobs": sum(1 for _ in parts.index.parents())})
-    workers = asyncio.create_task(parts.queue.run(settings.workers))
+    leading = asyncio.create_task(parts.elector.lead(parts.leader.act, on_change=parts.metrics.on_leading))
     try:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RELIST_PERIOD.total_seconds()):
-                    await asyncio.shield(workers)
+                    await asyncio.shield(leading)
             await relist(parts, RELISTED)
     finally:
-        workers.cancel()
+        leading.cancel()
         with suppress(asyncio.CancelledError):
-            await workers
+            await leading
 
 
 async def relist(parts: Parts, kinds: Iterable[Kind]) -> bool:
@@ -256,8 +264,7 @@ async def relist(parts: Parts, kinds: Iterable[Kind]) -> bool:
         for namespace in sorted(listing.denied):
             logger.warning("A relist was denied", extra={"kind": kind.value, "namespace": namespace})
             parts.watches.denied(namespace)
-        for key in parts.index.correct(kind, listing):
-            parts.queue.add(key)
+        parts.leader.add(map(News, parts.index.correct(kind, listing)))
     return complete
 
 
@@ -272,13 +279,13 @@ def _unhealthy(parts: Parts) -> str | None:
     silent = parts.watches.silent(now)
     if silent is not None:
         return silent
-    age = parts.queue.oldest_age(now)
+    age = parts.leader.oldest_age(now)
     return f"a FineTuneJob has been waiting or in work for {age:.0f} s" if age > QUEUE_AGE_LIMIT else None
 
 
 def _refresh(parts: Parts) -> None:
-    parts.metrics.queue_depth.set(parts.queue.depth)
-    parts.metrics.queue_oldest.set(parts.queue.oldest_age(asyncio.get_running_loop().time()))
+    parts.metrics.queue_depth.set(parts.leader.depth)
+    parts.metrics.queue_oldest.set(parts.leader.oldest_age(asyncio.get_running_loop().time()))
 
 
 def _statuses(index: Index) -> Iterable[tuple[str, Mapping[str, Any]]]:

@@ -25,6 +25,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.leads = False  # until on_leading says so
+        self.leader = Gauge(
+            "kubetune_leader",
+            "1 for the operator that acts, 0 for one that waits to take over.",
+            registry=self.registry,
+        )
         self.reconcile = Counter(
             "kubetune_reconcile_total",
             "Reconciles by result: ok, retry (the API server asked for it or was away), error.",
@@ -76,6 +82,11 @@ class Metrics:
         self.build.labels(version=__version__).set(1)
         for result in ("ok", "retry", "error"):
             self.reconcile.labels(result=result)
+
+    def on_leading(self, leads: bool) -> None:
+        """Take note that this operator begins or ceases to act."""
+        self.leads = leads
+        self.leader.set(leads)
 
     def on_request(self, verb: str, resource: str, code: str) -> None:
         """Count a request."""

@@ -24,6 +24,10 @@ class Settings(JobSettings):
 
     watch_namespaces: tuple[str, ...] = ()
     """Empty: the whole cluster."""
+    lease_name: str = "kubetune"
+    """The Lease that says which of several operators acts: one name for those that do the same work."""
+    lease_namespace: str = "default"
+    """Its namespace; in a cluster that of the release."""
     workers: int = Field(default=16, ge=1, le=256)
     """Reconciles at a time."""
     metrics_port: int = 8080

@@ -2,6 +2,7 @@
 
 ``client`` implements it over ``kubernetes.aio``; tests implement it in memory. Objects are raw JSON.
 All methods raise the errors of ``kubetune.vocabulary.errors``, and no others.
+``within``: seconds after which a write must not take effect any more; as long as any request, if not said.
 """
 
 from __future__ import annotations
@@ -31,18 +32,22 @@ class Kube(Protocol):
         """Events about one object, oldest first; not those of an earlier object of its name."""
         ...
 
-    async def create(self, manifest: Manifest) -> Raw:
+    async def create(self, manifest: Manifest, *, within: float | None = None) -> Raw:
         """POST; Conflict when the name is taken."""
         ...
 
-    async def apply(self, manifest: Manifest) -> Raw:
+    async def apply(self, manifest: Manifest, *, within: float | None = None) -> Raw:
         """Server-side apply with our field manager, forced."""
         ...
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, within: float | None = None
+    ) -> None:
         """Delete in the background, only the object with this uid; NotFound is success."""
         ...
 
-    async def patch_status(self, namespace: str, name: str, *, uid: str, status: dict[str, Any]) -> Raw:
+    async def patch_status(
+        self, namespace: str, name: str, *, uid: str, status: dict[str, Any], within: float | None = None
+    ) -> Raw:
         """Merge-patch the status of one FineTuneJob (None removes a field); the uid is a precondition."""
         ...

@@ -22,7 +22,7 @@ from ...vocabulary.errors import Conflict, KubeError, NotFound
 from .answers import an_object, decode, items_of, version_of
 from .connection import new_session
 from .errors import Target, from_failure, from_response
-from .resources import EVENTS, RESOURCES, Resource, of_manifest
+from .resources import EVENTS, LEASES, RESOURCES, Resource, of_manifest
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 USER_AGENT: Final = "kubetune"
@@ -105,46 +105,66 @@ class ApiKube:
         found = items_of(target, answer)
         return sorted(found, key=_event_time)
 
-    async def create(self, manifest: Manifest) -> Raw:
+    async def create(self, manifest: Manifest, *, within: float | None = None) -> Raw:
         """POST; Conflict when the name is taken."""
         target, resource = _target("create", manifest), of_manifest(manifest)
         path = resource.path(target.namespace)
         query = {"fieldManager": names.FIELD_MANAGER}
-        answer = await self._request("POST", target, resource, path, query=query, body=manifest)
+        answer = await self._request(
+            "POST", target, resource, path, query=query, body=manifest, within=within
+        )
         return an_object(target, answer)
 
-    async def apply(self, manifest: Manifest) -> Raw:
+    async def apply(self, manifest: Manifest, *, within: float | None = None) -> Raw:
         """Server-side apply with our field manager, forced."""
         target, resource = _target("apply", manifest), of_manifest(manifest)
         path = resource.path(target.namespace, target.name)
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
-        return an_object(
-            target,
-            await self._request("PATCH", target, resource, path, query=query, body=manifest, content=APPLY),
+        answer = await self._request(
+            "PATCH", target, resource, path, query=query, body=manifest, content=APPLY, within=within
         )
+        return an_object(target, answer)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, within: float | None = None
+    ) -> None:
         """Delete in the background, only the object with this uid; when that is gone, it is success."""
         target = Target(verb="delete", kind=kind, namespace=namespace, name=name)
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         try:
-            await self._request(
-                "DELETE", target, RESOURCES[kind], RESOURCES[kind].path(namespace, name), body=body
-            )
+            path = RESOURCES[kind].path(namespace, name)
+            await self._request("DELETE", target, RESOURCES[kind], path, body=body, within=within)
         except (NotFound, Conflict):
             return
 
-    async def patch_status(self, namespace: str, name: str, *, uid: str, status: dict[str, Any]) -> Raw:
+    async def patch_status(
+        self, namespace: str, name: str, *, uid: str, status: dict[str, Any], within: float | None = None
+    ) -> Raw:
         """Merge-patch the status of one FineTuneJob (None removes a field); the uid is a precondition."""
         target = Target(verb="patch", kind=Kind.FINE_TUNE_JOB, namespace=namespace, name=name)
         resource = RESOURCES[Kind.FINE_TUNE_JOB]
         path = resource.path(namespace, name, "status")
         query = {"fieldManager": names.FIELD_MANAGER}
         body = {"metadata": {"uid": uid}, "status": status}
-        return an_object(
-            target,
-            await self._request("PATCH", target, resource, path, query=query, body=body, content=MERGE_PATCH),
+        answer = await self._request(
+            "PATCH", target, resource, path, query=query, body=body, content=MERGE_PATCH, within=within
         )
+        return an_object(target, answer)
+
+    async def get_lease(self, namespace: str, name: str, *, within: float) -> Raw:
+        """Read a Lease, live; NotFound when there is none."""
+        target = Target(verb="get", kind="Lease", namespace=namespace, name=name)
+        return await self._request("GET", target, LEASES, LEASES.path(namespace, name), within=within)
+
+    async def put_lease(self, lease: Raw, *, within: float) -> Raw:
+        """Replace the version that it names, or make it when it names none; Conflict when it has changed."""
+        meta = lease["metadata"]
+        makes = "resourceVersion" not in meta
+        verb, method = ("create", "POST") if makes else ("update", "PUT")
+        target = Target(verb=verb, kind="Lease", namespace=meta["namespace"], name=meta["name"])
+        path = LEASES.path(target.namespace, None if makes else target.name)
+        query = {"fieldManager": names.FIELD_MANAGER}
+        return await self._request(method, target, LEASES, path, query=query, body=lease, within=within)
 
     async def _request(
         self,
@@ -157,7 +177,13 @@ class ApiKube:
         body: object = None,
         content: str = JSON,
         accept: str = JSON,
+        within: float | None = None,
     ) -> Raw:
+        timeout = TIMEOUT
+        if within is not None:
+            # The API server gives up as well, be it that nobody can tell it that we have.
+            timeout = aiohttp.ClientTimeout(total=within, sock_connect=5)
+            query = {**(query or {}), "timeout": f"{max(1, int(within * 1000))}ms"}
         url = f"{self._host}{path}?{urlencode(query)}" if query else f"{self._host}{path}"
         code = "error"
         try:
@@ -166,7 +192,7 @@ class ApiKube:
                 url,
                 data=None if body is None else to_json(body),
                 headers={"Accept": accept, "Content-Type": content, "User-Agent": USER_AGENT},
-                timeout=TIMEOUT,
+                timeout=timeout,
                 server_hostname=self._tls_server_name,
             ) as response:
                 payload = await response.read()

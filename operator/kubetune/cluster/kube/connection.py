@@ -6,6 +6,8 @@ Uses ``kubernetes.aio`` for all of it, but none of its generated API classes: th
 from __future__ import annotations
 
 import os
+import socket
+import struct
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -49,6 +51,7 @@ def new_session(configuration: Configuration) -> aiohttp.ClientSession:
         limit=0,  # bounded by our workers, not by the pool
         keepalive_timeout=75,  # a relist comes every 60 s, and a new TLS connection costs more than a request
         ssl=rest.ssl_context,
+        socket_factory=_new_socket,
     )
     return aiohttp.ClientSession(
         connector=connector,
@@ -58,6 +61,17 @@ def new_session(configuration: Configuration) -> aiohttp.ClientSession:
         read_bufsize=2**21,  # one event can be larger than aiohttp's own buffer
         raise_for_status=False,
     )
+
+
+def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that sends nothing more once it is closed.
+
+    The kernel would go on to send what was given up, for minutes, and a write could arrive after all.
+    """
+    family, kind, protocol, *_ = address
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return made
 
 
 def _environment_proxy(server: str) -> str | None:

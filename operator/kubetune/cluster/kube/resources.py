@@ -47,6 +47,9 @@ RESOURCES: Final[Mapping[Kind, Resource]] = {
 EVENTS: Final = Resource("", "v1", "events")
 """Read as core/v1: that view holds the Events of both APIs."""
 
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
+"""Which operator acts; none of a job's objects."""
+
 _BY_KIND: Final = {
     **{str(kind): resource for kind, resource in RESOURCES.items()},
     "Event": Resource("events.k8s.io", "v1", "events"),
