@@ -51,10 +51,14 @@ def test_a_long_release_name_still_gives_valid_names() -> None:
     assert all(len(item["metadata"]["name"]) <= 63 for item in objects)
 
 
-def test_the_operator_is_one_pod_that_is_replaced_before_it_is_started_anew() -> None:
+def test_the_operator_is_one_pod_whose_successor_is_ready_before_it_ends() -> None:
     deployment = operator()
     assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert deployment["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    assert chart.of_kind(chart.render(), "PodDisruptionBudget") == []
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == ["operator"]
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
@@ -64,6 +68,28 @@ def test_the_operator_is_one_pod_that_is_replaced_before_it_is_started_anew() ->
         ("metrics", 8080),
         ("health", 8081),
     ]
+
+
+def test_several_pods_are_spread_and_drained_one_at_a_time() -> None:
+    objects = chart.render({"replicas": 2})
+    deployment = chart.find(objects, "Deployment", "kubetune")
+    assert deployment["spec"]["replicas"] == 2
+    selector = deployment["spec"]["selector"]
+    assert deployment["spec"]["template"]["spec"]["topologySpreadConstraints"] == [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": selector,
+            "matchLabelKeys": ["pod-template-hash"],
+        }
+    ]
+    assert chart.find(objects, "PodDisruptionBudget", "kubetune")["spec"] == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": selector,
+    }
+    assert "kubectl -n kubetune-system get lease kubetune" in chart.notes({"replicas": 2})
 
 
 def test_a_changed_setting_restarts_the_operator() -> None:

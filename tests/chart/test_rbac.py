@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dev.chart import CHART
-from kubetune.cluster.kube.resources import RESOURCES, of_manifest
+from kubetune.cluster.kube.resources import LEASES, RESOURCES, of_manifest
 from kubetune.cluster.watch import WATCHED
 from tests.support import chart, golden
 
@@ -30,12 +30,33 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
 }
 
 
+LEASE = [
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": ["kubetune"],
+        "verbs": ["get", "update"],
+    },
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+]
+"""In one namespace, beside the rules for jobs."""
+
+
 @pytest.mark.parametrize("case", chart.CASES)
 def test_the_operators_rules_are_these(case: str) -> None:
     roles = operator_roles(chart.render(chart.CASES[case]))
     assert roles
     for role in roles:
         assert grants(role) == ALLOWED
+
+
+def test_the_operator_may_use_its_own_lease_and_no_other() -> None:
+    role = chart.find(chart.render(), "Role", "kubetune-lease")
+    assert (role["metadata"]["namespace"], role["rules"]) == (chart.NAMESPACE, LEASE)
+    role = chart.find(chart.render(chart.CASES["replicated"]), "Role", "kubetune-lease")
+    named = {**LEASE[0], "resourceNames": ["tuner"]}
+    assert (role["metadata"]["namespace"], role["rules"]) == ("team-a", [named, LEASE[1]])
+    assert (LEASES.group, LEASES.plural) == ("coordination.k8s.io", "leases")
 
 
 def test_the_rules_cover_what_the_code_watches_and_lists() -> None:
@@ -78,18 +99,25 @@ def test_every_verb_has_its_reason_beside_it() -> None:
                 assert " # " in line, f"{path.name}: {line.strip()} has no reason"
 
 
-def test_cluster_mode_has_no_roles_in_namespaces() -> None:
+def test_cluster_mode_has_no_role_in_a_namespace_but_for_the_lease() -> None:
     objects = chart.render()
-    assert chart.of_kind(objects, "Role") == chart.of_kind(objects, "RoleBinding") == []
+    for kind in ("Role", "RoleBinding"):
+        assert [item["metadata"]["name"] for item in chart.of_kind(objects, kind)] == ["kubetune-lease"]
     assert len(chart.of_kind(objects, "ClusterRoleBinding")) == 1
 
 
-def test_namespaced_mode_has_no_right_outside_the_watched_namespaces() -> None:
+def test_namespaced_mode_has_no_right_elsewhere_but_for_the_lease() -> None:
     objects = chart.render(chart.CASES["namespaced"])
     assert chart.of_kind(objects, "ClusterRoleBinding") == []
     for kind in ("Role", "RoleBinding"):
-        namespaces = [item["metadata"]["namespace"] for item in chart.of_kind(objects, kind)]
-        assert namespaces == ["team-a", "team-b"]
+        found = [
+            (item["metadata"]["namespace"], item["metadata"]["name"]) for item in chart.of_kind(objects, kind)
+        ]
+        assert found == [
+            (chart.NAMESPACE, "kubetune-lease"),
+            ("team-a", "kubetune"),
+            ("team-b", "kubetune"),
+        ]
 
 
 @pytest.mark.parametrize("case", chart.CASES)
@@ -130,7 +158,8 @@ def test_the_chart_can_be_installed_without_rights_on_the_cluster() -> None:
 
 def test_roles_can_be_left_to_others() -> None:
     objects = chart.render({"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "mine"}})
-    assert chart.of_kind(objects, "ServiceAccount") == chart.of_kind(objects, "ClusterRoleBinding") == []
+    for kind in ("ServiceAccount", "ClusterRoleBinding", "RoleBinding", "Role"):
+        assert chart.of_kind(objects, kind) == []
     assert operator_roles(objects) == []
     deployment = chart.of_kind(objects, "Deployment")[0]
     assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
@@ -138,7 +167,8 @@ def test_roles_can_be_left_to_others() -> None:
 
 def operator_roles(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = [*chart.of_kind(objects, "ClusterRole"), *chart.of_kind(objects, "Role")]
-    return [role for role in found if not aggregated(role)]
+    lease = "kubetune-lease"
+    return [role for role in found if not aggregated(role) and role["metadata"]["name"] != lease]
 
 
 def aggregated(role: dict[str, Any]) -> set[str]:

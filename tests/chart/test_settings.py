@@ -47,6 +47,8 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "gang_timeout_seconds": (120, 120),
     "retry_backoff_seconds": (0, 0),
     "watch_namespaces": (["team-a", "team-b"], ("team-a", "team-b")),
+    "lease_name": ("tuner", "tuner"),
+    "lease_namespace": ("leases", "leases"),
     "workers": (2, 2),
     "metrics_port": (9090, 9090),
     "health_port": (9091, 9091),
@@ -67,10 +69,21 @@ def test_the_environment_has_every_setting() -> None:
 
 
 def test_default_values_are_the_operators_defaults() -> None:
-    images = {"trainer_image", "serving_image", "serving_cpu_image"}
+    given = {"trainer_image", "serving_image", "serving_cpu_image", "lease_namespace"}
     settings = load(chart.variables())
-    defaults = {name: field.default for name, field in Settings.model_fields.items() if name not in images}
-    assert settings.model_dump(exclude=images) == defaults
+    defaults = {name: field.default for name, field in Settings.model_fields.items() if name not in given}
+    assert settings.model_dump(exclude=given) == defaults
+
+
+def test_the_lease_is_the_releases_own() -> None:
+    def lease(release: str) -> tuple[str, str]:
+        objects = chart.render(name=release)
+        [config_map] = chart.of_kind(objects, "ConfigMap")
+        settings = load(config_map["data"])
+        return settings.lease_namespace, settings.lease_name
+
+    assert lease("kubetune") == (chart.NAMESPACE, "kubetune")
+    assert lease("other") == (chart.NAMESPACE, "other-kubetune")
 
 
 def test_default_images_are_named() -> None:

@@ -1,12 +1,13 @@
-"""Two operators at once, as when a node is lost: nothing is made twice, and neither undoes the other."""
+"""Two operators on a real API server: one acts, the other takes over, and nothing is made or said twice."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.support.operator_process import OperatorProcess, operator_process
 pytestmark = pytest.mark.apiserver
 
 SETTINGS = {"KUBETUNE_TRAINER_IMAGE": "trainer:1", "KUBETUNE_SERVING_IMAGE": "serving:1"}
-JOBS = [f"twice-{number}" for number in range(5)]
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/kubetune"
 
 
 @pytest.fixture(scope="module")
@@ -30,43 +31,94 @@ def control_plane() -> Iterator[ControlPlane]:
         yield running_plane
 
 
-async def test_two_at_once_make_everything_once(control_plane: ControlPlane, tmp_path: Path) -> None:
+@dataclass(slots=True, kw_only=True)
+class Pair:
+    """The one that acts, and its standby."""
+
+    api: Api
+    audit_log: Path
+    leader: OperatorProcess
+    standby: OperatorProcess
+
+    async def holder(self) -> str:
+        spec = (await self.api.request("GET", LEASE))["spec"]
+        return str(spec.get("holderIdentity", ""))
+
+    def made(self, *names: str) -> Counter[tuple[str, str]]:
+        """How often children of jobs of these names were made."""
+        lines = map(json.loads, self.audit_log.read_text().splitlines())
+        return Counter(
+            (entry["objectRef"]["resource"], name)
+            for entry in lines
+            if "objectRef" in entry
+            and entry["verb"] == "create"
+            and entry["responseStatus"]["code"] == 201
+            and (name := entry["objectRef"].get("name"))
+            and name.startswith(names)
+        )
+
+
+@asynccontextmanager
+async def pair(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Pair]:
     configuration = await load_configuration({KUBECONFIG: str(control_plane.kubeconfig)})
     async with Api(configuration) as api, FakeKubelet(api=api, script=_ends_well):
         with suppress(ApiError):  # it is there
             await api.install_crd()
-        with _operator(control_plane, tmp_path / "second.log") as second:
-            with _operator(control_plane, tmp_path / "first.log") as first:
-                await _until(lambda: first.ready() and second.ready())
-                for name in JOBS:
-                    await api.create_job(name)
-                await _until_trained(api, JOBS)
-            await api.create_job("once")  # by the one that is left
-            await _until_trained(api, ["once"])
-    lines = map(json.loads, control_plane.audit_log.read_text().splitlines())
-    entries = [entry for entry in lines if "objectRef" in entry]
-    made = Counter(
-        (entry["objectRef"]["resource"], name)
-        for entry in entries
-        if entry["verb"] == "create"
-        and entry["responseStatus"]["code"] == 201
-        and (name := entry["objectRef"].get("name"))
-    )
-    children = {(kind, name): count for (kind, name), count in made.items() if name.startswith("twice-")}
-    assert len(children) >= len(JOBS) * 5  # ConfigMap, claim, Service and two Jobs each
-    assert set(children.values()) == {1}
-    written = Counter(
-        entry["objectRef"]["name"]
-        for entry in entries
-        if entry["objectRef"].get("subresource") == "status"
-        and entry["objectRef"]["resource"] == "finetunejobs"
-    )
-    # A quarrel would never end: each would write its own view over the other's.
-    assert max(written[name] for name in JOBS) <= 12
+        with ExitStack() as stack:
+
+            def start(name: str) -> OperatorProcess:
+                log = tmp_path / f"{name}.log"
+                return stack.enter_context(operator_process(control_plane.kubeconfig, SETTINGS, log=log))
+
+            first, second = start("first"), start("second")
+            await _until(lambda: first.ready() and second.ready())
+            await _until(lambda: first.leads() or second.leads())
+            leader, standby = (first, second) if first.leads() else (second, first)
+            yield Pair(api=api, audit_log=control_plane.audit_log, leader=leader, standby=standby)
 
 
-def _operator(control_plane: ControlPlane, log: Path) -> AbstractContextManager[OperatorProcess]:
-    return operator_process(control_plane.kubeconfig, SETTINGS, log=log)
+async def test_only_the_one_that_leads_writes(control_plane: ControlPlane, tmp_path: Path) -> None:
+    names = [f"once-{number}" for number in range(5)]
+    async with pair(control_plane, tmp_path) as both:
+        for name in names:
+            await both.api.create_job(name)
+        await _until_trained(both.api, names)
+        assert both.standby.ready()
+        assert not both.standby.leads()
+        assert both.leader.writes() > 0
+        assert both.standby.writes() == 0
+        made = both.made("once-")
+        assert len(made) >= len(names) * 5  # ConfigMap, claim, Service and two Jobs each
+        assert set(made.values()) == {1}
+
+
+async def test_a_leader_that_is_killed_is_followed_and_its_jobs_go_on(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    async with pair(control_plane, tmp_path) as both:
+        holder = await both.holder()
+        await both.api.create_job("killed")
+        await _until(lambda: both.made("killed"))
+        both.leader.process.kill()
+        await _until(both.standby.leads, seconds=90)
+        assert await both.holder() not in ("", holder)
+        await _until_trained(both.api, ["killed"])
+        assert set(both.made("killed").values()) == {1}
+
+
+async def test_a_leader_that_is_terminated_gives_the_lease_back(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    async with pair(control_plane, tmp_path) as both:
+        await both.api.create_job("ended")
+        await _until(lambda: both.made("ended"))
+        holder = await both.holder()
+        both.leader.process.terminate()
+        assert await asyncio.to_thread(both.leader.process.wait, 30) == 0
+        assert await both.holder() != holder  # nobody has to wait until it runs out
+        await _until(both.standby.leads)
+        await _until_trained(both.api, ["ended"])
+        assert set(both.made("ended").values()) == {1}
 
 
 def _ends_well(pod: Mapping[str, Any]) -> tuple[int, str]:
@@ -81,7 +133,7 @@ async def _until_trained(api: Api, names: list[str]) -> None:
                 await asyncio.sleep(0.2)
 
 
-async def _until(what: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
+async def _until(what: Callable[[], object], *, seconds: float = 60.0) -> None:
+    async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(what):  # noqa: ASYNC110
             await asyncio.sleep(0.2)

@@ -109,7 +109,7 @@ async def bench(control_plane: ControlPlane, prefix: str, **settings: Any) -> As
             for number in range(3):
                 key = found.key(number)
                 await until(lambda key=key: len(parts.index.children(key)) >= 4)  # type: ignore[misc]
-            await until(lambda: parts.queue.idle)
+            await until(lambda: parts.leader.idle)
             yield found
         for job in await api.items("/apis/kubetune.dev/v1alpha1/finetunejobs"):
             await api.delete_job(job["metadata"]["name"])

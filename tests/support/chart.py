@@ -31,6 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
         "settings": {"watchNamespaces": ["team-a"]},
         "monitoring": {"podMonitors": {"enabled": True}},
     },
+    "replicated": {"replicas": 2, "settings": {"leaseName": "tuner", "leaseNamespace": "team-a"}},
     "openshift": {"settings": {"runAsUser": None, "fsGroup": None}},
     "everything": {
         "settings": {"imagePullSecrets": ["registry-credentials"]},

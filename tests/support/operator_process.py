@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,11 +22,27 @@ class OperatorProcess:
 
     process: subprocess.Popen[bytes]
     health_url: str
+    metrics_url: str
 
     def ready(self) -> bool:
         """Whether it has listed everything; fails when it has ended."""
         assert self.process.poll() is None, "the operator has ended"
         return health(f"{self.health_url}/readyz") == (200, "ok")
+
+    def leads(self) -> bool:
+        """Whether it is the one that acts, by its metric."""
+        return "kubetune_leader 1.0" in health(self.metrics_url)[1].splitlines()
+
+    def writes(self) -> float:
+        """Requests that change something and that it has sent, those for its Lease left out."""
+        found = re.findall(
+            r'^kubetune_kube_requests_total\{.*resource="(.*)",verb="(.*)"\} (.*)$',
+            health(self.metrics_url)[1],
+            flags=re.MULTILINE,
+        )
+        assert found
+        reads = ("get", "list")
+        return sum(float(count) for kind, verb, count in found if kind != "leases" and verb not in reads)
 
 
 @contextmanager
@@ -45,7 +62,11 @@ def operator_process(
         command = [sys.executable, "-m", "kubetune", "operator"]
         process = subprocess.Popen(command, env=variables, stdout=sink, stderr=sink)
         try:
-            yield OperatorProcess(process=process, health_url=f"http://127.0.0.1:{health_port}")
+            yield OperatorProcess(
+                process=process,
+                health_url=f"http://127.0.0.1:{health_port}",
+                metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
+            )
         except BaseException:
             print(log.read_text())
             raise

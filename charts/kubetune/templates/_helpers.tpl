@@ -17,6 +17,14 @@
 {{- end }}
 {{- end }}
 
+{{- define "kubetune.leaseName" -}}
+{{- default (include "kubetune.fullname" .) .Values.settings.leaseName }}
+{{- end }}
+
+{{- define "kubetune.leaseNamespace" -}}
+{{- default .Release.Namespace .Values.settings.leaseNamespace }}
+{{- end }}
+
 {{- /* What the operator's pod is selected by: never changed, since a Deployment's selector is immutable. */ -}}
 {{- define "kubetune.selectorLabels" -}}
 app.kubernetes.io/name: kubetune

@@ -64,3 +64,17 @@ and operator/kubetune/cluster/watch.py. Neither Secrets nor any wildcard: a job'
   verbs:
     - create # changes of a job's reason, for kubectl describe
 {{- end }}
+
+{{- /* All that it may do in the namespace of its Lease. */ -}}
+{{- define "kubetune.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "kubetune.leaseName" . | quote }}]
+  verbs:
+    - get # who acts
+    - update # take it, renew it, give it back
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs:
+    - create # when there is none yet; a name cannot be demanded of what is created
+{{- end }}
