@@ -71,7 +71,7 @@ async def _measure(finished: int, seconds: float) -> list[Figure]:
         Figure(part=PART, name="memory at its highest", value=peak, unit="MiB", note=many),
         Figure(
             part=PART,
-            name=f"requests in {seconds:.0f} s, relist and watches aside",
+            name=f"requests in {seconds:.0f} s, relist, watches and Lease aside",
             value=len(others),
             unit="",
             bar=0,
@@ -86,7 +86,7 @@ async def _measure(finished: int, seconds: float) -> list[Figure]:
 def _is_expected(request: Request) -> bool:
     # Of all namespaces at once; lists in pages are those from which kopf's watches start.
     relist = request.verb == "list" and not request.namespace and "limit=" not in request.uri
-    return relist or request.verb == "watch"
+    return relist or request.verb == "watch" or request.resource == "leases"
 
 
 async def _copies(made: Rig, count: int) -> None:

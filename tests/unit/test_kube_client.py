@@ -136,6 +136,56 @@ async def test_a_delete_names_the_uid_and_finds_nothing_wrong_when_it_is_gone() 
         assert server.seen[0]["body"] == {"propagationPolicy": "Background", "preconditions": {"uid": "u1"}}
 
 
+async def test_a_write_that_must_end_in_time_is_given_up_by_the_server_too() -> None:
+    async with serving() as server, client(server) as kube:
+        await kube.create(JOB, within=2.5)
+        await kube.apply(JOB, within=2.5)
+        await kube.delete(Kind.SERVICE, "team", "job", uid="u1", within=2.5)
+        await kube.patch_status("team", "job", uid="u1", status={}, within=2.5)
+    assert [seen["query"].get("timeout") for seen in server.seen] == ["2500ms"] * 4
+
+
+async def test_nothing_more_is_sent_of_a_request_that_was_given_up() -> None:
+    broken = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.read(65536):
+                pass
+        except ConnectionResetError:
+            broken.set()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    configuration = Configuration()
+    configuration.host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    kube = ApiKube(configuration, on_request=lambda *_: None)
+    with pytest.raises(TransientError):
+        await kube.create(JOB, within=0.2)
+    async with asyncio.timeout(30):
+        await (
+            broken.wait()
+        )  # the connection was reset: a mere end would let the kernel go on with what it has
+    await kube.close()
+    server.close()
+
+
+async def test_a_lease_is_made_when_it_names_no_version_and_replaced_when_it_does() -> None:
+    meta = {"namespace": "system", "name": "kubetune"}
+    new = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": {}}
+    known = {**new, "metadata": {**meta, "resourceVersion": "7"}}
+    async with serving() as server, client(server) as kube:
+        await kube.get_lease("system", "kubetune", within=4)
+        await kube.put_lease(new, within=4)
+        await kube.put_lease(known, within=4)
+    path = "/apis/coordination.k8s.io/v1/namespaces/system/leases"
+    assert [(seen["method"], seen["path"], seen["body"]) for seen in server.seen] == [
+        ("GET", f"{path}/kubetune", None),
+        ("POST", path, new),
+        ("PUT", f"{path}/kubetune", known),
+    ]
+
+
 async def test_selectors_are_escaped() -> None:
     pod = {"metadata": {"name": "p", "uid": "u"}}
     async with serving(body={"items": [pod]}) as server, client(server) as kube:
