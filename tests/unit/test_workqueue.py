@@ -78,6 +78,31 @@ def test_a_key_that_is_added_while_in_work_is_handled_again_and_never_twice_at_a
     _run(scenario)
 
 
+def test_what_is_in_work_is_finished_when_the_queue_ends_unless_it_is_abandoned() -> None:
+    async def scenario(*, abandon: bool) -> list[str]:
+        seen: list[str] = []
+
+        async def work(key: Key) -> None:
+            seen.append(f"{key.name} begun")
+            await asyncio.sleep(10)
+            seen.append(f"{key.name} done")
+
+        queue = WorkQueue(work)
+        queue.add(A)
+        queue.add_after(B, 5)
+        task = asyncio.create_task(queue.run(4))
+        await asyncio.sleep(1)
+        if abandon:
+            queue.abandon()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(30)
+        return seen
+
+    assert virtual_time.run(scenario(abandon=False)) == ["a begun", "a done"]
+    assert virtual_time.run(scenario(abandon=True)) == ["a begun"]
+
+
 def test_no_more_workers_run_than_asked_for() -> None:
     async def scenario() -> None:
         running = most = 0

@@ -81,7 +81,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.reconnect_backoff = 0.1
     settings.watching.chunk_size = 200  # whole lists would set the peak of memory, which Python keeps
     settings.posting.enabled = False  # Events are ours, one for each transition
-    settings.peering.standalone = True  # no KopfPeering CRD; one replica, and overlap is harmless
+    settings.peering.standalone = True  # no KopfPeering CRD; the Lease says who acts
     settings.scanning.disabled = True  # would need cluster-wide rights on CRDs and namespaces
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.persistence.finalizer = f"{names.GROUP}/never-used"  # on.event handlers add none

@@ -134,7 +134,7 @@ class _Jobs:
 def _jobs_family() -> GaugeMetricFamily:
     return GaugeMetricFamily(
         "kubetune_jobs",
-        "FineTuneJobs by namespace and by each condition that is True.",
+        "FineTuneJobs by namespace and by each condition that is True; from the operator that acts.",
         labels=["namespace", "condition"],
     )
 
