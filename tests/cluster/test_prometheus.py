@@ -39,7 +39,8 @@ def test_prometheus_scrapes_the_operator_and_is_content_with_it(cluster: Cluster
         ["promtool", "check", "config", paths.cluster_state() / "prometheus.yaml"]
     )
     selector = "app.kubernetes.io/name=kubetune,app.kubernetes.io/component=operator"
-    [pod] = cluster.kubectl.get("pods", "-n", "kubetune-system", "-l", selector)["items"]
+    pods = cluster.kubectl.get("pods", "-n", "kubetune-system", "-l", selector)["items"]
+    [pod] = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]  # an upgrade overlaps
     # By its address: what Prometheus knew of a pod with another one may be five minutes old.
     query = f'up{{job="kubetune-system/kubetune-operator",instance="{pod["status"]["podIP"]}:8080"}} == 1'
     until(lambda: cluster.series(query), "a scrape of the operator")
