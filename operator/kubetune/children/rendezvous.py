@@ -11,7 +11,7 @@ from kubetune_trainer.config import METRICS_PORT, RENDEZVOUS_PORT
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest
-from ..vocabulary.names import LABEL_JOB, LABEL_STAGE, POD_INDEX, PORT_METRICS, Names
+from ..vocabulary.names import LABEL_JOB, LABEL_STAGE, POD_INDEX, PORT_METRICS, TRAIN, Names
 from .common import labels, metadata
 
 
@@ -20,11 +20,11 @@ def build_rendezvous(job: FineTuneJob) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(job, Names(job.metadata.name).rendezvous, labels(job, component="train")),
+        "metadata": metadata(job, Names(job.metadata.name).rendezvous, labels(job, component=TRAIN)),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,  # ranks look for each other before any of them is ready
-            "selector": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "train", POD_INDEX: "0"},
+            "selector": {LABEL_JOB: job.metadata.name, LABEL_STAGE: TRAIN, POD_INDEX: "0"},
             "ports": [
                 {
                     "name": "rendezvous",

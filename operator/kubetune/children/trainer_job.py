@@ -5,7 +5,7 @@ A failed pod ends the whole Job at once (backoffLimit 0): ``observe`` judges ove
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final
 
 from kubetune_trainer.messages import ExitCode
 
@@ -20,11 +20,18 @@ GRACE_SECONDS = 30
 """Between SIGTERM and SIGKILL: all ranks agree on a step and stop."""
 
 
+_WHERE: Final = (
+    {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+)
+"""Who holds the lock on the output volume, for the sentence that another pod says."""
+
+
 def build_trainer_job(
     job: FineTuneJob,
     *,
     name: str,
-    stage: Literal["prepare", "train"],
+    stage: str,
     number: int,
     container: Item,
     volumes: Volumes,
@@ -41,7 +48,12 @@ def build_trainer_job(
     extra = pod_template_of(job, settings, stage)
     template = pod_template(
         pod_labels=own,
-        container={"name": CONTAINER_TRAINER, "args": [stage], **container},
+        container={
+            "name": CONTAINER_TRAINER,
+            "args": [stage],
+            **container,
+            "env": [*_WHERE, *container["env"]],
+        },
         volumes=volumes,
         settings=settings,
         template=extra,

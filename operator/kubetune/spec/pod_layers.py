@@ -1,28 +1,27 @@
 """Which podTemplates lie on top of each other at which stage of a job. Pure.
 
-Prepare gets what is said of all pods, and nothing of training: it needs no GPU, and must not wait for one.
+Training and serving have a layer of their own. Every other stage gets what is said of all pods, and nothing of
+training: prepare needs no GPU, and must not wait for one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.pod_template import PodTemplate
 from ..vocabulary.errors import SpecError
+from ..vocabulary.names import SERVE, TRAIN
 from .pod_template import merged, mount_without_volume
 from .settings import JobSettings
 
-Stage = Literal["prepare", "train", "serve"]
 
-
-def pod_template_of(job: FineTuneJob, settings: JobSettings, stage: Stage) -> PodTemplate:
+def pod_template_of(job: FineTuneJob, settings: JobSettings, stage: str) -> PodTemplate:
     """What all layers together say about the pods of one stage."""
     return merged([template for _, template in _layers(job, settings, stage)])
 
 
-def check_pod_template(job: FineTuneJob, settings: JobSettings, stage: Stage) -> None:
+def check_pod_template(job: FineTuneJob, settings: JobSettings, stage: str) -> None:
     """Check what only holds of the layers together.
 
     Raises SpecError where a mount names no volume of its own layer, nor of one beneath.
@@ -39,14 +38,14 @@ def check_pod_template(job: FineTuneJob, settings: JobSettings, stage: Stage) ->
             )
 
 
-def _layers(job: FineTuneJob, settings: JobSettings, stage: Stage) -> Iterator[tuple[str, PodTemplate]]:
+def _layers(job: FineTuneJob, settings: JobSettings, stage: str) -> Iterator[tuple[str, PodTemplate]]:
     """Where each layer is said and what it says, the lowest first."""
     spec = job.spec
     yield "settings.podTemplate", settings.pod_template or PodTemplate()
     yield "spec.podTemplate", spec.pod_template or PodTemplate()
-    if stage == "train":
+    if stage == TRAIN:
         yield "spec.training.podTemplate", spec.training.pod_template or PodTemplate()
-    if stage == "serve":
+    if stage == SERVE:
         serving = spec.serving.pod_template if spec.serving else None
         yield "spec.serving.podTemplate", serving or PodTemplate()
 

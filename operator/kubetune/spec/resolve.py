@@ -27,7 +27,7 @@ from ..api.problems import path_of
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.resources import Resources
 from ..vocabulary.errors import SpecError
-from ..vocabulary.names import Names
+from ..vocabulary.names import PREPARE, SERVE, TRAIN, Names
 from ..vocabulary.quantities import amount_of
 from ..vocabulary.sentences import ADOPTED, APPLY_AGAIN
 from .pod_layers import check_pod_template
@@ -52,8 +52,8 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
     _check_resources(
         "training", training.resources, training_resources(job, settings), training.gpus_per_node, settings
     )
-    check_pod_template(job, settings, "prepare")
-    check_pod_template(job, settings, "train")
+    check_pod_template(job, settings, PREPARE)
+    check_pod_template(job, settings, TRAIN)
     revision = spec.model.revision or ("main" if spec.model.uri.startswith("hf://") else None)
     return TrainerConfig(
         namespace=job.metadata.namespace,
@@ -85,7 +85,7 @@ def check_serving(job: FineTuneJob, settings: JobSettings) -> None:
     if serving is not None:
         resolved = serving_resources(job, settings)
         _check_resources("serving", serving.resources, resolved, serving_gpus(job), settings)
-        check_pod_template(job, settings, "serve")
+        check_pod_template(job, settings, SERVE)
 
 
 def frozen_settings(config: TrainerConfig) -> JobSettings:
