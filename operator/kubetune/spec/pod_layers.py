@@ -1,7 +1,7 @@
 """Which podTemplates lie on top of each other at which stage of a job. Pure.
 
-Training and serving have a layer of their own. Every other stage gets what is said of all pods, and nothing of
-training: prepare needs no GPU, and must not wait for one.
+Training and serving have a layer of their own. Every other stage gets what is said of all pods, and nothing
+of training: prepare needs no GPU, and must not wait for one.
 """
 
 from __future__ import annotations
