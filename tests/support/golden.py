@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
-from kubetune.children.deployment import build_deployment
+from kubetune.children.server import build_deployment
 from kubetune.decide.plan import plan
 from kubetune.decide.status import compute_status
 from kubetune.diagnose import diagnose

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.children.deployment import base_name, lora_rank
+from kubetune.children.server import base_name, lora_rank
 from kubetune.spec.resolve import check_serving, frozen_settings, resolve
 from kubetune.spec.resources import prepare_resources, serving_resources, training_resources
 from kubetune.spec.settings import JobSettings

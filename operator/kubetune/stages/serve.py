@@ -11,7 +11,7 @@ from kubetune_trainer.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import ServingStatus
-from ..children.deployment import build_deployment, has_drifted, intent_of
+from ..children.server import build_deployment, has_drifted, intent_of
 from ..children.service import build_service
 from ..facts.observed import Observed
 from ..facts.views import DeploymentView, Kind
