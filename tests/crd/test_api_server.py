@@ -58,7 +58,7 @@ def test_defaults_are_stored(api_server: ApiServer) -> None:
     assert created["spec"] == stored(changed({"storage": {}, "serving": {}}))["spec"]
     assert "learningRate" not in created["spec"]["training"]
     assert created["spec"]["storage"] == {"whenDeleted": "Retain"}
-    assert created["spec"]["serving"] == {"replicas": 1}
+    assert created["spec"]["serving"] == {}
 
 
 def test_a_client_that_does_not_ask_for_strictness_gets_a_warning(api_server: ApiServer) -> None:

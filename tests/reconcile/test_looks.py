@@ -104,7 +104,7 @@ def _event(kube: MemoryKube, kind: str, name: str, uid: str, reason: str, messag
     )
 
 
-LABELS = {"kubetune.dev/finetunejob": "job", "kubetune.dev/stage": "serve"}
+LABELS = {"kubetune.dev/finetunejob": "job", "kubetune.dev/stage": "serve", "kubetune.dev/role": "serving"}
 NOT_SHARED = "failed to provision volume: NodePath only supports ReadWriteOnce access modes"
 QUOTA = 'Error creating: pods "job-prepare-" is forbidden: exceeded quota: gpus'
 

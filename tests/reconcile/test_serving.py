@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubetune.vocabulary.errors import Invalid
+from kubetune.vocabulary.errors import Invalid, Rejected
 from tests.support import virtual_time
 from tests.support.harness import (
     SETTINGS,
@@ -38,9 +38,11 @@ def _said(kube: MemoryKube, type_: str) -> tuple[str, str, str]:
     return found["status"], found["reason"], found["message"]
 
 
-async def _served(kube: MemoryKube, operator: Operator) -> None:
+async def _served(kube: MemoryKube, operator: Operator, **serving: Any) -> None:
     await operator.start()
-    kube.add(finetunejob(serving=True))
+    raw = finetunejob(serving=True)
+    raw["spec"]["serving"] = serving
+    kube.add(raw)
     await until(lambda: "Ready" in true_conditions(_job(kube)))
 
 
@@ -98,7 +100,7 @@ def test_a_server_that_somebody_scaled_by_hand_is_put_right() -> None:
         kube = MemoryKube()
         Controllers(kube=kube)
         operator = Operator(kube=kube)
-        await _served(kube, operator)
+        await _served(kube, operator, replicas=1)
         live = kube.find("Deployment", "job")
         assert live
         kube.change(live, {"spec": {"replicas": 0}})
@@ -221,6 +223,39 @@ def test_a_server_that_the_api_server_finds_invalid_waits_for_an_edit() -> None:
         assert _said(kube, "Served")[0] == "True"
         _edit(kube, {"resources": None, "replicas": 1})
         await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_an_edit_that_a_policy_refuses_is_not_ready_while_the_earlier_server_answers() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await _served(kube, operator)
+
+        def refuse(request: Request) -> None:
+            if request.verb == "apply":
+                raise _forbidden(request)
+
+        kube.before = refuse
+        _edit(kube, {"engineArgs": {"max-model-len": "512"}})
+        for _ in range(2):
+            await until(lambda: _job(kube)["status"]["observedGeneration"] == 2)
+            await asyncio.sleep(60)
+            assert _said(kube, "Ready") == (
+                "False",
+                "PodRejected",
+                "Deployment job is refused: a policy says no. Change the policy, or what it objects to in "
+                "the spec.",
+            )
+            assert _said(kube, "Served")[0] == "True"
+            await operator.stop()
+            operator = Operator(kube=kube)
+            await operator.start()
+        kube.before = lambda _request: None
+        await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=60)
         await operator.stop()
 
     virtual_time.run(main())
@@ -350,11 +385,10 @@ def test_a_configuration_that_somebody_deletes_is_written_again_as_it_was() -> N
 
 
 def _invalid(request: Request) -> Invalid:
-    return Invalid(
-        "spec.template: Invalid value",
-        verb=request.verb,
-        kind=request.kind,
-        namespace="team",
-        name=request.name,
-        status=422,
-    )
+    of = {"verb": request.verb, "kind": request.kind, "name": request.name}
+    return Invalid("spec.template: Invalid value", namespace="team", status=422, **of)
+
+
+def _forbidden(request: Request) -> Rejected:
+    of = {"verb": request.verb, "kind": request.kind, "name": request.name}
+    return Rejected("a policy says no", namespace="team", status=403, **of)

@@ -16,11 +16,11 @@ from kubetune.stages.plan import Plan
 from kubetune.stages.prepare import PREPARE
 from kubetune.stages.retries import next_run
 from kubetune.stages.serve import SERVE
-from kubetune.stages.stage import Finding, Look, Stage
+from kubetune.stages.stage import Look, Stage
 from kubetune.stages.table import STAGES
 from kubetune.stages.train import TRAIN
 from kubetune.vocabulary.names import Names
-from kubetune.vocabulary.reasons import Reason
+from kubetune.vocabulary.reasons import Finding, Reason
 from tests.support import virtual_time
 from tests.support.harness import Controllers, Operator, finetunejob, until
 from tests.support.harness import good as good_stages

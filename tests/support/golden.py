@@ -28,17 +28,19 @@ from typing import Any
 import yaml
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
-from kubetune.children.server import build_deployment
+from kubetune.children.server import build_server
 from kubetune.decide.plan import plan
 from kubetune.decide.status import compute_status
 from kubetune.diagnose import diagnose
 from kubetune.facts.observed import Known, Observed
 from kubetune.facts.parse import parse_bare, parse_deployment, parse_job, parse_pod
 from kubetune.facts.views import Kind, Raw, View
+from kubetune.servers.intent import intent_of
 from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
 from kubetune.stages.observe import observe
 from kubetune.stages.plan import Plan
+from kubetune.vocabulary.names import ROLE_SERVING
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.messages import Progress
 
@@ -91,25 +93,28 @@ class Case:
         if raw["kind"] != Kind.DEPLOYMENT or "spec" in raw:
             return raw
         others = [parse_child(child) for child in self.cluster if child is not raw]
-        observed = observe(self.job, others, diagnosis=None, answered=False, progress=None)
+        observed = observe(self.job, others, diagnosis=None, progress=None)
         serving, artifact = self.job.spec.serving, observed.artifact
-        if serving is None or artifact is None:
+        intent = intent_of(self.job, artifact, self.settings)
+        if serving is None or artifact is None or intent is None:
             return raw
-        manifest = build_deployment(self.job, serving, self.config, artifact, self.settings)
+        manifest = build_server(
+            self.job, serving, self.config, artifact, self.settings, role=ROLE_SERVING, intent=intent
+        )
         return {**manifest, "metadata": {**manifest["metadata"], **raw["metadata"]}, "status": raw["status"]}
 
     @property
     def observed(self) -> Observed:
         looked = self.facts.get("looked")
         progress = self.facts.get("progress")
-        return observe(
+        observed = observe(
             self.job,
             self.children,
             diagnosis=diagnose(**{**NOTHING_SEEN, "now": self.now, **looked}) if looked else None,
-            answered=self.facts.get("answered", False),
             progress=Progress.model_validate(progress) if progress else None,
             known=self._known,
         )
+        return with_answer(observed, self.facts.get("answered", False))
 
     @property
     def _known(self) -> Known:
@@ -123,6 +128,12 @@ class Case:
     @property
     def status(self) -> dict[str, Any]:
         return compute_status(self.job, self.observed, self.config, now=self.now)
+
+
+def with_answer(observed: Observed, answered: bool) -> Observed:
+    """What the public Service has answered."""
+    server = replace(observed.server(ROLE_SERVING), answered=answered)
+    return replace(observed, servers={ROLE_SERVING: server})
 
 
 NOTHING_SEEN: dict[str, Any] = {

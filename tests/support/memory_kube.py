@@ -171,6 +171,8 @@ class MemoryKube:
         """Create an object."""
         self._uids += 1
         raw = copy.deepcopy(dict(manifest))
+        if raw["kind"] == Kind.DEPLOYMENT:
+            raw["spec"].setdefault("replicas", 1)
         raw["metadata"] |= {
             "uid": f"uid-{self._uids}",
             "resourceVersion": self._next(),

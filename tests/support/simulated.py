@@ -22,7 +22,7 @@ from kubetune.spec.settings import JobSettings
 from kubetune.stages.observe import observe
 from kubetune.stages.plan import Plan
 from kubetune_trainer.messages import Progress
-from tests.support.golden import SETTINGS, parse_child
+from tests.support.golden import SETTINGS, parse_child, with_answer
 
 UID = "7d4b0f1e-2c3a-4b5d-8e6f-90a1b2c3d4e5"
 REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
@@ -60,11 +60,11 @@ class Simulated:
             self.job,
             children,
             diagnosis=None,
-            answered=self.answered,
             progress=self.progress,
             known=self.runs.known(gang_timeout=timedelta(minutes=10), now=now),
         )
-        return replace(observed, rested=self.runs.rest(observed, now))
+        observed = replace(observed, rested=self.runs.rest(observed, now))
+        return with_answer(observed, self.answered)
 
     def plan(self) -> Plan:
         job = self.job
@@ -222,6 +222,8 @@ class Simulated:
         stored["metadata"] |= {"uid": kept["metadata"]["uid"] if kept else self._uid(), "generation": 1}
         stored["metadata"]["creationTimestamp"] = self._time()
         stored["status"] = kept["status"] if kept else {}
+        if stored["kind"] == Kind.DEPLOYMENT:
+            stored["spec"].setdefault("replicas", 1)
         if stored["kind"] == "Job":
             stored["status"] = {
                 "startTime": self._time(),

@@ -259,7 +259,7 @@ def test_serving_that_comes_goes_and_changes() -> None:
 
 
 def test_drift_of_the_deployment_is_put_right() -> None:
-    cluster = minimal(serving={})
+    cluster = minimal(serving={"replicas": 1})
     for event in ("complete", "complete", "serve"):
         check(cluster)
         happen(cluster, event)

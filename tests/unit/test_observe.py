@@ -32,7 +32,7 @@ def child(
 
 def watch(case: Case, *children: dict[str, Any]) -> Observed:
     views = [parse_child(raw) for raw in children]
-    return observe(case.job, views, diagnosis=None, answered=False, progress=None)
+    return observe(case.job, views, diagnosis=None, progress=None)
 
 
 CLAIM = ("PersistentVolumeClaim", "intents-1-output")
@@ -114,7 +114,7 @@ def test_success_without_a_usable_summary_is_a_failure_that_names_the_images(mes
     pod = next(raw for raw in case.cluster if raw["kind"] == "Pod")
     ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
     ended["message"] = message
-    observed = observe(case.job, [*silent, parse_pod(pod)], diagnosis=None, answered=False, progress=None)
+    observed = observe(case.job, [*silent, parse_pod(pod)], diagnosis=None, progress=None)
     assert observed.prepared is None
     run = observed.last_run(PREPARE)
     assert run is not None

@@ -14,8 +14,8 @@ from dev.paths import REPOSITORY
 from kubetune.api.crdgen import openapi_schema
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
 from kubetune.api.v1alpha1.pod_template import PodTemplate
-from kubetune.children.server import build_deployment, intent_of
 from kubetune.children.prepare import build_prepare
+from kubetune.children.server import build_deployment, intent_of
 from kubetune.children.training import build_training
 from kubetune.facts.views import Manifest
 from kubetune.process.settings import load

@@ -84,7 +84,12 @@ def test_a_service_is_asked_until_it_answers_and_once_for_each_intent() -> None:
 
         def ask(intent: str) -> None:
             probes.ask(
-                KEY, intent=intent, base_url="http://s/v1", model="job", done=lambda: done.append(intent)
+                KEY,
+                "serving",
+                intent=intent,
+                base_url="http://s/v1",
+                model="job",
+                done=lambda: done.append(intent),
             )
 
         ask("one")
@@ -108,15 +113,15 @@ def test_a_service_that_stays_silent_is_told_and_asked_ever_more_slowly() -> Non
         pods = FakeWeb(answer_after=1000)
         woken: list[Key] = []
         probes = Probes(web=pods, wake=woken.append)
-        probes.ask(KEY, intent="one", base_url="http://s/v1", model="job", done=lambda: None)
+        probes.ask(KEY, "serving", intent="one", base_url="http://s/v1", model="job", done=lambda: None)
         await asyncio.sleep(14)
-        assert probes.failure(KEY) is None
+        assert probes.failure(KEY, "serving") is None
         await asyncio.sleep(600)
-        assert probes.failure(KEY) == "HTTP 503"
+        assert probes.failure(KEY, "serving") == "HTTP 503"
         assert woken == [KEY]
         assert len(pods.asked) < 25
-        probes.stop_asking(KEY)
-        assert probes.failure(KEY) is None
+        probes.stop_asking(KEY, "serving")
+        assert probes.failure(KEY, "serving") is None
 
     virtual_time.run(scenario())
 
@@ -141,7 +146,9 @@ def test_a_question_that_fails_in_an_unforeseen_way_is_asked_again() -> None:
     async def scenario() -> None:
         done: list[bool] = []
         probes = Probes(web=Broken(), wake=lambda _: None)
-        probes.ask(KEY, intent="1", base_url="http://s/v1", model="job", done=lambda: done.append(True))
+        probes.ask(
+            KEY, "serving", intent="1", base_url="http://s/v1", model="job", done=lambda: done.append(True)
+        )
         await asyncio.sleep(5)
         assert done == [True]
         following = Probes(web=Broken(), wake=lambda _: None)

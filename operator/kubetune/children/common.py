@@ -23,6 +23,7 @@ from ..vocabulary.names import (
     LABEL_ATTEMPT,
     LABEL_JOB,
     LABEL_MANAGED_BY,
+    LABEL_ROLE,
     LABEL_STAGE,
     MANAGED_BY,
 )
@@ -41,7 +42,12 @@ Item = dict[str, Any]
 
 
 def labels(
-    job: FineTuneJob, *, component: str, stage: str | None = None, attempt: int | None = None
+    job: FineTuneJob,
+    *,
+    component: str,
+    stage: str | None = None,
+    attempt: int | None = None,
+    role: str | None = None,
 ) -> dict[str, str]:
     """Labels of a child, and of the pods that it makes."""
     own = {
@@ -55,6 +61,8 @@ def labels(
         own[LABEL_STAGE] = stage
     if attempt is not None:
         own[LABEL_ATTEMPT] = str(attempt)
+    if role is not None:
+        own[LABEL_ROLE] = role
     return dict(sorted(own.items()))
 
 

@@ -1,4 +1,4 @@
-"""Deployment ``<name>``: vLLM with the base model and the adapter, or with a full fine-tune's weights.
+"""Deployment of a server: vLLM with the base model and the adapter, or with a full fine-tune's weights.
 
 Ready means that this pod answered a completion by the job's own model name.
 """
@@ -14,7 +14,7 @@ from kubetune_trainer.messages import ArtifactSummary
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving
 from ..facts.parse import live_fields
-from ..facts.views import DeploymentView, Manifest
+from ..facts.views import Manifest
 from ..spec.pod_layers import pod_template_of
 from ..spec.resolve import serving_image
 from ..spec.resources import serving_gpus, serving_resources
@@ -25,16 +25,13 @@ from ..vocabulary.names import (
     ANNOTATION_LIVE,
     CONTAINER_SERVER,
     LABEL_JOB,
-    LABEL_STAGE,
+    LABEL_ROLE,
     PORT_HTTP,
+    SERVE,
     Names,
 )
 from .claim import needs_sharing
 from .common import SCRATCH, Item, Volumes, env, labels, metadata, pod_template
-
-TEMPLATE_VERSION: Final = 1
-"""Raised only where servers that run must be replaced: an operator upgrade with another number rolls all of
-them, one with other code in this module alone none."""
 
 PORT: Final = 8000
 LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -47,15 +44,22 @@ KV_CACHE_GIB: Final = "1"
 """vLLM on CPU takes 4 GiB by itself, which is all that the default container has."""
 
 
-def build_deployment(
+def build_server(
     job: FineTuneJob,
     serving: Serving,
     config: TrainerConfig,
     artifact: ArtifactSummary,
     settings: JobSettings,
+    *,
+    role: str,
+    intent: str,
 ) -> Manifest:
-    """Build the Deployment; its annotations digest what it is made from, and what people may edit."""
-    own = labels(job, component="serve", stage="serve")
+    """Build the Deployment; ``intent`` digests what it is made from.
+
+    Replicas that the spec leaves out are left out here too: the API server makes it one, and an apply without
+    the field leaves what others made of it.
+    """
+    own = labels(job, component="serve", stage="serve", role=role)
     volumes = Volumes()
     volumes.output(job, read_only=True)
     for source in sources_of(job):
@@ -63,9 +67,8 @@ def build_deployment(
             volumes.source(source)
     volumes.scratch(settings)
     on_cpu = serving_gpus(job) == 0
-    name = Names(job.metadata.name).serving
-    selector = {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_STAGE: "serve"}}
-    extra = pod_template_of(job, settings, "serve")
+    selector = {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_ROLE: role}}
+    extra = pod_template_of(job, settings, SERVE)
     template = pod_template(
         pod_labels=own,
         container={
@@ -76,7 +79,7 @@ def build_deployment(
             "env": _environment(on_cpu=on_cpu),
             "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
             "resources": serving_resources(job, settings),
-            "startupProbe": _answers(name),
+            "startupProbe": _answers(job.metadata.name),
             "readinessProbe": {
                 "httpGet": {"path": "/health", "port": PORT_HTTP},
                 "periodSeconds": 5,
@@ -95,9 +98,9 @@ def build_deployment(
     manifest: Manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(job, name, own, template=extra),
+        "metadata": metadata(job, Names(job.metadata.name).server(role), own, template=extra),
         "spec": {
-            "replicas": serving.replicas,
+            **({} if serving.replicas is None else {"replicas": serving.replicas}),
             "selector": selector,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "progressDeadlineSeconds": STARTUP_SECONDS + 60,
@@ -106,28 +109,10 @@ def build_deployment(
         },
     }
     manifest["metadata"]["annotations"] |= {
-        ANNOTATION_INTENT: intent_of(serving, config, artifact),
+        ANNOTATION_INTENT: intent,
         ANNOTATION_LIVE: digest_of(live_fields(manifest["spec"])),
     }
     return manifest
-
-
-def intent_of(serving: Serving, config: TrainerConfig, artifact: ArtifactSummary) -> str:
-    """Digest of what the Deployment is made from, and not of how this operator writes it down."""
-    return digest_of(
-        {
-            "version": TEMPLATE_VERSION,
-            "serving": serving.manifest(),
-            "artifact": artifact.digest,
-            "image": config.images.serving,
-            "settings": config.operator,
-        }
-    )
-
-
-def has_drifted(live: DeploymentView, accepted: tuple[str, ...] | None) -> bool:
-    """Whether somebody edited it since it was applied; what a webhook made of it then is no edit."""
-    return live.live != accepted and digest_of(live.live) != live.applied
 
 
 def _stay_together(pod: Item, selector: Item) -> None:
@@ -157,7 +142,7 @@ def lora_rank(rank: int) -> int:
 def _arguments(
     job: FineTuneJob, serving: Serving, config: TrainerConfig, artifact: ArtifactSummary
 ) -> list[str]:
-    name, path = Names(job.metadata.name).serving, f"{OUTPUT_MOUNT}/{artifact.path}"
+    name, path = job.metadata.name, f"{OUTPUT_MOUNT}/{artifact.path}"
     if artifact.type == "Full":
         args = ["--model", path, "--served-model-name", name]
     else:

@@ -1,59 +1,55 @@
-"""Whether a job's Service has answered with its model, asked in the background where it has not."""
+"""Asks a job's servers, in the background, whether they answer; what answers mean is ``servers.answers``'."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from ..api.conditions import is_true
 from ..api.v1alpha1 import FineTuneJob
-from ..facts.views import DeploymentView, Key, Kind, View
+from ..facts.observed import Observed, Server
+from ..facts.views import Key, Kind
 from ..pods_http.probes import Probes
-from ..vocabulary.names import Names
-from ..vocabulary.reasons import ConditionType
+from ..servers.answers import may_answer, recalled, with_answers
+from ..vocabulary.names import ROLES, Names
 from .job_state import JobState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the Service said."""
+def with_servers(
+    probes: Probes, key: Key, job: FineTuneJob, observed: Observed, state: JobState, *, wanted: str | None
+) -> Observed:
+    """Add what is known of the servers' answers, and ask once for each intent of a Deployment.
 
-    present: bool = False
-    """A completion, by the Deployment's present intent."""
-    earlier: bool = False
-    """A completion, by an earlier intent, whose servers stay until new ones are ready."""
-    failure: str | None = None
-    """Why there has been no completion for a while although a server is ready."""
+    ``wanted`` is the intent that the spec asks for now.
+    """
+    servers = {role: _server(probes, key, job, observed, state, role, wanted) for role in ROLES}
+    return replace(observed, servers=servers)
 
 
-def answer_of(probes: Probes, job: FineTuneJob, state: JobState, children: Sequence[View]) -> Answer:
-    """Tell what is known, and ask once for each intent of the Deployment."""
-    key, names = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name), Names(job.metadata.name)
-    found = {(child.kind, child.name): child for child in children if child.owner_uid == state.uid}
-    deployment = found.get((Kind.DEPLOYMENT, names.serving))
-    intent = (isinstance(deployment, DeploymentView) and deployment.intent) or ""
-    if not state.recalled:  # once: later the status tells only what this process has said
-        state.recalled, state.answered = True, _before_this_process(job, intent)
-    if not isinstance(deployment, DeploymentView) or (Kind.SERVICE, names.serving) not in found:
-        probes.stop_asking(key)
-        state.answered = None
-        return Answer()
-    if state.answered == intent:
-        return Answer(present=True)
-    if deployment.ready == 0:
-        probes.stop_asking(key)  # nobody is there to answer; the next server is asked anew
-    elif deployment.observed_generation >= deployment.generation:
+def _server(
+    probes: Probes,
+    key: Key,
+    job: FineTuneJob,
+    observed: Observed,
+    state: JobState,
+    role: str,
+    wanted: str | None,
+) -> Server:
+    known, names, server = state.server(role), Names(key.name), observed.server(role)
+    live = server.deployment
+    reachable = live is not None and (Kind.SERVICE, names.server(role)) in observed.present
+    intent = (live.intent if live else None) or ""
+    if not known.recalled:  # once: later the status tells only what this process has said
+        known.recalled, known.answered = True, recalled(job, live)
+    if not reachable:
+        known.answered = None
+    if wanted is None or live is None or not reachable or not may_answer(live):
+        probes.stop_asking(key, role)  # nobody is there to answer; the next server is asked anew
+    elif known.answered != intent:
 
         def done() -> None:
-            state.answered = intent
+            known.answered = intent
 
-        probes.ask(key, intent=intent, base_url=names.url(key.namespace), model=key.name, done=done)
-    return Answer(earlier=state.answered is not None, failure=probes.failure(key))
-
-
-def _before_this_process(job: FineTuneJob, intent: str) -> str | None:
-    """The intent that had answered by the status; empty for one that is not known any more."""
-    if job.status is None or not is_true(job.status.conditions, ConditionType.SERVED):
-        return None  # Ready may be that of a job that had no server
-    ready = is_true(job.status.conditions, ConditionType.READY)
-    return intent if ready and job.status.observed_generation == job.metadata.generation else ""
+        url = names.url(key.namespace)
+        probes.ask(key, role, intent=intent, base_url=url, model=key.name, done=done)
+    server = replace(server, accepted=known.accepted, dispute=known.dispute)
+    silence = None if known.answered == intent else probes.failure(key, role)
+    return with_answers(server, wanted=wanted, answered=known.answered, silence=silence)

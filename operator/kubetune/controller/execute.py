@@ -10,14 +10,16 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-from ..cluster.index import UNWATCHED, Index
+from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..facts.parse import parse_child
 from ..facts.views import DeploymentView, Key, Kind, Manifest, Raw, View
 from ..stages.plan import Doomed, Plan
 from ..vocabulary.errors import Conflict, Invalid, KubeError, NotFound, Rejected, TransientError
-from .job_state import Child, JobState, Refusal
+from ..vocabulary.names import Names
+from .job_state import JobState, Refusal
 from .owner import Vanished, require_alive
+from .repeats import child_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,24 +56,21 @@ class Executor:
         now = asyncio.get_running_loop().time()
         todo: list[Coroutine[Any, Any, None]] = []
         delays: list[float] = []
-        again = [m for m in (*plan.create_once, *plan.apply) if self._existed(key, state, m)]
-        if again:
+        writes = [*((self._create, m) for m in plan.create_once), *((self._apply, m) for m in plan.apply)]
+        if any(self._existed(key, state, manifest) for _, manifest in writes):
             # It may be gone because its owner is.
             await require_alive(self._kube, self._index, key, uid=state.uid)
         standing: list[Refusal] = []
-        writes: list[tuple[Manifest, Write]] = [(m, self._create) for m in plan.create_once]
-        writes += [(m, self._apply) for m in plan.apply]
-        for manifest, write in writes:
-            child = _child(manifest)
-            delay = state.rebirth_delay(child, now) if manifest in again else 0.0
-            refusal = state.refusals.get(child)
+        for write, manifest in writes:
+            delay = state.repeats.delay(manifest, now)
+            refusal = state.refusals.get(child_of(manifest))
             if refusal is not None and refusal.until > now + _EARLY:
                 standing.append(refusal)
             elif delay:
                 delays.append(delay)
             else:
                 todo.append(self._write(write, key, state, manifest))
-        todo += [self._delete(key, doomed) for doomed in plan.delete]
+        todo += [self._delete(key, state, doomed) for doomed in plan.delete]
         results = await asyncio.gather(*todo, return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         for error in sorted(errors, key=_gravity):
@@ -82,7 +81,7 @@ class Executor:
 
     async def _write(self, write: Write, key: Key, state: JobState, manifest: Manifest) -> None:
         """Write one child, and remember what is said to it."""
-        child = _child(manifest)
+        child = child_of(manifest)
         try:
             await write(key, state, manifest)
         except Rejected as error:
@@ -95,7 +94,7 @@ class Executor:
 
     def _existed(self, key: Key, state: JobState, manifest: Manifest) -> bool:
         """Whether the child, or for a next try of a Job an earlier one, was there and is gone."""
-        kind, name = _child(manifest)
+        kind, name = child_of(manifest)
         return any(
             self._index.child(key, kind, known) is None
             for of, known in state.births
@@ -103,7 +102,7 @@ class Executor:
         )
 
     async def _create(self, key: Key, state: JobState, manifest: Manifest) -> None:
-        kind, name = _child(manifest)
+        kind, name = child_of(manifest)
         try:
             raw = await self._kube.create(manifest)
         except Conflict as conflict:
@@ -114,10 +113,11 @@ class Executor:
             self._put(key, state, parse_child(raw, kind), live=True)
         else:
             logger.info("Created", extra=_extra(key, kind, name))
+            state.repeats.wrote(manifest, asyncio.get_running_loop().time())
             self._put(key, state, parse_child(raw, kind))
 
     async def _apply(self, key: Key, state: JobState, manifest: Manifest) -> None:
-        kind, name = _child(manifest)
+        kind, name = child_of(manifest)
         known = self._index.child(key, kind, name)
         if known is None:
             # Applying would adopt a foreign object of this name.
@@ -138,15 +138,17 @@ class Executor:
                 self._index.remove(known.uid)
             raise TransientError(str(error)) from error
         logger.info("Applied", extra=_extra(key, kind, name))
+        state.repeats.wrote(manifest, asyncio.get_running_loop().time())
         view = parse_child(raw, kind)
-        if isinstance(view, DeploymentView):
-            state.accepted = view.live
+        role = Names(key.name).role_of(name)
+        if isinstance(view, DeploymentView) and role is not None:
+            state.server(role).accepted = view
         self._put(key, state, view)
 
-    async def _delete(self, key: Key, doomed: Doomed) -> None:
+    async def _delete(self, key: Key, state: JobState, doomed: Doomed) -> None:
         await self._kube.delete(doomed.kind, key.namespace, doomed.name, uid=doomed.uid)
-        if doomed.kind in UNWATCHED:
-            self._index.remove(doomed.uid)
+        self._index.remove(doomed.uid)
+        state.removed((doomed.kind, doomed.name))
         logger.info("Deleted", extra=_extra(key, doomed.kind, doomed.name))
 
     async def _holder(self, key: Key, kind: Kind, name: str, conflict: Conflict) -> Raw:
@@ -157,12 +159,7 @@ class Executor:
 
     def _put(self, key: Key, state: JobState, view: View, *, live: bool = False) -> None:
         self._index.put(view, key=key, live=live)
-        if view.owner_uid == state.uid:
-            state.born(view, asyncio.get_running_loop().time())
-
-
-def _child(manifest: Manifest) -> Child:
-    return Kind(manifest["kind"]), manifest["metadata"]["name"]
+        state.saw((view,))
 
 
 def _owner(raw: Raw) -> str | None:

@@ -13,16 +13,12 @@ from ..api.v1alpha1 import FineTuneJob
 from ..decide.failures import is_lasting
 from ..diagnose.refusals import is_quota
 from ..facts.observed import Diagnosis
-from ..facts.views import Kind, Raw, View
+from ..facts.views import DeploymentView, Kind, Raw, View
 from ..spec.settings import JobSettings
 from ..vocabulary.errors import Invalid, KubeTuneError, Rejected, TransientError
 from ..vocabulary.periods import TELL_AFTER
+from .repeats import Child, Repeats
 from .run_memory import RunMemory
-
-Child = tuple[Kind, str]
-
-REBIRTH_FIRST: Final = 1.0
-REBIRTH_LIMIT: Final = 300.0
 
 REFUSED_POLL: Final = 30.0
 """How soon to try again what was refused; each further refusal doubles it."""
@@ -30,12 +26,19 @@ REFUSED_LIMIT: Final = 600.0
 
 
 @dataclass(slots=True)
-class Birth:
-    """How often a child came into being, and when last."""
+class ServerState:
+    """State of the server of one role."""
 
-    uid: str
-    count: int
-    last: float
+    answered: str | None = None
+    """Intent of the Deployment that has answered; empty: an earlier one that nobody knows."""
+    recalled: bool = False
+    """What the status knew of answers was taken over."""
+    accepted: DeploymentView | None = None
+    """The Deployment as the API server answered the last apply."""
+    dispute: str | None = None
+    """What others do to it again and again."""
+    disputed: int = 0
+    """The repetition for which that was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,8 @@ class JobState:
     """The ConfigMap was looked for."""
     namesakes_read: bool = False
     """Who has the names of the server was asked before the first Job."""
-    births: dict[Child, Birth] = field(default_factory=dict)
-    """Children that have existed."""
+    births: dict[Child, str] = field(default_factory=dict)
+    """Children that have existed, with the uid of the last."""
     missed: set[Child] = field(default_factory=set)
     """Children that have existed, and that a live read did not find."""
     pods_cleared: frozenset[str] = frozenset()
@@ -114,12 +117,11 @@ class JobState:
     """The status as the look that is under way sees it, when its children cannot be made."""
     unwritten: Exception | None = None
     """Why the status could not be written the last time."""
-    answered: str | None = None
-    """Intent of the Deployment whose Service has answered; empty: an earlier one that nobody knows."""
-    recalled: bool = False
-    """What the status knew of answers was taken over."""
-    accepted: tuple[str, ...] | None = None
-    """What the API server made of the Deployment that was applied last, by its answer."""
+    servers: dict[str, ServerState] = field(default_factory=dict)
+    """By role."""
+    servers_cleared: bool = False
+    """A live read found no server, since the spec asks for none."""
+    repeats: Repeats = field(default_factory=Repeats)
     overtaken: bool = False
     """The last write may have fallen on a status of somebody else: what it left is to be looked at."""
     pruned: tuple[Raw, Raw] | None = None
@@ -129,30 +131,21 @@ class JobState:
         """Whether one of these is a Job of this FineTuneJob."""
         return any(child.kind is Kind.JOB and child.owner_uid == self.uid for child in children)
 
-    def saw(self, views: Iterable[View], now: float) -> None:
+    def server(self, role: str) -> ServerState:
+        """State of the server of one role."""
+        return self.servers.setdefault(role, ServerState())
+
+    def saw(self, views: Iterable[View]) -> None:
         """Remember children that exist."""
         for view in views:
-            if view.owner_uid == self.uid:
-                self.born(view, now)
+            if view.owner_uid == self.uid and self.births.get((view.kind, view.name)) != view.uid:
+                self.births[view.kind, view.name] = view.uid
+                self.missed.discard((view.kind, view.name))
 
-    def born(self, view: View, now: float) -> None:
-        """Remember one child."""
-        child = view.kind, view.name
-        known = self.births.get(child)
-        if known is None or known.uid != view.uid:
-            self.births[child] = Birth(view.uid, known.count + 1 if known else 1, now)
-            self.missed.discard(child)
-
-    def rebirth_delay(self, child: Child, now: float) -> float:
-        """Seconds until a child that is gone may be made again: at once the first time, then ever later.
-
-        Somebody who keeps deleting it, or an API server that does, must not make a storm.
-        """
-        known = self.births.get(child)
-        if known is None or known.count < 2:
-            return 0.0
-        pause = min(REBIRTH_FIRST * 2.0 ** min(known.count - 2, 20), REBIRTH_LIMIT)
-        return max(0.0, known.last + pause - now)
+    def removed(self, child: Child) -> None:
+        """Forget a child that was removed since it is not wanted any more."""
+        self.births.pop(child, None)
+        self.repeats.forget(child)
 
     def edited(self, generation: int | None) -> None:
         """Forget what was refused when the spec is another one."""

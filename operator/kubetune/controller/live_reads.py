@@ -9,7 +9,9 @@ from ..api.v1alpha1 import FineTuneJob
 from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..facts.parse import parse_child
-from ..facts.views import Key, Kind, View
+from ..facts.views import Key, Kind, Raw, View
+from ..servers.rollout import places
+from ..servers.state import had_server
 from ..stages.train_status import unended_attempts
 from ..vocabulary.errors import NotFound
 from ..vocabulary.names import LABEL_MANAGED_BY, MANAGED_BY, TRAIN, Names
@@ -30,9 +32,17 @@ class Refresher:
         """Look, before the first Job is made, who has the names of the server: later costs a training."""
         if job.spec.serving is None or state.namesakes_read or state.has_begun(self._index.children(key)):
             return
-        name = Names(key.name).serving
-        await asyncio.gather(*(self._read(key, kind, name) for kind in (Kind.DEPLOYMENT, Kind.SERVICE)))
+        await asyncio.gather(*(self._read(key, kind, name) for kind, name in places(key.name)))
         state.namesakes_read = True
+
+    async def leftovers(self, key: Key, raw: Raw, state: JobState) -> None:
+        """Look once for servers that the spec does not ask for any more, and of which no watch may tell."""
+        if raw["spec"].get("serving") is not None:
+            state.servers_cleared = False
+        elif had_server(raw) and not state.servers_cleared:
+            unknown = [place for place in places(key.name) if self._index.child(key, *place) is None]
+            await asyncio.gather(*(self._read(key, kind, name) for kind, name in unknown))
+            state.servers_cleared = True
 
     async def missing(self, key: Key, job: FineTuneJob, state: JobState) -> None:
         """Look once for each child that is not known any more: an edited label is a deletion to a watch."""

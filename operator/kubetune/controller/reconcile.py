@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from kubetune_trainer.config import METRICS_PORT, TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob, validate_spec
 from ..cluster.index import Index
 from ..cluster.kube import Kube
+from ..decide.finished import is_finished
 from ..decide.invalid_spec import invalid_status
 from ..decide.plan import plan
 from ..decide.stalls import stall_of
@@ -22,6 +23,7 @@ from ..diagnose.refusals import diagnose_refusal
 from ..facts.observed import Observed
 from ..facts.views import Key, Kind, Raw, View
 from ..pods_http.probes import Probes
+from ..servers.intent import intent_of
 from ..spec.resolve import check_serving
 from ..spec.settings import JobSettings
 from ..stages.observe import observe
@@ -30,8 +32,7 @@ from ..stages.table import STAGES, Stages
 from ..vocabulary.errors import KubeTuneError, SpecError
 from ..vocabulary.names import SERVE, TRAIN, Names
 from ..vocabulary.periods import LOOK_AFTER
-from ..vocabulary.reasons import ConditionType, facts_of
-from .answers import answer_of
+from .answers import with_servers
 from .execute import Executor, Refused
 from .failures import Failures
 from .frozen_config import Configurer
@@ -39,7 +40,8 @@ from .job_state import REFUSED_POLL, JobState
 from .live_reads import Refresher
 from .owner import Vanished
 from .rate import StatusPace
-from .status_writer import Publisher, condition
+from .rivals import Rivals
+from .status_writer import Publisher
 from .waiting import Looker
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class Reconciler:
         self._configurer = Configurer(deps.kube, deps.index, deps.settings)
         self._executor = Executor(deps.kube, deps.index)
         self._refresher = Refresher(deps.kube, deps.index)
+        self._rivals = Rivals(deps.kube, deps.index)
         self._looker = Looker(deps.kube, deps.now)
         self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
         self._failures = Failures(deps.index, self._publisher, deps.now)
@@ -136,12 +139,13 @@ class Reconciler:
             if mistake is not None and not state.has_begun(self._index.children(key)):
                 raise mistake
         except SpecError as error:
-            observed = self._observe(job, state, ())
+            observed = self._observe(job, state, (), None)
             status = compute_status(job, observed, None, now=self._now(), error=error, stages=self._stages)
             wait = await self._publisher.publish(key, raw, status, state)
             # Nobody tells that somebody puts back what the ConfigMap held.
             return REFUSED_POLL if wait is None and self._configurer.is_there(key) else wait
         await self._refresher.namesakes(key, job, state)
+        await self._refresher.leftovers(key, raw, state)
         await self._refresher.missing(key, job, state)
         delays.append(await self._refresher.unwatched(key, state))
         children = self._index.children(key)
@@ -149,11 +153,11 @@ class Reconciler:
         delays.append(await self._looker.look(job, children, state))
         state.unfit = await self._looker.unfit_claim(job, children, state)
         delays.append(REFUSED_POLL if state.unfit else None)
-        observed = self._observe(job, state, strangers)
+        observed = self._observe(job, state, strangers, settings)
         attempt = observed.last_run(TRAIN)
         if observed.artifact is None and attempt is not None and attempt.ending is not None:
             await self._refresher.claim(key)  # the next attempt goes on from what is on it
-            observed = self._observe(job, state, strangers)
+            observed = self._observe(job, state, strangers, settings)
         todo = self._plan(job, observed, config, settings, mistake)
         if todo.writes:
             try:
@@ -165,7 +169,7 @@ class Reconciler:
                 )
                 raise
             config, settings = await self._configurer.config(key, job, state)
-            observed = self._observe(job, state, strangers)
+            observed = self._observe(job, state, strangers, settings)
             todo = self._plan(job, observed, config, settings, mistake)
             if todo.writes:
                 # Whatever else is left needs a fresh look.
@@ -174,9 +178,11 @@ class Reconciler:
                 delays.append(LOOK_AFTER.total_seconds())  # what was made may wait, and no watch tells why
         elif state.refusal is not None and state.refusal.stage == SERVE:
             state.refusal = None  # what was refused is not wanted any more
-            observed = self._observe(job, state, strangers)
+            observed = self._observe(job, state, strangers, settings)
         if state.refusal is None:
             delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
+        if await self._rivals.look(key, state, todo):
+            observed = self._observe(job, state, strangers, settings)
         if observed.earlier or observed.conflicts or strangers:
             delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())
         raw = self._index.parent(key) or raw
@@ -220,31 +226,30 @@ class Reconciler:
                 return None
             return max(0.0, refused.refusal.until - asyncio.get_running_loop().time())
 
-    def _observe(self, job: FineTuneJob, state: JobState, strangers: tuple[View, ...]) -> Observed:
+    def _observe(
+        self, job: FineTuneJob, state: JobState, strangers: tuple[View, ...], settings: JobSettings | None
+    ) -> Observed:
         """Observe the children as the index has them now, and start or end the questions to pods."""
         key = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name)
         children, now = self._index.children(key), asyncio.get_running_loop().time()
-        state.saw(children, now)
+        state.saw(children)
         state.runs.see(children)
         patience = (state.settings or self._settings).gang_timeout_seconds
-        answer = answer_of(self._probes, job, state, children)
         observed = observe(
             job,
             (*children, *strangers),
             diagnosis=state.refusal or state.unfit or state.diagnosis,
-            answered=answer.present,
             progress=None,
             known=state.runs.known(gang_timeout=timedelta(seconds=patience), now=now),
             stages=self._stages,
         )
-        return replace(
+        observed = replace(
             observed,
             rested=state.runs.rest(observed, now),
             progress=self._probes.progress(key, _progress_url(key, observed)),
-            answered_before=answer.earlier,
-            silence=answer.failure,
-            accepted=state.accepted,
         )
+        wanted = None if settings is None else intent_of(job, observed.artifact, settings)
+        return with_servers(self._probes, key, job, observed, state, wanted=wanted)
 
     def _state(self, key: Key, uid: str) -> JobState:
         state = self._states.get(key)
@@ -257,21 +262,6 @@ class Reconciler:
         self._states.pop(key, None)
         self._probes.forget(key)
         self._pace.forget(key)
-
-
-def is_finished(raw: Raw, children: tuple[View, ...]) -> bool:
-    """Whether nothing can happen to the job any more: seen, final, and no server wanted or left."""
-    status: Mapping[str, Any] = raw.get("status") or {}
-    if status.get("observedGeneration") != raw["metadata"].get("generation"):
-        return False
-    if (raw.get("spec") or {}).get("serving") is not None and any(
-        c.kind is Kind.DEPLOYMENT for c in children
-    ):
-        return False
-    if condition(status, ConditionType.READY).get("status") == "True":
-        return (raw.get("spec") or {}).get("serving") is None
-    stalled = condition(status, ConditionType.STALLED)
-    return stalled.get("status") == "True" and facts_of(str(stalled.get("reason"))).final
 
 
 def _parse(raw: Raw, state: JobState) -> FineTuneJob:

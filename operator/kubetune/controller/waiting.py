@@ -142,7 +142,7 @@ class Looker:
         """
         ours = [c for c in children if isinstance(c, JobView) and c.owner_uid == state.uid]
         jobs = {child.uid for child in ours}
-        doubts = {birth.uid for (kind, _), birth in state.births.items() if kind is Kind.JOB} - jobs
+        doubts = {uid for (kind, _), uid in state.births.items() if kind is Kind.JOB} - jobs
         known = {child.number for child in ours if child.stage == names.TRAIN}
         doubts |= {f"attempt {number}" for number in unended_attempts(job) - known}
         if not jobs:
@@ -166,7 +166,10 @@ class Looker:
     async def _diagnose(self, job: FineTuneJob, child: Waiting, state: JobState) -> Diagnosis | None:
         namespace, owner = job.metadata.namespace, job.metadata.name
         stage = _stage_of(child)
-        selector = f"{names.LABEL_JOB}={owner},{names.LABEL_STAGE}={stage}"
+        which = f"{names.LABEL_STAGE}={stage}"
+        if isinstance(child, DeploymentView):
+            which = f"{names.LABEL_ROLE}={names.Names(owner).role_of(child.name)}"
+        selector = f"{names.LABEL_JOB}={owner},{which}"
         pods = await self._kube.list(Kind.POD, namespace, selector=selector)
         if isinstance(child, JobView):
             pods = [pod for pod in pods if _owner(pod) == child.uid]
@@ -236,7 +239,7 @@ def _waits(child: Waiting) -> bool:
             return False  # no pod is expected before whoever suspended it resumes it
         return _is_ending(child) or child.ready + child.succeeded < max(1, child.completions)
     behind = child.observed_generation < child.generation
-    return behind or min(child.available, child.updated) < _wanted(child)
+    return behind or min(child.available, child.updated) < child.size
 
 
 def _stage_of(child: Waiting) -> str:
@@ -246,11 +249,6 @@ def _stage_of(child: Waiting) -> str:
 def _is_ending(child: JobView) -> bool:
     """Whether a Job has its verdict, and waits for its last pods."""
     return any(child.condition(type_) for type_ in ("FailureTarget", "SuccessCriteriaMet"))
-
-
-def _wanted(child: DeploymentView) -> int:
-    replicas = child.live[0]
-    return int(replicas) if replicas.isdecimal() else 1
 
 
 def _is_ready(pod: Raw) -> bool:

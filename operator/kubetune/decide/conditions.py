@@ -1,8 +1,8 @@
 """Conditions of a FineTuneJob: what holds, why not yet, and what a person has to do.
 
 Pure. Compatible with kstatus: Reconciling and Stalled are there only when they are True, a stage's condition
-only when the spec asks for the stage. A cause stands once, in Stalled or Reconciling; the other conditions
-point to it.
+only when the spec asks for the stage, or something of it is left. A cause stands once, in Stalled or
+Reconciling; the other conditions point to it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final, Literal
 from ..api.conditions import Condition, new_condition
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed
-from ..stages.stage import Finding, Stage
+from ..stages.stage import Stage
 from ..stages.table import STAGES, Stages, stage_at_hand
 from ..vocabulary.errors import SpecError
-from ..vocabulary.reasons import ConditionType, Reason
+from ..vocabulary.reasons import ConditionType, Finding, Reason
 from .stalls import stall_of
 
 _MOST_NAMED: Final = 3
@@ -38,7 +38,7 @@ def conditions_of(
     stall = stall_of(job, observed, stages)
     if error is not None:
         stall = Finding(Reason.INVALID_SPEC, str(error))
-    current = stall or _current(job, observed, at_hand)
+    current = stall or _current(job, observed, at_hand, stages)
     found: list[tuple[str, Truth, Finding]] = []
     if current is None:
         found.append((ConditionType.READY, "True", _done(job, observed, stages)))
@@ -47,7 +47,7 @@ def conditions_of(
         found.append((ConditionType.READY, *_not_ready(current, cause, at_hand, stalled=stall is not None)))
         found.append((cause, "True", current))
     passed: Stage | None = None
-    for stage in (stage for stage in stages if stage.wanted(job)):
+    for stage in (stage for stage in stages if stage.wanted(job) or stage.leftovers(job, observed)):
         holds = stage.holds(job, observed)
         if holds is not None:
             found.append((stage.condition, "True", holds))
@@ -64,13 +64,14 @@ def conditions_of(
     ]
 
 
-def _current(job: FineTuneJob, observed: Observed, at_hand: Stage | None) -> Finding | None:
-    """What goes on; None when everything that the spec asks for is reached."""
+def _current(job: FineTuneJob, observed: Observed, at_hand: Stage | None, stages: Stages) -> Finding | None:
+    """What goes on; None when everything that the spec asks for is reached, and nothing else is left."""
     if observed.earlier:
         return _waiting_for(observed.earlier)
-    if at_hand is None:
-        return None
-    return at_hand.obstacle(job, observed) or at_hand.ongoing(job, observed)
+    if at_hand is not None:
+        return at_hand.obstacle(job, observed) or at_hand.ongoing(job, observed)
+    left = (s for s in stages if not s.wanted(job) and s.leftovers(job, observed))
+    return next((stage.ongoing(job, observed) for stage in left), None)
 
 
 def _done(job: FineTuneJob, observed: Observed, stages: Stages) -> Finding:

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from ..stages.stage import Finding
 from ..stages.table import STAGES
 from ..vocabulary.errors import KubeError, KubeTuneError, MissingPermission, SpecError, WebhookFailed
-from ..vocabulary.reasons import ConditionType, Reason
+from ..vocabulary.reasons import ConditionType, Finding, Reason
 from ..vocabulary.sentences import sentences, shortened
 from .raw_status import Told, Truth, conditions_in, with_conditions
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed
 from ..stages.retries import exhausted
-from ..stages.stage import Finding
 from ..stages.table import STAGES, Stages, stage_at_hand
-from ..vocabulary.reasons import Reason
+from ..vocabulary.reasons import Finding, Reason
 
 
 def stall_of(job: FineTuneJob, observed: Observed, stages: Stages = STAGES) -> Finding | None:

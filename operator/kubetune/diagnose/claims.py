@@ -110,7 +110,7 @@ def _crowd(job: FineTuneJob, stage: str) -> dict[str, int]:
     serving = job.spec.serving
     counts = {
         "training.nodes": 1 if stage == "serve" else job.spec.training.nodes,
-        "serving.replicas": 1 if stage == "train" or serving is None else serving.replicas,
+        "serving.replicas": 1 if stage == "train" or serving is None else serving.replicas or 1,
     }
     return {name: count for name, count in counts.items() if count > 1}
 

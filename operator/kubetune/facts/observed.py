@@ -106,6 +106,24 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server of one role: its Deployment, and what is known of its answers."""
+
+    role: str
+    deployment: DeploymentView | None = None
+    answered: bool = False
+    """It completed a token by this job's model name, made from what the spec asks for now."""
+    answered_before: bool = False
+    """It did so as the spec said earlier; those servers stay until new ones are ready."""
+    silence: str | None = None
+    """Why it has not answered for a while although it is ready."""
+    accepted: DeploymentView | None = None
+    """The Deployment as the API server answered our last apply: webhooks may change it."""
+    dispute: str | None = None
+    """What others do to it again and again, in sentences that say what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What only this process knows of a job's runs: it has seen it, by its own clock."""
 
@@ -137,18 +155,15 @@ class Observed:
     """What prepare found, as far as it is true of the volume that is there."""
     artifact: ArtifactSummary | None = None
     """The verified result."""
-    deployment: DeploymentView | None = None
-    answered: bool = False
-    """The public Service completed a token by this job's model name, served as the spec says now."""
-    answered_before: bool = False
-    """It did so as the spec said earlier; those servers stay until new ones are ready."""
-    silence: str | None = None
-    """Why the Service has not answered for a while although a server is ready."""
-    accepted: tuple[str, ...] | None = None
-    """The Deployment's ``live`` fields as the API server took them last: webhooks may change them."""
+    servers: Mapping[str, Server] = field(default_factory=dict)
+    """By role, those that are known."""
     diagnosis: Diagnosis | None = None
     progress: Progress | None = None
     """Of the run at hand."""
+
+    def server(self, role: str) -> Server:
+        """The server of a role, also while there is none."""
+        return self.servers.get(role) or Server(role=role)
 
     def runs_of(self, stage: str) -> tuple[Run, ...]:
         """All runs of a stage that are known, the oldest first."""

@@ -61,12 +61,12 @@ def _is_named_like_a_child(job: FineTuneJob, names: Names, stages: Collection[st
     if child.owner_uid == job.metadata.uid:
         return True
     own_claim = named_claim(job) is None
-    serves = job.spec.serving is not None
+    served = job.spec.serving is not None and names.role_of(child.name) is not None
     by_kind = {
         Kind.CONFIG_MAP: child.name == names.config,
         Kind.CLAIM: own_claim and child.name == names.output,
-        Kind.SERVICE: child.name == names.rendezvous or (serves and child.name == names.serving),
-        Kind.DEPLOYMENT: serves and child.name == names.serving,
+        Kind.SERVICE: child.name == names.rendezvous or served,
+        Kind.DEPLOYMENT: served,
         Kind.JOB: _is_run(names, stages, child.name),
     }
     return by_kind.get(child.kind, False)

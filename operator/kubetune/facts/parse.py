@@ -96,19 +96,14 @@ def _stage(spec: Raw) -> str | None:
 
 
 def live_fields(spec: Raw) -> tuple[str, ...]:
-    """What people edit by hand in a Deployment's spec: replicas, image, command and arguments."""
+    """What people edit by hand in a Deployment's pods: image, command and arguments."""
     containers = _dicts(_dict(_dict(spec.get("template")).get("spec")).get("containers"))
     server = next((c for c in containers if c.get("name") == names.CONTAINER_SERVER), {})
-    return (
-        str(spec.get("replicas")),
-        _text(server.get("image")),
-        *_texts(server.get("command")),
-        *_texts(server.get("args")),
-    )
+    return (_text(server.get("image")), *_texts(server.get("command")), *_texts(server.get("args")))
 
 
 def parse_deployment(raw: Raw) -> DeploymentView:
-    """Project a serving Deployment."""
+    """Project the Deployment of a server."""
     meta, spec, status = (_dict(raw.get(part)) for part in ("metadata", "spec", "status"))
     annotations = _dict(meta.get("annotations"))
     return DeploymentView(
@@ -122,6 +117,7 @@ def parse_deployment(raw: Raw) -> DeploymentView:
         conditions=_conditions(status),
         intent=_text(annotations.get(names.ANNOTATION_INTENT)) or None,
         applied=_text(annotations.get(names.ANNOTATION_LIVE)) or None,
+        size=_int(spec.get("replicas", 1)),
         live=live_fields(spec),
     )
 

@@ -135,7 +135,7 @@ class PodView(Meta):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentView(Meta):
-    """The serving Deployment."""
+    """The Deployment of a server."""
 
     generation: int
     observed_generation: int
@@ -148,8 +148,10 @@ class DeploymentView(Meta):
     """Annotation ``kubetune.dev/intent``: digest of what it was made from."""
     applied: str | None
     """Annotation ``kubetune.dev/live``: digest of ``live`` as it was applied."""
+    size: int
+    """spec.replicas."""
     live: tuple[str, ...]
-    """What people edit by hand, for drift: replicas, image, command and arguments of the server container."""
+    """What else people edit by hand: image, command and arguments of the server container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import Final
 from kubetune_trainer.messages import Progress
 
 from ..facts.views import Key
+from ..vocabulary.names import ROLES
 from ..vocabulary.periods import PROGRESS_PERIOD
 from .client import Web
 
@@ -48,7 +49,7 @@ class Probes:
     web: Web
     wake: Callable[[Key], None]
     _training: dict[Key, _Watch] = field(default_factory=dict)
-    _serving: dict[Key, _Watch] = field(default_factory=dict)
+    _serving: dict[tuple[Key, str], _Watch] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
     _serving_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
     """Their own: silent Services take their timeouts, and progress must not wait for them."""
@@ -67,35 +68,38 @@ class Probes:
             return None
         return watch.latest
 
-    def ask(self, key: Key, *, intent: str, base_url: str, model: str, done: Callable[[], None]) -> None:
+    def ask(
+        self, key: Key, role: str, *, intent: str, base_url: str, model: str, done: Callable[[], None]
+    ) -> None:
         """Ask a Service until it answers, once for each intent of its Deployment; then call ``done``."""
-        watch = self._serving.get(key)
+        watch = self._serving.get((key, role))
         if watch is not None and watch.target == intent:
             return
-        self.stop_asking(key)
-        task = asyncio.create_task(self._ask(key, base_url, model, done))
-        self._serving[key] = _Watch(intent, task)
+        self.stop_asking(key, role)
+        task = asyncio.create_task(self._ask(key, role, base_url, model, done))
+        self._serving[key, role] = _Watch(intent, task)
 
-    def failure(self, key: Key) -> str | None:
+    def failure(self, key: Key, role: str) -> str | None:
         """Why a Service that is asked has not answered for a while."""
-        watch = self._serving.get(key)
+        watch = self._serving.get((key, role))
         return None if watch is None else watch.failure
 
-    def stop_asking(self, key: Key) -> None:
+    def stop_asking(self, key: Key, role: str) -> None:
         """Ask no more."""
-        watch = self._serving.pop(key, None)
+        watch = self._serving.pop((key, role), None)
         if watch is not None:
             watch.task.cancel()
 
     def forget(self, key: Key) -> None:
         """End all questions about a job."""
         self.progress(key, None)
-        self.stop_asking(key)
+        for role in ROLES:
+            self.stop_asking(key, role)
 
     async def close(self) -> None:
         """End all questions."""
         tasks = [watch.task for watch in (*self._training.values(), *self._serving.values())]
-        for key in {*self._training, *self._serving}:
+        for key in {*self._training, *(key for key, _ in self._serving)}:
             self.forget(key)
         for task in tasks:
             with suppress(asyncio.CancelledError):
@@ -116,7 +120,7 @@ class Probes:
                 self.wake(key)
             await asyncio.sleep(PROGRESS_POLL)
 
-    async def _ask(self, key: Key, base_url: str, model: str, done: Callable[[], None]) -> None:
+    async def _ask(self, key: Key, role: str, base_url: str, model: str, done: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         begun, pause = loop.time(), ANSWER_POLL_FIRST
         while True:
@@ -127,7 +131,7 @@ class Probes:
                 self.wake(key)
                 return
             if loop.time() - begun >= SILENCE:
-                watch = self._serving.get(key)
+                watch = self._serving.get((key, role))
                 if watch is not None and watch.failure != failure:
                     watch.failure = failure
                     self.wake(key)

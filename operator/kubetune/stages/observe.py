@@ -12,7 +12,7 @@ from dataclasses import replace
 from kubetune_trainer.messages import Progress
 
 from ..api.v1alpha1 import FineTuneJob
-from ..facts.observed import Diagnosis, Known, Observed, Outcome, Run, RunState, Tally
+from ..facts.observed import Diagnosis, Known, Observed, Outcome, Run, RunState, Server, Tally
 from ..facts.ownership import Family, sort_by_owner
 from ..facts.runs import count, failed_after_all, judge, with_remembered
 from ..facts.views import DeploymentView, JobView, Kind, View
@@ -28,7 +28,6 @@ def observe(
     children: Sequence[View],
     *,
     diagnosis: Diagnosis | None,
-    answered: bool,
     progress: Progress | None,
     known: Known = Known(),  # noqa: B008 - frozen
     stages: Stages = STAGES,
@@ -60,7 +59,6 @@ def observe(
         if looked and attempt.ending is not None:
             failed = failed_after_all(attempt.ending, train.WITHOUT_ARTIFACT)
             runs[names.TRAIN] = (*runs[names.TRAIN][:-1], replace(attempt, ending=failed))
-    deployment = family.present.get((Kind.DEPLOYMENT, job.metadata.name))
     return Observed(
         present=family.present,
         conflicts=tuple(sorted(family.conflicts)),
@@ -70,8 +68,7 @@ def observe(
         rested=known.rested,
         prepared=found,
         artifact=artifact,
-        deployment=deployment if isinstance(deployment, DeploymentView) else None,
-        answered=answered,
+        servers=_servers(job, family),
         diagnosis=diagnosis,
         progress=progress if any(_is_under_way(of) for of in runs.values()) else None,
     )
@@ -81,6 +78,16 @@ def _runs(stage: Stage, job: FineTuneJob, family: Family, known: Known) -> tuple
     jobs = (v for v in family.present.values() if isinstance(v, JobView) and v.stage == stage.name)
     judged = (judge(v, family.pods[v.uid], known=known, more_memory=stage.more_memory) for v in jobs)
     return with_remembered((stage.checked(run) for run in judged), stage.remembered_runs(job))
+
+
+def _servers(job: FineTuneJob, family: Family) -> dict[str, Server]:
+    own = names.Names(job.metadata.name)
+    found = {role: family.present.get((Kind.DEPLOYMENT, own.server(role))) for role in names.ROLES}
+    return {
+        role: Server(role=role, deployment=view)
+        for role, view in found.items()
+        if isinstance(view, DeploymentView)
+    }
 
 
 def _is_under_way(runs: Sequence[Run]) -> bool:

@@ -22,12 +22,12 @@ from ..spec.settings import JobSettings
 from ..spec.sources import named_claim
 from ..vocabulary import names
 from ..vocabulary.periods import LOOK_AFTER
-from ..vocabulary.reasons import ConditionType, Reason
+from ..vocabulary.reasons import ConditionType, Finding, Reason
 from ..vocabulary.sentences import APPLY_AGAIN
 from . import prepare_status
 from .plan import Plan
 from .retries import next_run
-from .stage import Finding, Look, Stage
+from .stage import Look, Stage
 from .suspension import suspended
 
 

@@ -13,11 +13,11 @@ from typing import Final
 from ..facts.observed import Observed, Outcome, Run, Tally
 from ..facts.views import Kind, Manifest
 from ..vocabulary.periods import LOOK_AFTER
-from ..vocabulary.reasons import REASONS, Reason
+from ..vocabulary.reasons import REASONS, Finding, Reason
 from .foundation import foundation
 from .plan import Doomed, Plan
 from .retry_status import remembered_tallies
-from .stage import Finding, Look, Stage
+from .stage import Look, Stage
 
 _LONGEST_PAUSE: Final = timedelta(minutes=10)
 

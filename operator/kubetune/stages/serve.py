@@ -11,19 +11,17 @@ from kubetune_trainer.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import ServingStatus
-from ..children.server import build_deployment, has_drifted, intent_of
-from ..children.service import build_service
 from ..facts.observed import Observed
-from ..facts.views import DeploymentView, Kind
+from ..servers import state as servers
+from ..servers.rollout import rollout, unwanted
 from ..spec.settings import JobSettings
 from ..vocabulary import names
-from ..vocabulary.names import Names
+from ..vocabulary.names import ROLE_SERVING, Names
 from ..vocabulary.periods import LOOK_AFTER
-from ..vocabulary.reasons import ConditionType, Reason
-from ..vocabulary.sentences import sentences
+from ..vocabulary.reasons import ConditionType, Finding, Reason
 from .foundation import configuration
 from .plan import Doomed, Plan
-from .stage import Finding, Look, Stage
+from .stage import Look, Stage
 
 
 class _Serve(Stage):
@@ -36,27 +34,17 @@ class _Serve(Stage):
 
     @override
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:
-        serving, live = job.spec.serving, observed.deployment
-        rolled_out = serving is None or (live is not None and _is_rolled_out(live, serving.replicas))
-        return observed.answered and _is_served(observed) and rolled_out
+        serving = job.spec.serving
+        return serving is not None and servers.is_current(serving, observed.server(ROLE_SERVING))
 
     @override
     def plan(self, look: Look) -> Plan:
         """Deployment and Service together; also when it is stalled, since its spec may be edited."""
-        job, observed = look.job, look.observed
-        serving, artifact, live = job.spec.serving, observed.artifact, observed.deployment
-        if serving is None or artifact is None:
-            return Plan()
-        changed = live is None or live.intent != intent_of(serving, look.config, artifact)
-        changed = changed or (live is not None and has_drifted(live, observed.accepted))
-        once = [*configuration(look)]
-        if (Kind.SERVICE, Names(job.metadata.name).serving) not in observed.present:
-            once.append(build_service(job))
-        settled = live is not None and min(live.available, live.updated) >= serving.replicas
+        server = rollout(look.job, look.observed, look.config, look.settings, role=ROLE_SERVING)
         return Plan(
-            create_once=tuple(once),
-            apply=(build_deployment(job, serving, look.config, artifact, look.settings),) if changed else (),
-            requeue_after=None if settled and not changed else LOOK_AFTER,
+            create_once=(*configuration(look), *server.create_once),
+            apply=server.apply,
+            requeue_after=None if server.settled else LOOK_AFTER,
         )
 
     @override
@@ -65,41 +53,27 @@ class _Serve(Stage):
 
     @override
     def leftovers(self, job: FineTuneJob, observed: Observed) -> Sequence[Doomed]:
-        name = Names(job.metadata.name).serving
-        there = [observed.present.get((kind, name)) for kind in (Kind.DEPLOYMENT, Kind.SERVICE)]
-        return [
-            Doomed(kind=view.kind, name=view.name, uid=view.uid)
-            for view in there
-            if view and not view.deleting
-        ]
+        return [Doomed(kind=v.kind, name=v.name, uid=v.uid) for v in unwanted(job, observed)]
 
     @override
     def obstacle(self, job: FineTuneJob, observed: Observed) -> Finding | None:
-        live = observed.deployment
-        if live is not None and _has_failed(live):
-            return _rollout_failed(observed, live)
-        return super().obstacle(job, observed)
+        trouble = servers.trouble_of(observed.server(ROLE_SERVING), observed.diagnosis)
+        return trouble or super().obstacle(job, observed)
 
     @override
     def ongoing(self, job: FineTuneJob, observed: Observed) -> Finding:
         serving = job.spec.serving
-        if observed.silence is not None:
-            url = Names(job.metadata.name).url(job.metadata.namespace)
-            return Finding(
-                Reason.DEPLOYING,
-                f"A server is ready, but {url} does not answer the operator: {observed.silence}. Allow it in "
-                "the namespace's NetworkPolicy, or look at the server's log.",
-            )
-        one = serving is None or serving.replicas == 1
-        servers = "The server starts" if one or serving is None else f"{serving.replicas} servers start"
-        return Finding(Reason.DEPLOYING, f"{servers}; ready means that one answered with this model.")
+        if serving is not None:
+            return servers.finding_of(job, serving, observed.server(ROLE_SERVING))
+        left = unwanted(job, observed)
+        named = " and ".join(f"{view.kind} {view.name}" for view in left)
+        have = "have" if len(left) > 1 else "has"
+        return Finding(Reason.DEPLOYING, f"{named} {have} to go: the spec asks for no server.")
 
     @override
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
         """Whether the public Service answers: also while a newer version of the spec is rolled out."""
-        if not _is_served(observed):
-            return None
-        return Finding(Reason.SERVING, "The Service answers with this model.")
+        return servers.ANSWERS if servers.is_served(observed.server(ROLE_SERVING)) else None
 
     @override
     def status(
@@ -107,7 +81,7 @@ class _Serve(Stage):
     ) -> dict[str, Any]:
         if job.spec.serving is None or observed.artifact is None:
             return {}
-        live = observed.deployment
+        live = observed.server(ROLE_SERVING).deployment
         serving = ServingStatus(
             model_name=job.metadata.name,
             url=Names(job.metadata.name).url(job.metadata.namespace),
@@ -118,26 +92,3 @@ class _Serve(Stage):
 
 
 SERVE: Final = _Serve()
-
-
-def _is_served(observed: Observed) -> bool:
-    live = observed.deployment
-    answers = observed.answered or observed.answered_before
-    return answers and live is not None and live.available > 0 and not _has_failed(live)
-
-
-def _is_rolled_out(live: DeploymentView, replicas: int) -> bool:
-    seen = live.observed_generation >= live.generation
-    return seen and live.updated >= replicas and live.available >= replicas and live.replicas <= replicas
-
-
-def _has_failed(live: DeploymentView) -> bool:
-    return any(c.type == "Progressing" and c.status == "False" for c in live.conditions)
-
-
-def _rollout_failed(observed: Observed, live: DeploymentView) -> Finding:
-    """The Deployment gave up; what keeps the new pods from starting is the message's second half."""
-    failed = next(c.message for c in live.conditions if c.type == "Progressing")
-    old = "; earlier servers keep answering" if live.available > 0 else ""
-    why = observed.diagnosis.message if observed.diagnosis else ""
-    return Finding(Reason.ROLLOUT_FAILED, sentences(f"{failed.removesuffix('.')}{old}", why))

@@ -16,16 +16,8 @@ from kubetune_trainer.config import TrainerConfig
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed, Run
 from ..spec.settings import JobSettings
-from ..vocabulary.reasons import Reason
+from ..vocabulary.reasons import Finding
 from .plan import Doomed, Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A reason and its sentence."""
-
-    reason: Reason
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +65,12 @@ class Stage:
         return Plan()
 
     def leftovers(self, job: FineTuneJob, observed: Observed) -> Sequence[Doomed]:
-        """Children to delete while it is not wanted."""
+        """Children to delete while it is not wanted; until they are gone its condition stays."""
         del job, observed
         return ()
 
     def ongoing(self, job: FineTuneJob, observed: Observed) -> Finding:
-        """What goes on while it is the stage at hand."""
+        """What goes on while it is the stage at hand, or has leftovers."""
         raise NotImplementedError
 
     def obstacle(self, job: FineTuneJob, observed: Observed) -> Finding | None:

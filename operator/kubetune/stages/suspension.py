@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..facts.observed import Run
-from ..vocabulary.reasons import Reason
-from .stage import Finding
+from ..vocabulary.reasons import Finding, Reason
 
 
 def suspended(run: Run) -> Finding:

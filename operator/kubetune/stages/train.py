@@ -19,12 +19,12 @@ from ..facts.runs import failed_after_all
 from ..spec.settings import JobSettings
 from ..vocabulary import names
 from ..vocabulary.periods import PROGRESS_PERIOD
-from ..vocabulary.reasons import ConditionType, Reason
+from ..vocabulary.reasons import ConditionType, Finding, Reason
 from ..vocabulary.sentences import APPLY_AGAIN
 from . import train_status
 from .plan import Plan
 from .retries import next_run
-from .stage import Finding, Look, Stage
+from .stage import Look, Stage
 from .suspension import suspended
 
 WITHOUT_ARTIFACT: Final = "The pods completed, but left no verified artifact on the output volume."

@@ -30,6 +30,13 @@ LABEL_STAGE: Final = f"{GROUP}/stage"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 """Number of the run of its stage, from 1."""
 
+LABEL_ROLE: Final = f"{GROUP}/role"
+"""On a server's Deployment and pods: which of the job's servers it is. Selectors have it, which cannot be
+changed later."""
+
+ROLE_SERVING: Final = "serving"
+ROLES: Final = (ROLE_SERVING,)
+
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "kubetune"
 FIELD_MANAGER: Final = "kubetune"
@@ -41,7 +48,7 @@ ANNOTATION_INTENT: Final = f"{GROUP}/intent"
 """Digest of what a Deployment is made from: an equal digest needs no second apply."""
 
 ANNOTATION_LIVE: Final = f"{GROUP}/live"
-"""Digest of the fields that people edit by hand, as they were applied."""
+"""Digest of image, command and arguments, which people edit by hand, as they were applied."""
 
 CONTAINER_TRAINER: Final = "trainer"
 """podFailurePolicy rules name it, since sidecars may be injected."""
@@ -98,10 +105,13 @@ class Names:
         """The headless Service of the trainer pods, the same for every attempt."""
         return f"{self.job}-{TRAIN}"
 
-    @property
-    def serving(self) -> str:
-        """The serving Deployment and the public Service."""
-        return self.job
+    def server(self, role: str) -> str:
+        """The Deployment of one role; the public Service has the name of the server that it leads to."""
+        return self.job if role == ROLE_SERVING else f"{self.job}-{role}"
+
+    def role_of(self, server: str) -> str | None:
+        """The role of the server of this name."""
+        return next((role for role in ROLES if self.server(role) == server), None)
 
     def rank0_host(self, number: int, namespace: str) -> str:
         """DNS name of rank 0's pod."""
@@ -109,4 +119,4 @@ class Names:
 
     def url(self, namespace: str) -> str:
         """OpenAI-compatible base URL of the served model inside the cluster."""
-        return f"http://{self.serving}.{namespace}.svc/v1"
+        return f"http://{self.server(ROLE_SERVING)}.{namespace}.svc/v1"

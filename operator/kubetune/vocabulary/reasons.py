@@ -51,6 +51,7 @@ class Reason(StrEnum):
     POD_REJECTED = "PodRejected"
     NODE_LOST = "NodeLost"
     ROLLOUT_FAILED = "RolloutFailed"
+    CHANGED_BY_OTHERS = "ChangedByOthers"
     WEBHOOK_FAILED = "WebhookFailed"
     MISSING_PERMISSION = "MissingPermission"
     REQUEST_FAILED = "RequestFailed"
@@ -74,6 +75,14 @@ class Reason(StrEnum):
     DIRECTORY_IN_USE = "DirectoryInUse"
     PEER_LOST = "PeerLost"
     POD_FAILED = "PodFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A reason and its sentence."""
+
+    reason: Reason
+    message: str
 
 
 class Group(StrEnum):
@@ -156,6 +165,9 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     Reason.POD_REJECTED: _heals("a policy or a webhook refuses the pods, or an object that they need"),
     Reason.NODE_LOST: _heals("the node of a pod does not answer"),
     Reason.ROLLOUT_FAILED: _heals("the new server did not become ready; earlier ones go on"),
+    Reason.CHANGED_BY_OTHERS: _heals(
+        "somebody changes or deletes the server again and again; it is put right ever more slowly"
+    ),
     Reason.WEBHOOK_FAILED: _heals("an admission webhook that has a say does not answer"),
     Reason.MISSING_PERMISSION: _heals(
         "KubeTune's own ServiceAccount lacks a right; the message has verb, resource and account"

@@ -44,8 +44,10 @@ class Serving(SpecModel):
     mode: Literal["Adapter", "Full"] | None = None
     """Adapter serves the base model with the LoRA adapter, Full the weights of a full fine-tune.
     Default: what training.adapter.type asks for."""
-    replicas: int = Field(default=1, ge=1, le=100, strict=True)
-    """Number of servers behind the Service."""
+    replicas: int | None = Field(default=None, ge=1, le=100, strict=True)
+    """Number of servers behind the Service. Left out, it is one at first and then left to others: an
+    autoscaler or kubectl scale. Servers on more than one node need a claim with ReadWriteMany, which the
+    operator makes only where replicas, or training.nodes, is above 1."""
     gpus: int | None = Field(default=None, ge=0, le=64, strict=True)
     """GPUs of one server; 0 serves on CPU. Default: 1 when training uses GPUs, else 0."""
     resources: Resources | None = None

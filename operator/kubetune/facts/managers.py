@@ -1,0 +1,35 @@
+"""Who else owns what we manage of a server, from the managedFields of its live Deployment. Pure and total."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..vocabulary.names import CONTAINER_SERVER, FIELD_MANAGER
+from .views import Raw
+
+_POD: Final = ("f:spec", "f:template", "f:spec", "f:containers", f'k:{{"name":"{CONTAINER_SERVER}"}}')
+_PATHS: Final = {
+    "replicas": ("f:spec", "f:replicas"),
+    "image": (*_POD, "f:image"),
+    "command": (*_POD, "f:command"),
+    "args": (*_POD, "f:args"),
+}
+
+
+def owned_by_others(raw: Raw) -> dict[str, tuple[str, ...]]:
+    """Fields that people and controllers edit, by the other managers that own one now."""
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in (raw.get("metadata") or {}).get("managedFields") or ():
+        manager = str(entry.get("manager") or "")
+        fields = tuple(name for name, path in _PATHS.items() if _owns(entry.get("fieldsV1"), path))
+        if fields and manager != FIELD_MANAGER:
+            found[manager] = found.get(manager, ()) + fields
+    return found
+
+
+def _owns(fields: Any, path: tuple[str, ...]) -> bool:
+    for step in path:
+        if not isinstance(fields, dict) or step not in fields:
+            return False
+        fields = fields[step]
+    return True

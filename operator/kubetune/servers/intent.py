@@ -1,0 +1,45 @@
+"""What a server is made from, as one digest: an equal digest needs no second apply. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from kubetune_trainer.config import digest_of
+from kubetune_trainer.messages import ArtifactSummary
+
+from ..api.v1alpha1 import FineTuneJob
+from ..spec.resolve import serving_image
+from ..spec.settings import JobSettings
+
+TEMPLATE_VERSION: Final = 1
+"""Raised only where servers that run must be replaced: an operator upgrade with another number rolls all of
+them, one with other code in ``children.server`` alone none."""
+
+_IMAGES: Final = frozenset({"trainer_image", "serving_image", "serving_cpu_image"})
+"""Settings of which only the image that they resolve to matters."""
+
+
+def intent_of(job: FineTuneJob, artifact: ArtifactSummary | None, settings: JobSettings) -> str | None:
+    """Digest of what the spec asks to be served now, and not of how this operator writes it down.
+
+    None when there is nothing to serve. ``settings`` are the job's own, as they were frozen.
+    """
+    serving = job.spec.serving
+    if serving is None or artifact is None:
+        return None
+    return digest_of(
+        {
+            "version": TEMPLATE_VERSION,
+            "serving": _chosen(serving),
+            "artifact": artifact.digest,
+            "image": serving_image(job, settings),
+            "settings": _chosen(settings, besides=_IMAGES),
+        }
+    )
+
+
+def _chosen(model: BaseModel, *, besides: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """What differs from the defaults: a field that a newer operator adds changes nothing until it is used."""
+    return model.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(besides))

@@ -1,0 +1,120 @@
+"""How a server gets to what the spec asks for: what has to be written, and how far it is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kubetune_trainer.config import TrainerConfig, digest_of
+
+from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.serving import Serving
+from ..children.server import build_server
+from ..children.service import build_service
+from ..facts.observed import Observed, Server
+from ..facts.views import DeploymentView, Kind, Manifest, View
+from ..spec.settings import JobSettings
+from ..vocabulary.names import ROLE_SERVING, ROLES, Names
+from .intent import intent_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """What has to be written for one server."""
+
+    apply: tuple[Manifest, ...] = ()
+    create_once: tuple[Manifest, ...] = ()
+    settled: bool = True
+    """Nothing is to be expected."""
+
+
+def rollout(
+    job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings, *, role: str
+) -> Rollout:
+    """Say what to apply and to create for a server of this role.
+
+    The manifest is built only where it is sent, since this is asked at every look.
+    """
+    serving, artifact = job.spec.serving, observed.artifact
+    intent = intent_of(job, artifact, settings)
+    if serving is None or artifact is None or intent is None:
+        return Rollout()
+    server = observed.server(role)
+    live = server.deployment
+    apply: tuple[Manifest, ...] = ()
+    if live is None or live.intent != intent or has_drifted(serving, server):
+        apply = (build_server(job, serving, config, artifact, settings, role=role, intent=intent),)
+    public = role == ROLE_SERVING and (Kind.SERVICE, Names(job.metadata.name).server(role))
+    return Rollout(
+        apply=apply,
+        create_once=(build_service(job),) if public and public not in observed.present else (),
+        settled=not apply and is_rolled_out(serving, server),
+    )
+
+
+def has_drifted(serving: Serving, server: Server) -> bool:
+    """Whether somebody changed what we manage since it was applied.
+
+    What a webhook made of it then is no edit, and replicas that the spec leaves out belong to others.
+    """
+    live, accepted = server.deployment, server.accepted
+    if live is None:
+        return False
+    resized = serving.replicas not in (None, live.size) and (accepted is None or live.size != accepted.size)
+    edited = digest_of(live.live) != live.applied and (accepted is None or live.live != accepted.live)
+    return resized or edited
+
+
+def is_rolled_out(serving: Serving, server: Server) -> bool:
+    """Whether all servers are of the newest make, and as many available as the spec says.
+
+    Of a number that is left to others one will do: scaling is no rollout.
+    """
+    live, accepted = server.deployment, server.accepted
+    if live is None:
+        return False
+    if serving.replicas is None:
+        seen = accepted is None or live.observed_generation >= accepted.generation
+        return seen and is_uniform(live) and live.available > 0
+    return (
+        is_seen(live)
+        and is_uniform(live)
+        and live.available >= serving.replicas
+        and live.replicas == serving.replicas
+    )
+
+
+def is_seen(live: DeploymentView) -> bool:
+    """Whether what the Deployment tells is about its newest make."""
+    return live.observed_generation >= live.generation
+
+
+def is_uniform(live: DeploymentView) -> bool:
+    """Whether no server is of an earlier make."""
+    return 0 < live.replicas <= live.updated
+
+
+def has_failed(live: DeploymentView) -> bool:
+    """Whether the Deployment's controller has given up."""
+    return any(c.type == "Progressing" and c.status == "False" for c in live.conditions)
+
+
+def unwanted(job: FineTuneJob, observed: Observed) -> tuple[View, ...]:
+    """What is there of servers although the spec asks for none."""
+    if job.spec.serving is not None:
+        return ()
+    views = observed.present.values()
+    return tuple(v for v in views if is_of_server(v, job.metadata.name) and not v.deleting)
+
+
+def is_of_server(view: View, job: str) -> bool:
+    """Whether a child is a server's Deployment or Service."""
+    return view.kind in SERVER_KINDS and Names(job).role_of(view.name) is not None
+
+
+SERVER_KINDS = (Kind.DEPLOYMENT, Kind.SERVICE)
+
+
+def places(job: str) -> Iterable[tuple[Kind, str]]:
+    """Kinds and names of all that servers may have left."""
+    return ((kind, Names(job).server(role)) for role in ROLES for kind in SERVER_KINDS)

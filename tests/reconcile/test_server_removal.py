@@ -1,0 +1,116 @@
+"""A server that is not wanted any more is removed, whatever the operator has heard of it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+
+import pytest
+
+from kubetune.vocabulary.errors import Rejected
+from tests.support import virtual_time
+from tests.support.harness import Controllers, Operator, finetunejob, true_conditions, until
+from tests.support.memory_kube import MemoryKube, Object, Request
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+
+def _job(kube: MemoryKube) -> Object:
+    found = kube.find("FineTuneJob", "job")
+    assert found
+    return found
+
+
+def _relabel(kube: MemoryKube, kind: str, value: str) -> None:
+    found = kube.find(kind, "job")
+    assert found
+    kube.change(found, {"metadata": {"labels": {MANAGED_BY: value}}})
+
+
+def _servers(kube: MemoryKube) -> list[str]:
+    return [kind for kind in ("Deployment", "Service") if kube.find(kind, "job")]
+
+
+async def _served(kube: MemoryKube) -> Operator:
+    operator = Operator(kube=kube)
+    await operator.start()
+    kube.add(finetunejob(serving=True))
+    await until(lambda: "Ready" in true_conditions(_job(kube)))
+    return operator
+
+
+@pytest.mark.parametrize("comes_back", [False, True], ids=["never seen", "seen late"])
+def test_a_server_that_the_watches_do_not_know_is_removed_with_its_block(comes_back: bool) -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = await _served(kube)
+        await operator.stop()
+        _relabel(kube, "Deployment", "Helm")
+        _relabel(kube, "Service", "Helm")
+        kube.change(_job(kube), {"spec": {"serving": None}})
+        again = Operator(kube=kube)
+        await again.start()
+        if comes_back:
+            await asyncio.sleep(0.1)
+            for kind in _servers(kube):
+                _relabel(kube, kind, "kubetune")
+        await asyncio.sleep(120)
+        assert _servers(kube) == []
+        assert {*true_conditions(_job(kube))} == {"Prepared", "Trained", "Ready"}
+        await again.stop()
+        kube.requests.clear()
+        third = Operator(kube=kube)
+        await third.start()
+        await asyncio.sleep(300)
+        assert {request.verb for request in kube.requests} == {"list"}
+        await third.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_server_that_shows_up_after_all_is_removed() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = await _served(kube)
+        late = copy.deepcopy(kube.find("Deployment", "job"))
+        assert late
+        kube.change(_job(kube), {"spec": {"serving": None}})
+        await until(lambda: not _servers(kube))
+        await asyncio.sleep(60)
+        kube.add(late)
+        await until(lambda: not _servers(kube), seconds=10)
+        assert "Ready" in true_conditions(_job(kube))
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_a_server_whose_removal_is_refused_keeps_the_job_from_being_ready_until_it_is_gone() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = await _served(kube)
+
+        def refuse(request: Request) -> None:
+            if request.verb == "delete":
+                of = {"verb": request.verb, "kind": request.kind, "name": request.name}
+                raise Rejected("a policy says no", namespace="team", status=403, **of)
+
+        kube.before = refuse
+        kube.change(_job(kube), {"spec": {"serving": None}})
+        await asyncio.sleep(100)
+        assert _servers(kube) == ["Deployment", "Service"]
+        assert {*true_conditions(_job(kube))} == {"Prepared", "Trained", "Served", "Reconciling"}
+        assert "is refused: a policy says no" in str(_job(kube)["status"])
+        await operator.stop()
+        _relabel(kube, "Deployment", "Helm")
+        kube.before = lambda _request: None
+        again = Operator(kube=kube)
+        await again.start()
+        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        assert _servers(kube) == []
+        await again.stop()
+
+    virtual_time.run(main())

@@ -1,0 +1,98 @@
+"""Servers of any role: what rolls them, what is drift, and who else owns what we manage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubetune.api.v1alpha1.serving import Serving
+from kubetune.facts.managers import owned_by_others
+from kubetune.servers.intent import intent_of
+from kubetune.spec.settings import JobSettings
+from kubetune.vocabulary.names import Names
+from tests.support.golden import load
+
+CASE = load("deploying")
+
+
+class NewServing(Serving):
+    """The block as a newer API has it."""
+
+    added: int = 3
+
+
+class NewSettings(JobSettings):
+    """The settings as a newer operator has them."""
+
+    added: str | None = None
+
+
+def _intent(*, serving: Serving | None = None, settings: JobSettings | None = None) -> str | None:
+    spec = CASE.job.spec.model_copy(update={"serving": serving or CASE.job.spec.serving})
+    job = CASE.job.model_copy(update={"spec": spec})
+    return intent_of(job, CASE.observed.artifact, settings or CASE.settings)
+
+
+@pytest.mark.parametrize("given", [{}, {"added": 3}], ids=["left out", "by the API server's default"])
+def test_a_field_that_a_newer_api_adds_rolls_no_server(given: dict[str, Any]) -> None:
+    serving = CASE.job.spec.serving
+    assert serving is not None
+    newer = NewServing.model_validate({**serving.manifest(), **given})
+    assert _intent(serving=newer) == _intent()
+    assert _intent(serving=newer.model_copy(update={"added": 4})) != _intent()
+
+
+def test_a_setting_that_a_newer_operator_adds_rolls_no_server() -> None:
+    newer = NewSettings.model_validate(CASE.settings.model_dump())
+    assert _intent(settings=newer) == _intent()
+    assert _intent(settings=newer.model_copy(update={"added": "x"})) != _intent()
+
+
+def test_only_the_image_that_settings_resolve_to_rolls_a_server() -> None:
+    others = {"trainer_image": "other:1", "serving_cpu_image": "other:1"}  # its servers use GPUs
+    assert _intent(settings=CASE.settings.model_copy(update=others)) == _intent()
+    assert _intent(settings=CASE.settings.model_copy(update={"serving_image": "other:1"})) != _intent()
+
+
+def test_the_server_of_the_result_has_the_jobs_name_and_others_their_role() -> None:
+    names = Names("intents-1")
+    assert (names.server("serving"), names.server("candidate")) == ("intents-1", "intents-1-candidate")
+    assert (names.role_of("intents-1"), names.role_of("intents-1-train")) == ("serving", None)
+
+
+CONTAINER = 'k:{"name":"server"}'
+
+
+@pytest.mark.parametrize(
+    ("entries", "owners"),
+    [
+        pytest.param([], {}, id="nobody"),
+        pytest.param(
+            [
+                {"manager": "kubetune", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+                {
+                    "manager": "kube-controller-manager",
+                    "subresource": "scale",
+                    "fieldsV1": {"f:spec": {"f:replicas": {}}},
+                },
+                {"manager": "kube-controller-manager", "fieldsV1": {"f:status": {"f:replicas": {}}}},
+                {
+                    "manager": "kubectl-edit",
+                    "fieldsV1": {
+                        "f:spec": {
+                            "f:template": {
+                                "f:spec": {"f:containers": {CONTAINER: {"f:image": {}, "f:args": {}}}}
+                            }
+                        }
+                    },
+                },
+            ],
+            {"kube-controller-manager": ("replicas",), "kubectl-edit": ("image", "args")},
+            id="an autoscaler and a person",
+        ),
+        pytest.param([{"manager": "x", "fieldsV1": None}, {}], {}, id="nonsense"),
+    ],
+)
+def test_who_else_owns_what_we_manage(entries: list[Any], owners: dict[str, tuple[str, ...]]) -> None:
+    assert owned_by_others({"metadata": {"managedFields": entries}}) == owners
