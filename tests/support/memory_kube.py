@@ -18,6 +18,7 @@ from kubetune.cluster.kube.resources import RESOURCES
 from kubetune.facts.parse import parse_bare
 from kubetune.facts.views import Kind, Listing, Raw
 from kubetune.vocabulary.errors import Conflict, KubeError, NotFound
+from kubetune.vocabulary.names import FIELD_MANAGER
 from tests.support import virtual_time
 
 Object = dict[str, Any]
@@ -108,8 +109,10 @@ class MemoryKube:
         answer = self.add({**manifest, "metadata": {**meta, "name": name}})
         return self._answer(request, answer)
 
-    async def apply(self, manifest: Manifest, *, within: float | None = None) -> Raw:
-        del within
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, within: float | None = None
+    ) -> Raw:
+        del manager, within
         meta = manifest["metadata"]
         request = Request("apply", manifest["kind"], meta["name"])
         await self._arrive(request)

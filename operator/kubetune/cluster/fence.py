@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..facts.views import Kind, Listing, Manifest, Raw
 from ..vocabulary.errors import TransientError
+from ..vocabulary.names import FIELD_MANAGER
 from .election import Term
 from .kube import Kube
 
@@ -45,9 +46,13 @@ class FencedKube:
         """POST, in this term only."""
         return await self._write(lambda left: self._kube.create(manifest, within=left), within)
 
-    async def apply(self, manifest: Manifest, *, within: float | None = None) -> Raw:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, within: float | None = None
+    ) -> Raw:
         """Server-side apply, in this term only."""
-        return await self._write(lambda left: self._kube.apply(manifest, within=left), within)
+        return await self._write(
+            lambda left: self._kube.apply(manifest, manager=manager, within=left), within
+        )
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str, within: float | None = None

@@ -16,7 +16,7 @@ from ..facts.parse import parse_child
 from ..facts.views import DeploymentView, Key, Kind, Manifest, Raw, View
 from ..stages.plan import Doomed, Plan
 from ..vocabulary.errors import Conflict, Invalid, KubeError, NotFound, Rejected, TransientError
-from ..vocabulary.names import Names
+from ..vocabulary.names import HANDOVER_MANAGER, Names
 from .job_state import JobState, Refusal
 from .owner import Vanished, require_alive
 from .repeats import child_of
@@ -132,6 +132,8 @@ class Executor:
                 return  # reported by what is observed next
             manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": known.uid}}
         try:
+            if isinstance(known, DeploymentView) and known.owns_size and "replicas" not in manifest["spec"]:
+                await self._kube.apply(_handover(manifest, known.size), manager=HANDOVER_MANAGER)
             raw = await self._kube.apply(manifest)
         except (Conflict, NotFound) as error:
             if known is not None:
@@ -160,6 +162,17 @@ class Executor:
     def _put(self, key: Key, state: JobState, view: View, *, live: bool = False) -> None:
         self._index.put(view, key=key, live=live)
         state.saw((view,))
+
+
+def _handover(manifest: Manifest, replicas: int) -> Manifest:
+    """The number of replicas alone, as it is."""
+    meta = {key: manifest["metadata"][key] for key in ("name", "namespace", "uid")}
+    return {
+        "apiVersion": manifest["apiVersion"],
+        "kind": manifest["kind"],
+        "metadata": meta,
+        "spec": {"replicas": replicas},
+    }
 
 
 def _owner(raw: Raw) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..vocabulary.names import CONTAINER_SERVER, FIELD_MANAGER
+from ..vocabulary.names import CONTAINER_SERVER, FIELD_MANAGER, HANDOVER_MANAGER
 from .views import Raw
 
 _POD: Final = ("f:spec", "f:template", "f:spec", "f:containers", f'k:{{"name":"{CONTAINER_SERVER}"}}')
@@ -22,9 +22,17 @@ def owned_by_others(raw: Raw) -> dict[str, tuple[str, ...]]:
     for entry in (raw.get("metadata") or {}).get("managedFields") or ():
         manager = str(entry.get("manager") or "")
         fields = tuple(name for name, path in _PATHS.items() if _owns(entry.get("fieldsV1"), path))
-        if fields and manager != FIELD_MANAGER:
+        if fields and manager not in (FIELD_MANAGER, HANDOVER_MANAGER):
             found[manager] = found.get(manager, ()) + fields
     return found
+
+
+def owns_replicas(raw: Raw) -> bool:
+    """Whether we own the number of replicas: an apply without it would reset it to one."""
+    return any(
+        entry.get("manager") == FIELD_MANAGER and _owns(entry.get("fieldsV1"), _PATHS["replicas"])
+        for entry in (raw.get("metadata") or {}).get("managedFields") or ()
+    )
 
 
 def _owns(fields: Any, path: tuple[str, ...]) -> bool:

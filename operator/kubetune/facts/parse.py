@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..vocabulary import names
 from ..vocabulary.times import parse_time
+from .managers import owns_replicas
 from .views import BareView, ConditionView, DeploymentView, JobView, Kind, PodView, Raw, View
 
 _TRACKING: Final = "batch.kubernetes.io/job-tracking"
@@ -118,6 +119,7 @@ def parse_deployment(raw: Raw) -> DeploymentView:
         intent=_text(annotations.get(names.ANNOTATION_INTENT)) or None,
         applied=_text(annotations.get(names.ANNOTATION_LIVE)) or None,
         size=_int(spec.get("replicas", 1)),
+        owns_size=owns_replicas(raw),
         live=live_fields(spec),
     )
 

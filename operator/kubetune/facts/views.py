@@ -150,6 +150,8 @@ class DeploymentView(Meta):
     """Annotation ``kubetune.dev/live``: digest of ``live`` as it was applied."""
     size: int
     """spec.replicas."""
+    owns_size: bool = False
+    """Our field manager owns it."""
     live: tuple[str, ...]
     """What else people edit by hand: image, command and arguments of the server container."""
 

@@ -40,6 +40,8 @@ ROLES: Final = (ROLE_SERVING,)
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "kubetune"
 FIELD_MANAGER: Final = "kubetune"
+HANDOVER_MANAGER: Final = "kubetune-handover"
+"""Owns what we do not manage any more until somebody else does: what nobody owns is reset."""
 
 POD_INDEX: Final = "batch.kubernetes.io/job-completion-index"
 """Label and annotation of an Indexed Job's pods, which the Job controller sets: the node rank."""

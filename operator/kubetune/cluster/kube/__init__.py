@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ...facts.views import Kind, Listing, Manifest, Raw
+from ...vocabulary.names import FIELD_MANAGER
 
 
 class Kube(Protocol):
@@ -36,8 +37,10 @@ class Kube(Protocol):
         """POST; Conflict when the name is taken."""
         ...
 
-    async def apply(self, manifest: Manifest, *, within: float | None = None) -> Raw:
-        """Server-side apply with our field manager, forced."""
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, within: float | None = None
+    ) -> Raw:
+        """Server-side apply, forced."""
         ...
 
     async def delete(

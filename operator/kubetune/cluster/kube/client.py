@@ -115,11 +115,13 @@ class ApiKube:
         )
         return an_object(target, answer)
 
-    async def apply(self, manifest: Manifest, *, within: float | None = None) -> Raw:
-        """Server-side apply with our field manager, forced."""
+    async def apply(
+        self, manifest: Manifest, *, manager: str = names.FIELD_MANAGER, within: float | None = None
+    ) -> Raw:
+        """Server-side apply, forced."""
         target, resource = _target("apply", manifest), of_manifest(manifest)
         path = resource.path(target.namespace, target.name)
-        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": manager, "force": "true"}
         answer = await self._request(
             "PATCH", target, resource, path, query=query, body=manifest, content=APPLY, within=within
         )
