@@ -53,6 +53,12 @@ def test_values_that_a_page_shows_are_taken_by_the_chart(page: Path) -> None:
         chart.render(block)
 
 
+def test_the_autoscaler_that_a_page_shows_is_one() -> None:
+    page = REPOSITORY / "docs" / "how-to" / "autoscale-a-server.md"
+    [shown] = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    kubernetes_validate.validate(yaml.safe_load(shown), "1.31", strict=True)
+
+
 def test_pods_that_a_page_shows_are_pods() -> None:
     page = REPOSITORY / "docs" / "how-to" / "copy-files.md"
     [shown] = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
