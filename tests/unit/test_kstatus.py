@@ -22,7 +22,7 @@ EXPECTED = {
     "storage-not-shared": "Failed",
     "trained": "Current",
     "serving": "Current",
-    "serving-removed": "Current",
+    "serving-removed": "InProgress",
     "deleted": "Terminating",
 }
 
