@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kubetune.controller.earlier import SETTLED_AFTER
 from kubetune.vocabulary.errors import Rejected, TransientError
 from tests.support import virtual_time
 from tests.support.harness import (
@@ -241,6 +242,7 @@ def test_nothing_is_made_for_a_job_that_was_deleted(seconds: float) -> None:
         Controllers(kube=kube)
         operator = Operator(kube=kube)
         await operator.start()
+        await asyncio.sleep(SETTLED_AFTER)
         kube.add(finetunejob(serving=True))
         await asyncio.sleep(seconds)
         kube.remove(_job(kube))

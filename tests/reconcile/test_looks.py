@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from kubetune.api.v1alpha1 import validate_spec
+from kubetune.controller.earlier import SETTLED_AFTER
 from kubetune.controller.job_state import JobState
 from kubetune.controller.waiting import Looker
 from tests.support import virtual_time
@@ -184,7 +186,8 @@ def test_what_a_deployment_cannot_make_is_read_from_its_conditions() -> None:
     virtual_time.run(main())
 
 
-def test_a_pod_that_its_lost_node_never_ends_is_named() -> None:
+@pytest.mark.parametrize("minutes", [-5, 0, 5], ids=["behind", "in step", "ahead"])
+def test_a_pod_that_its_lost_node_never_ends_is_named_whatever_other_clocks_say(minutes: int) -> None:
     def script(pod: Object) -> Outcome | None:
         return good(pod) if pod["metadata"]["labels"]["kubetune.dev/stage"] == "prepare" else None
 
@@ -206,7 +209,8 @@ def test_a_pod_that_its_lost_node_never_ends_is_named() -> None:
             "message": verdict,
         }
         for pod in [o for o in kube.of_kind("Pod") if o["metadata"]["name"].startswith("job-train-1")]:
-            gone = {"deletionTimestamp": virtual_time.now().strftime("%Y-%m-%dT%H:%M:%SZ")}
+            due = virtual_time.now() + timedelta(minutes=minutes)
+            gone = {"deletionTimestamp": due.strftime("%Y-%m-%dT%H:%M:%SZ")}
             kube.change(pod, {"metadata": gone, "spec": {"nodeName": "gpu-7"}})
         kube.change(job, {"status": {"conditions": [failing], "ready": 0, "active": 0, "terminating": 2}})
         await asyncio.sleep(20)
@@ -223,7 +227,7 @@ def test_a_claim_that_cannot_be_shared_is_found_before_the_first_job() -> None:
     async def main() -> None:
         kube = MemoryKube()
         job = validate_spec(kube.add(finetunejob(nodes=2)))
-        looker, state = Looker(kube, virtual_time.now), JobState(uid="uid-1")
+        looker, state = Looker(kube), JobState(uid="uid-1")
         assert await looker.unfit_claim(job, (), state) is None
         meta = {"namespace": "team", "name": "job-output"}
         claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
@@ -364,6 +368,7 @@ def test_a_job_that_nothing_takes_up_or_that_is_suspended_is_named() -> None:
         Controllers(kube=kube, pod_after=1e6)
         operator = Operator(kube=kube)
         await operator.start()
+        await asyncio.sleep(SETTLED_AFTER)
         kube.add(finetunejob())
         await until(lambda: kube.find("Job", "job-prepare"))
         job = kube.find("Job", "job-prepare")
@@ -376,7 +381,7 @@ def test_a_job_that_nothing_takes_up_or_that_is_suspended_is_named() -> None:
 
     idle = virtual_time.run(main({}))
     assert idle["reason"] == "Unschedulable"
-    assert "has taken up Job job-prepare since 2026-01-01T00:00:00Z" in idle["message"]
+    assert "has taken up Job job-prepare since 2026-01-01T00:00:05Z" in idle["message"]
     held = virtual_time.run(main({"suspend": True}))
     assert held["reason"] == "Suspended"
     assert "Job job-prepare is suspended" in held["message"]

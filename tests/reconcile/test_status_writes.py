@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from kubetune.controller.earlier import SETTLED_AFTER
 from kubetune.facts.views import Kind
 from kubetune.vocabulary.errors import Conflict
 from tests.support import virtual_time
@@ -112,6 +113,7 @@ def test_what_is_first_seen_in_the_answer_to_a_status_write_is_heard(replaced: b
 
         kube.before = correct
         await operator.start()
+        await asyncio.sleep(SETTLED_AFTER)
         wrong = finetunejob()
         wrong["spec"]["training"]["gpusPerNode"] = -1
         kube.add(wrong)

@@ -110,7 +110,7 @@ class Case:
         observed = observe(
             self.job,
             self.children,
-            diagnosis=diagnose(**{**NOTHING_SEEN, "now": self.now, **looked}) if looked else None,
+            diagnosis=diagnose(**{**NOTHING_SEEN, **looked}) if looked else None,
             progress=Progress.model_validate(progress) if progress else None,
             known=self._known,
         )
@@ -142,6 +142,7 @@ NOTHING_SEEN: dict[str, Any] = {
     "claim": {"status": {"phase": "Bound"}},
     "claim_events": (),
     "refusal": "",
+    "seen_for": lambda _uid, _what: timedelta(hours=1),
 }
 
 

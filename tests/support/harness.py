@@ -28,7 +28,7 @@ from kubetune.vocabulary.periods import RELIST_PERIOD
 from kubetune_trainer.messages import Progress
 from tests.support import messages, virtual_time
 from tests.support.link import Link
-from tests.support.memory_kube import MemoryKube, Object
+from tests.support.memory_kube import Lag, MemoryKube, Object, drawn
 
 NAMESPACE = "team"
 SETTINGS = Settings(trainer_image="trainer:1", serving_image="serving:1")
@@ -84,7 +84,9 @@ class Controllers:
 
     kube: MemoryKube
     script: Script = good
-    pod_after: float = 0.1
+    pod_after: Lag = 0.1
+    unaware_for: Lag = 0.0
+    """How long the Job controller makes pods of a Job that is gone."""
     ready_after: float = 0.5
     runs_for: float = 20.0
     ends_after: float = 1.0
@@ -98,6 +100,9 @@ class Controllers:
     skew: timedelta = timedelta()
     """Of the clocks of nodes against the API server's."""
 
+    _aware: set[str] = field(default_factory=set)
+    """Jobs that the Job controller knows to be gone, or to have been given their pods."""
+
     def __post_init__(self) -> None:
         self.kube.watchers.append(self._event)
 
@@ -105,7 +110,9 @@ class Controllers:
         loop = asyncio.get_running_loop()
         uid = raw["metadata"]["uid"]
         if type_ == "ADDED" and kind is Kind.JOB:
-            loop.call_later(self.pod_after, self._start_pods, uid)
+            loop.call_later(drawn(self.pod_after), self._start_pods, raw)
+        elif type_ == "DELETED" and kind is Kind.JOB:
+            loop.call_later(drawn(self.unaware_for), self._aware.add, uid)
         elif kind is Kind.POD and type_ == "ADDED":
             loop.call_later(self.ready_after, self._run_pod, uid)
         elif kind is Kind.DEPLOYMENT and type_ != "DELETED" and not _rolled_out(raw):
@@ -114,10 +121,11 @@ class Controllers:
     def _by_uid(self, uid: str | None) -> Object | None:
         return next((o for o in self.kube.objects.values() if o["metadata"]["uid"] == uid), None)
 
-    def _start_pods(self, uid: str) -> None:
-        job = self._by_uid(uid)
-        if job is None:
+    def _start_pods(self, job: Object) -> None:
+        uid = job["metadata"]["uid"]
+        if uid in self._aware:
             return
+        self._aware.add(uid)
         count = job["spec"].get("completions", 1)
         for index in range(count):
             self.kube.add(
@@ -273,7 +281,7 @@ class Operator:
     kube: MemoryKube
     web: FakeWeb = field(default_factory=FakeWeb)
     settings: Settings = SETTINGS
-    watch_lag: float = 0.01
+    watch_lag: Lag = 0.01
     stages: Stages = STAGES
     deaf: bool = False
     """Events are lost, as when a watch is broken."""
@@ -283,6 +291,7 @@ class Operator:
     probes: Probes = field(init=False)
     results: list[str] = field(default_factory=list)
     _selected: set[str] = field(default_factory=set)
+    _told: dict[Kind, float] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -317,6 +326,7 @@ class Operator:
 
     async def stop(self) -> None:
         """End at once, whatever is under way."""
+        self.deaf = True
         self.kube.watchers.remove(self._event)
         await self.probes.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -336,7 +346,10 @@ class Operator:
             self._selected.discard(uid)
         else:
             self._selected.add(uid)
-        asyncio.get_running_loop().call_later(self.watch_lag, self._take, kind, type_, raw)
+        loop = asyncio.get_running_loop()
+        # One watch tells what happened in its order.
+        self._told[kind] = max(loop.time() + drawn(self.watch_lag), self._told.get(kind, 0.0) + 1e-6)
+        loop.call_at(self._told[kind], self._take, kind, type_, raw)
 
     def _take(self, kind: Kind, type_: str, raw: Object) -> None:
         if self.deaf:

@@ -45,14 +45,24 @@ class Request:
 
 Watcher = Callable[[Kind, str, Object], None]
 
+Lag = float | Callable[[], float]
+"""Seconds that somebody takes, the same each time or drawn."""
+
+
+def drawn(lag: Lag) -> float:
+    """The seconds that it takes this time."""
+    return lag() if callable(lag) else lag
+
 
 @dataclass(slots=True, kw_only=True)
 class MemoryKube:
     """The store, and the requests that it saw."""
 
     latency: float = 0.005
-    collect_after: float = 0.5
+    collect_after: Lag = 0.5
     """When the garbage collector takes what has lost its owner."""
+    pods_end_after: Lag = 0.0
+    """From a pod's deletion to its end."""
     requests: list[Request] = field(default_factory=list)
     before: Callable[[Request], None] = lambda _request: None
     """Called before a request takes effect; raises what the server would answer."""
@@ -106,7 +116,7 @@ class MemoryKube:
         await self._arrive(request)
         if (manifest["kind"], meta["namespace"], name) in self.objects:
             raise _error(Conflict, "create", manifest["kind"], name, 409)
-        answer = self.add({**manifest, "metadata": {**meta, "name": name}})
+        answer = self.add({**manifest, "metadata": {**meta, "name": name, "managedFields": _OURS}})
         return self._answer(request, answer)
 
     async def apply(
@@ -246,12 +256,15 @@ class MemoryKube:
                 watcher(Kind(raw["kind"]), type_, copy.deepcopy(raw))
 
     def _collect_later(self, uid: str) -> None:
-        asyncio.get_running_loop().call_later(self.collect_after, self._collect, uid)
+        asyncio.get_running_loop().call_later(drawn(self.collect_after), self._collect, uid)
 
     def _collect(self, uid: str) -> None:
-        for raw in list(self.objects.values()):
-            if raw["metadata"]["uid"] == uid:
-                self.remove(raw)
+        for raw in [o for o in self.objects.values() if o["metadata"]["uid"] == uid]:
+            grace = drawn(self.pods_end_after) if raw["kind"] == Kind.POD else 0.0
+            if grace:
+                stamp = virtual_time.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+                self.change(raw, {"metadata": {"deletionTimestamp": stamp}})
+            asyncio.get_running_loop().call_later(grace, self.remove, raw)
 
 
 def _place(raw: Object) -> Place:
@@ -293,5 +306,7 @@ def _merge(old: Any, patch: Any) -> Any:
 def _error(kind: type[KubeError], verb: str, of: str, name: str, status: int) -> KubeError:
     return kind("refused", verb=verb, kind=of, namespace="team", name=name, status=status)
 
+
+_OURS = [{"manager": "kubetune", "operation": "Update"}]
 
 assert set(RESOURCES) == set(Kind)

@@ -151,6 +151,8 @@ class Case:
     job_events: list[dict[str, Any]] = field(default_factory=list)
     refusal: str = ""
     stalled: bool = False
+    seen: float = 100
+    """Seconds that the operator has seen it for."""
 
 
 EXTERNAL = (
@@ -428,6 +430,7 @@ CASES = [
                 "Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually",
             ),
         ],
+        seen=20,
     ),
     Case(
         "the claim has lost its volume",
@@ -591,6 +594,7 @@ CASES = [
         None,
         pod=waiting("ContainerCreating"),
         events=[event("FailedCreatePodSandBox", "Failed to create pod sandbox: rpc error: x", first=5)],
+        seen=5,
     ),
     Case(
         "the node has no such runtime",
@@ -696,10 +700,11 @@ CASES = [
                 "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed.",
                 first=3000,
                 last=2000,
-            )
+            ),
+            event("BackOff", f'Back-off pulling image "{IMAGE}"', first=3000, last=60),
         ],
     ),
-    Case("the scheduler needs a moment", None, pod=pending(seconds=20)),
+    Case("the scheduler needs a moment", None, pod=pending(seconds=20), seen=20),
     Case(
         "no scheduler has the name that the pod asks for",
         Reason.UNSCHEDULABLE,
@@ -736,6 +741,7 @@ CASES = [
         "the scheduler has just failed",
         None,
         pod=unscheduled("etcdserver: request timed out", reason="SchedulerError", seconds=4),
+        seen=4,
     ),
     *(
         Case(
@@ -815,9 +821,11 @@ CASES = [
         ),
         pod=ended(seconds=45, code=0, beside="istio-proxy"),
     ),
-    Case("a sidecar has some time to end", None, pod=ended(seconds=15, code=0, beside="istio-proxy")),
+    Case(
+        "a sidecar has some time to end", None, pod=ended(seconds=15, code=0, beside="istio-proxy"), seen=15
+    ),
     Case("a native sidecar is ended", None, pod=ended(seconds=45, code=1, beside="istio-proxy", init=True)),
-    Case("a pod has just been told to end", None, pod=on_lost_node(deleted=5)),
+    Case("a pod has just been told to end", None, pod=on_lost_node(deleted=5), seen=5),
     Case(
         "a node does not confirm that a pod has ended",
         Reason.NODE_LOST,
@@ -852,6 +860,7 @@ CASES = [
         None,
         stage="serve",
         pod=running_server(seconds=20),
+        seen=20,
         events=[event("Unhealthy", "Startup probe failed: curl: (22) The requested URL returned error: 404")],
     ),
     Case(
@@ -922,7 +931,7 @@ def test_the_diagnosis(case: Case) -> None:
         claim=case.claim,
         claim_events=case.claim_events,
         refusal=case.refusal or refusal_of(case.job_events),
-        now=NOW,
+        seen_for=lambda _uid, _what: timedelta(seconds=case.seen),
     )
     if case.reason is None:
         assert found is None
@@ -953,7 +962,7 @@ def test_incomplete_objects_are_no_error(broken: dict[str, Any]) -> None:
             claim={},
             claim_events=[{}],
             refusal=refusal_of([{}, {"reason": "x"}]),
-            now=NOW,
+            seen_for=lambda _uid, _what: timedelta(hours=1),
         )
         is None
     )

@@ -17,6 +17,7 @@ from ..facts.views import DeploymentView, Kind, Raw, View
 from ..spec.settings import JobSettings
 from ..vocabulary.errors import Invalid, KubeTuneError, Rejected, TransientError
 from ..vocabulary.periods import TELL_AFTER
+from .first_seen import FirstSeen
 from .repeats import Child, Repeats
 from .run_memory import RunMemory
 
@@ -92,14 +93,20 @@ class JobState:
     """Children that have existed, with the uid of the last."""
     missed: set[Child] = field(default_factory=set)
     """Children that have existed, and that a live read did not find."""
-    pods_cleared: frozenset[str] = frozenset()
-    """Jobs that are gone, with all their pods, by uid or attempt; empty text: any earlier incarnation's."""
+    cleared: frozenset[str] = frozenset()
+    """Jobs that are gone, with all their pods, by uid; empty text: all that this process never saw."""
     runs: RunMemory = field(default_factory=RunMemory)
     """What was seen of its runs."""
     waiting: dict[str, float] = field(default_factory=dict)
     """Children that are not where they should be, by uid, and since when."""
     next_look: float | None = None
     look_period: float = 0.0
+    first_seen: FirstSeen = field(default_factory=FirstSeen)
+    """What looks have found, and since when."""
+    children_seen: FirstSeen = field(default_factory=FirstSeen)
+    strangers_seen: FirstSeen = field(default_factory=FirstSeen)
+    notes: dict[str, str] = field(default_factory=dict)
+    """What others did to children, by uid."""
     diagnosis: Diagnosis | None = None
     unfit: Diagnosis | None = None
     """Why the output claim that is there cannot do."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from ..api.v1alpha1 import FineTuneJob
 from ..cluster.index import Index
 from ..cluster.kube import Kube
+from ..diagnose import selector_story, story_of
 from ..facts.parse import parse_child
-from ..facts.views import Key, Kind, Raw, View
+from ..facts.views import Key, Kind, Manifest, Raw, View
 from ..servers.rollout import places
 from ..servers.state import had_server
 from ..stages.train_status import unended_attempts
 from ..vocabulary.errors import NotFound
-from ..vocabulary.names import LABEL_MANAGED_BY, MANAGED_BY, TRAIN, Names
+from ..vocabulary.names import TRAIN, Names
 from ..vocabulary.periods import LOOK_AFTER
 from .job_state import JobState
-
-logger = logging.getLogger(__name__)
 
 
 class Refresher:
@@ -52,29 +50,34 @@ class Refresher:
             view = await self._read(key, kind, name)
             if view is None or view.owner_uid != state.uid:
                 state.missed.add((kind, name))
-            elif not view.managed:
-                logger.warning(
-                    "A child has lost the label %s=%s: put it back, changes of the child are seen late",
-                    LABEL_MANAGED_BY,
-                    MANAGED_BY,
-                    extra={"namespace": key.namespace, "job": key.name, "kind": kind.value, "child": name},
-                )
 
     async def unwatched(self, key: Key, state: JobState) -> float | None:
         """Look again at what is not ours, or has lost our label; return the seconds until the next look.
 
         Watches tell nothing of it: they select by our labels. What is not ours is about to go, or somebody
-        removes it, and is waited for anyway.
+        removes it, and is waited for anyway. What was done to it goes into ``state.notes``.
         """
-        lost = False
-        for child in self._index.children(key):
-            kept = child.kind is Kind.CLAIM and child.owner_uid is None and child.finetunejob == key.name
-            ours = child.owner_uid == state.uid
-            if child.kind is Kind.POD or (ours and child.managed) or kept:
-                continue
-            lost |= ours
-            if await self._read(key, child.kind, child.name) is None:
-                self._index.remove(child.uid)
+        lost, notes = False, dict[str, str]()
+        with state.children_seen.look(asyncio.get_running_loop().time()) as seen_for:
+            for child in self._index.children(key):
+                kept = child.kind is Kind.CLAIM and child.owner_uid is None and child.finetunejob == key.name
+                ours = child.owner_uid == state.uid
+                if (
+                    child.kind is Kind.POD
+                    or (ours and child.managed and child.finetunejob == key.name)
+                    or kept
+                ):
+                    continue
+                lost |= ours
+                raw = await self._get(key, child.kind, child.name)
+                if raw is None:
+                    self._index.remove(child.uid)
+                    continue
+                self._index.put(parse_child(raw, child.kind), key=key, live=True)
+                story = story_of(raw, kind=child.kind, job=key.name, uid=state.uid, seen_for=seen_for)
+                if story is not None:
+                    notes[child.uid] = story
+        state.notes = notes
         return LOOK_AFTER.total_seconds() if lost else None
 
     async def claim(self, key: Key) -> None:
@@ -87,10 +90,23 @@ class Refresher:
         except NotFound:
             self._index.remove(claim.uid)
 
+    async def selector(self, key: Key, state: JobState, service: Manifest) -> None:
+        """Look whether a Service still leads to the pods that it was made for."""
+        raw = await self._get(key, Kind.SERVICE, service["metadata"]["name"])
+        story = None if raw is None else selector_story(raw, service["spec"]["selector"])
+        if raw is not None and story is not None:
+            state.notes[raw["metadata"]["uid"]] = story
+
     async def _read(self, key: Key, kind: Kind, name: str) -> View | None:
-        try:
-            view = parse_child(await self._kube.get(kind, key.namespace, name), kind)
-        except NotFound:
+        raw = await self._get(key, kind, name)
+        if raw is None:
             return None
+        view = parse_child(raw, kind)
         self._index.put(view, key=key, live=True)
         return view
+
+    async def _get(self, key: Key, kind: Kind, name: str) -> Raw | None:
+        try:
+            return await self._kube.get(kind, key.namespace, name)
+        except NotFound:
+            return None

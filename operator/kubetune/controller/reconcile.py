@@ -12,6 +12,8 @@ from typing import Final
 from kubetune_trainer.config import METRICS_PORT, TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob, validate_spec
+from ..children.rendezvous import build_rendezvous
+from ..children.service import build_service
 from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..decide.finished import is_finished
@@ -21,7 +23,7 @@ from ..decide.stalls import stall_of
 from ..decide.status import compute_status
 from ..diagnose.refusals import diagnose_refusal
 from ..facts.observed import Observed
-from ..facts.views import Key, Kind, Raw, View
+from ..facts.views import Key, Kind, Raw
 from ..pods_http.probes import Probes
 from ..servers.intent import intent_of
 from ..spec.resolve import check_serving
@@ -30,9 +32,10 @@ from ..stages.observe import observe
 from ..stages.plan import Plan
 from ..stages.table import STAGES, Stages
 from ..vocabulary.errors import KubeTuneError, SpecError
-from ..vocabulary.names import SERVE, TRAIN, Names
+from ..vocabulary.names import ROLE_SERVING, SERVE, TRAIN, Names
 from ..vocabulary.periods import LOOK_AFTER
 from .answers import with_servers
+from .earlier import GRANTED, Clearance, Gatekeeper
 from .execute import Executor, Refused
 from .failures import Failures
 from .frozen_config import Configurer
@@ -77,7 +80,8 @@ class Reconciler:
         self._executor = Executor(deps.kube, deps.index)
         self._refresher = Refresher(deps.kube, deps.index)
         self._rivals = Rivals(deps.kube, deps.index)
-        self._looker = Looker(deps.kube, deps.now)
+        self._looker = Looker(deps.kube)
+        self._gatekeeper = Gatekeeper(deps.kube, deps.index)
         self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
         self._failures = Failures(deps.index, self._publisher, deps.now)
         self._states: dict[Key, JobState] = {}
@@ -87,6 +91,7 @@ class Reconciler:
         raw = self._index.parent(key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._forget(key)  # children are garbage-collected
+            self._gatekeeper.saw(key)
             return None
         state = self._state(key, raw["metadata"]["uid"])
         state.edited(raw["metadata"].get("generation"))
@@ -139,7 +144,7 @@ class Reconciler:
             if mistake is not None and not state.has_begun(self._index.children(key)):
                 raise mistake
         except SpecError as error:
-            observed = self._observe(job, state, (), None)
+            observed = self._observe(job, state, None)
             status = compute_status(job, observed, None, now=self._now(), error=error, stages=self._stages)
             wait = await self._publisher.publish(key, raw, status, state)
             # Nobody tells that somebody puts back what the ConfigMap held.
@@ -149,16 +154,25 @@ class Reconciler:
         await self._refresher.missing(key, job, state)
         delays.append(await self._refresher.unwatched(key, state))
         children = self._index.children(key)
-        strangers = await self._looker.strangers(job, children, state)
         delays.append(await self._looker.look(job, children, state))
         state.unfit = await self._looker.unfit_claim(job, children, state)
         delays.append(REFUSED_POLL if state.unfit else None)
-        observed = self._observe(job, state, strangers, settings)
+        observed = self._observe(job, state, settings)
         attempt = observed.last_run(TRAIN)
         if observed.artifact is None and attempt is not None and attempt.ending is not None:
             await self._refresher.claim(key)  # the next attempt goes on from what is on it
-            observed = self._observe(job, state, strangers, settings)
+            await self._refresher.selector(key, state, build_rendezvous(job))
+            observed = self._observe(job, state, settings)
+        if observed.server(ROLE_SERVING).silence is not None:
+            await self._refresher.selector(key, state, build_service(job))
+            observed = self._observe(job, state, settings)
         todo = self._plan(job, observed, config, settings, mistake)
+        asks = todo.makes_a_job or bool(observed.earlier)
+        clearance = await self._gatekeeper.ask(key, state) if asks else GRANTED
+        if asks:
+            observed = self._observe(job, state, settings, clearance)
+            todo = clearance.of(self._plan(job, observed, config, settings, mistake))
+            delays.append(None if clearance.granted else clearance.wait or EARLIER_POLL)
         if todo.writes:
             try:
                 put_off = await self._execute(key, state, todo)
@@ -169,8 +183,8 @@ class Reconciler:
                 )
                 raise
             config, settings = await self._configurer.config(key, job, state)
-            observed = self._observe(job, state, strangers, settings)
-            todo = self._plan(job, observed, config, settings, mistake)
+            observed = self._observe(job, state, settings, clearance)
+            todo = clearance.of(self._plan(job, observed, config, settings, mistake))
             if todo.writes:
                 # Whatever else is left needs a fresh look.
                 delays.append(put_off if state.refusal else put_off or 1.0)
@@ -178,13 +192,13 @@ class Reconciler:
                 delays.append(LOOK_AFTER.total_seconds())  # what was made may wait, and no watch tells why
         elif state.refusal is not None and state.refusal.stage == SERVE:
             state.refusal = None  # what was refused is not wanted any more
-            observed = self._observe(job, state, strangers, settings)
+            observed = self._observe(job, state, settings, clearance)
         if state.refusal is None:
             delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
         if await self._rivals.look(key, state, todo):
-            observed = self._observe(job, state, strangers, settings)
-        if observed.earlier or observed.conflicts or strangers:
-            delays.append(EARLIER_POLL if observed.earlier or strangers else LOOK_AFTER.total_seconds())
+            observed = self._observe(job, state, settings, clearance)
+        if observed.earlier or observed.conflicts:
+            delays.append(EARLIER_POLL if observed.earlier else LOOK_AFTER.total_seconds())
         raw = self._index.parent(key) or raw
         status = compute_status(
             job,
@@ -227,17 +241,22 @@ class Reconciler:
             return max(0.0, refused.refusal.until - asyncio.get_running_loop().time())
 
     def _observe(
-        self, job: FineTuneJob, state: JobState, strangers: tuple[View, ...], settings: JobSettings | None
+        self,
+        job: FineTuneJob,
+        state: JobState,
+        settings: JobSettings | None,
+        clearance: Clearance = GRANTED,
     ) -> Observed:
         """Observe the children as the index has them now, and start or end the questions to pods."""
         key = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name)
         children, now = self._index.children(key), asyncio.get_running_loop().time()
+        self._gatekeeper.saw(key)
         state.saw(children)
         state.runs.see(children)
         patience = (state.settings or self._settings).gang_timeout_seconds
         observed = observe(
             job,
-            (*children, *strangers),
+            (*children, *clearance.strangers),
             diagnosis=state.refusal or state.unfit or state.diagnosis,
             progress=None,
             known=state.runs.known(gang_timeout=timedelta(seconds=patience), now=now),
@@ -247,6 +266,7 @@ class Reconciler:
             observed,
             rested=state.runs.rest(observed, now),
             progress=self._probes.progress(key, _progress_url(key, observed)),
+            notes=(*state.notes.values(), *clearance.notes),
         )
         wanted = None if settings is None else intent_of(job, observed.artifact, settings)
         return with_servers(self._probes, key, job, observed, state, wanted=wanted)

@@ -7,30 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 from ..api.v1alpha1 import FineTuneJob
 from ..children.claim import needs_sharing
-from ..cluster.index import TERMINAL_PHASES
 from ..cluster.kube import Kube
 from ..decide.failures import failure_of
 from ..diagnose import (
+    SeenFor,
     claim_problem,
     diagnose,
+    diagnose_held,
     diagnose_idle,
     diagnose_lost,
+    diagnose_resized,
     kept_problem,
     refusal_of,
     waits_for_claim,
 )
 from ..facts.observed import Diagnosis
-from ..facts.parse import parse_pod
-from ..facts.views import BareView, DeploymentView, JobView, Key, Kind, PodView, Raw, View
+from ..facts.views import BareView, DeploymentView, JobView, Key, Kind, Raw, View
 from ..spec.sources import named_claim, output_claim
-from ..stages.train_status import remembered_artifact, unended_attempts
+from ..stages.train_status import remembered_artifact
 from ..vocabulary import names
 from ..vocabulary.errors import KubeTuneError, NotFound
 from ..vocabulary.periods import LOOK_AFTER
@@ -57,9 +57,8 @@ _MOST_PODS: Final = 3
 class Looker:
     """Finds out why a child waits."""
 
-    def __init__(self, kube: Kube, now: Callable[[], datetime]) -> None:
+    def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._now = now
         # A full cluster makes thousands wait, and one look is up to a dozen requests.
         self._pace = Pace(per_second=LOOKS_PER_SECOND)
 
@@ -69,7 +68,9 @@ class Looker:
         waiting = [
             child
             for child in children
-            if isinstance(child, JobView | DeploymentView) and child.owner_uid == state.uid and _waits(child)
+            if isinstance(child, JobView | DeploymentView)
+            and child.owner_uid == state.uid
+            and (_waits(child) or _is_resized(job, child))
         ]
         state.waiting = {child.uid: state.waiting.get(child.uid, now) for child in waiting}
         key = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name)
@@ -88,7 +89,8 @@ class Looker:
         oldest = min(waiting, key=lambda child: state.waiting[child.uid])
         before = state.diagnosis
         try:
-            state.diagnosis = await self._diagnose(job, oldest, state)
+            with state.first_seen.look(now) as seen_for:
+                state.diagnosis = await self._diagnose(job, oldest, state, seen_for)
             if state.diagnosis is not None and oldest.uid in state.runs.partial:
                 told = sentences(state.diagnosis.message, _HELD)
                 state.diagnosis = replace(state.diagnosis, message=told)
@@ -132,38 +134,9 @@ class Looker:
         problem = claim_problem(job, claim, stage=names.PREPARE)
         return kept_problem(job, claim) if problem is None and kept else problem
 
-    async def strangers(
-        self, job: FineTuneJob, children: Sequence[View], state: JobState
-    ) -> tuple[PodView, ...]:
-        """Return pods that still run for a Job that is gone: they may write where the next ones will.
-
-        Looked for before the first Job of a FineTuneJob, and after one of its Jobs vanished, be it while no
-        operator ran; never otherwise.
-        """
-        ours = [c for c in children if isinstance(c, JobView) and c.owner_uid == state.uid]
-        jobs = {child.uid for child in ours}
-        doubts = {uid for (kind, _), uid in state.births.items() if kind is Kind.JOB} - jobs
-        known = {child.number for child in ours if child.stage == names.TRAIN}
-        doubts |= {f"attempt {number}" for number in unended_attempts(job) - known}
-        if not jobs:
-            doubts.add("")
-        if doubts <= state.pods_cleared:
-            return ()
-        selector = f"{names.LABEL_JOB}={job.metadata.name}"
-        pods = await self._kube.list(Kind.POD, job.metadata.namespace, selector=selector)
-        views = (parse_pod(pod) for pod in pods)
-        strangers = tuple(
-            view
-            for view in views
-            if view.phase not in TERMINAL_PHASES
-            and view.owner_uid not in jobs
-            and view.stage not in (None, names.SERVE)
-        )
-        if not strangers:
-            state.pods_cleared |= doubts
-        return strangers
-
-    async def _diagnose(self, job: FineTuneJob, child: Waiting, state: JobState) -> Diagnosis | None:
+    async def _diagnose(
+        self, job: FineTuneJob, child: Waiting, state: JobState, seen_for: SeenFor
+    ) -> Diagnosis | None:
         namespace, owner = job.metadata.namespace, job.metadata.name
         stage = _stage_of(child)
         which = f"{names.LABEL_STAGE}={stage}"
@@ -173,11 +146,18 @@ class Looker:
         pods = await self._kube.list(Kind.POD, namespace, selector=selector)
         if isinstance(child, JobView):
             pods = [pod for pod in pods if _owner(pod) == child.uid]
+        if child.deleting:
+            raw = await self._kube.get(child.kind, namespace, child.name)
+            return diagnose_held(stage, raw, pods, seen_for, kind=child.kind)
+        if isinstance(child, JobView):
+            if _is_resized(job, child):
+                raw = await self._kube.get(child.kind, namespace, child.name)
+                return diagnose_resized(stage, raw, wanted=_gang(job, child))
             if _is_ending(child):
-                lost = (diagnose_lost(stage, pod, self._now()) for pod in pods)
+                lost = (diagnose_lost(stage, pod, seen_for) for pod in pods)
                 return next((finding for finding in lost if finding is not None), None)
             state.runs.see_pods(child, pods, asyncio.get_running_loop().time())
-            idle = None if pods else diagnose_idle(stage, child, self._now())
+            idle = None if pods else diagnose_idle(stage, child, seen_for)
             if idle is not None:
                 return idle
         shown = [pod for pod in pods if not _is_ready(pod)][:_MOST_PODS]
@@ -199,7 +179,7 @@ class Looker:
             claim=claim,
             claim_events=() if claim is None or is_bound else await self._events(claim),
             refusal=refusal,
-            now=self._now(),
+            seen_for=seen_for,
         )
 
     async def _claim(self, job: FineTuneJob) -> Raw | None:
@@ -233,17 +213,31 @@ def _was_left(job: FineTuneJob, child: View) -> bool:
 def _waits(child: Waiting) -> bool:
     """Whether a child has fewer ready pods than it wants, or pods that do not end."""
     if isinstance(child, JobView):
-        if child.deleting or child.condition("Complete") or child.condition("Failed"):
+        if child.condition("Complete") or child.condition("Failed"):
             return False
-        if child.suspended and not _is_ending(child):
+        if child.suspended and not child.deleting and not _is_ending(child):
             return False  # no pod is expected before whoever suspended it resumes it
-        return _is_ending(child) or child.ready + child.succeeded < max(1, child.completions)
+        return (
+            child.deleting or _is_ending(child) or child.ready + child.succeeded < max(1, child.completions)
+        )
     behind = child.observed_generation < child.generation
     return behind or min(child.available, child.updated) < child.size
 
 
 def _stage_of(child: Waiting) -> str:
     return (child.stage or "") if isinstance(child, JobView) else names.SERVE
+
+
+def _gang(job: FineTuneJob, child: JobView) -> int:
+    """How many pods a Job was made for."""
+    return job.spec.training.nodes if child.stage == names.TRAIN else 1
+
+
+def _is_resized(job: FineTuneJob, child: Waiting) -> bool:
+    """Whether a Job that goes on is not for as many pods any more."""
+    if not isinstance(child, JobView) or child.condition("Complete") or child.condition("Failed"):
+        return False
+    return child.completions != _gang(job, child) or child.parallelism < child.completions
 
 
 def _is_ending(child: JobView) -> bool:

@@ -17,6 +17,7 @@ from ..stages.stage import Stage
 from ..stages.table import STAGES, Stages, stage_at_hand
 from ..vocabulary.errors import SpecError
 from ..vocabulary.reasons import ConditionType, Finding, Reason
+from ..vocabulary.sentences import sentences
 from .stalls import stall_of
 
 _MOST_NAMED: Final = 3
@@ -41,11 +42,11 @@ def conditions_of(
     current = stall or _current(job, observed, at_hand, stages)
     found: list[tuple[str, Truth, Finding]] = []
     if current is None:
-        found.append((ConditionType.READY, "True", _done(job, observed, stages)))
+        found.append((ConditionType.READY, "True", _noted(_done(job, observed, stages), observed)))
     else:
         cause = ConditionType.STALLED if stall else ConditionType.RECONCILING
         found.append((ConditionType.READY, *_not_ready(current, cause, at_hand, stalled=stall is not None)))
-        found.append((cause, "True", current))
+        found.append((cause, "True", _noted(current, observed)))
     passed: Stage | None = None
     for stage in (stage for stage in stages if stage.wanted(job) or stage.leftovers(job, observed)):
         holds = stage.holds(job, observed)
@@ -67,7 +68,7 @@ def conditions_of(
 def _current(job: FineTuneJob, observed: Observed, at_hand: Stage | None, stages: Stages) -> Finding | None:
     """What goes on; None when everything that the spec asks for is reached, and nothing else is left."""
     if observed.earlier:
-        return _waiting_for(observed.earlier)
+        return _waiting_for(observed)
     if at_hand is not None:
         return at_hand.obstacle(job, observed) or at_hand.ongoing(job, observed)
     left = (s for s in stages if not s.wanted(job) and s.leftovers(job, observed))
@@ -103,14 +104,20 @@ def _not_reached(stage: Stage, observed: Observed, current: Finding | None, stal
     return Finding(reason, f"See {cause}.")
 
 
-def _waiting_for(earlier: tuple[str, ...]) -> Finding:
+def _noted(said: Finding, observed: Observed) -> Finding:
+    """With what was done to children, which keeps no reason from being told."""
+    return Finding(said.reason, sentences(said.message, *observed.notes)) if observed.notes else said
+
+
+def _waiting_for(observed: Observed) -> Finding:
     """What keeps new pods from starting, by name: two runs must not write to one directory."""
+    earlier = observed.earlier
+    keeps = "If it lasts, delete what is left, or see which finalizer or lost node keeps it."
     more = len(earlier) - _MOST_NAMED
     named = ", ".join(earlier[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
     are = "are" if len(earlier) > 1 else "is"
     return Finding(
         Reason.WAITING_FOR_EARLIER_PODS,
         f"{named} {are} left from an earlier FineTuneJob of this name or a Job that was deleted, and must be "
-        "gone before anything starts. If it lasts, delete what is left, or see which finalizer or lost node "
-        "keeps it.",
+        f"gone before anything starts.{'' if observed.notes else f' {keeps}'}",
     )

@@ -10,6 +10,7 @@ heals by itself when the cause is removed, and says what to do.
 ``claims``      the output claim
 ``kept``        one that an earlier job left
 ``scheduling``  pods without a node, and nodes that are lost
+``edits``       what others did to children
 ==============  ====================================================
 """
 
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
@@ -25,19 +25,26 @@ from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened
 from .claims import claim_problem, diagnose_claim, is_binding, waits_for_claim
 from .containers import diagnose_container, diagnose_outlived, diagnose_probe
-from .evidence import found, is_deleting, last, message_of, name_of
+from .edits import diagnose_held, diagnose_resized, selector_story, story_of, stranger_story
+from .evidence import SeenFor, found, is_deleting, last, message_of, name_of
 from .images import diagnose_pulling
 from .kept_claim import kept_problem
 from .scheduling import diagnose_idle, diagnose_lost, diagnose_unscheduled
 from .startup import diagnose_startup
 
 __all__ = [
+    "SeenFor",
     "claim_problem",
     "diagnose",
+    "diagnose_held",
     "diagnose_idle",
     "diagnose_lost",
+    "diagnose_resized",
     "kept_problem",
     "refusal_of",
+    "selector_story",
+    "story_of",
+    "stranger_story",
     "waits_for_claim",
 ]
 
@@ -50,7 +57,7 @@ def diagnose(
     claim: Raw | None,
     claim_events: Sequence[Raw],
     refusal: str,
-    now: datetime,
+    seen_for: SeenFor,
 ) -> Diagnosis | None:
     """Find the most telling reason; None when nothing is wrong.
 
@@ -58,9 +65,17 @@ def diagnose(
     exist; ``refusal`` is what the API server says to whoever makes the pods, empty when it takes them.
     """
     all_found = _findings(
-        stage, pods=pods, events=events, claim=claim, claim_events=claim_events, refusal=refusal, now=now
+        stage,
+        pods=pods,
+        events=events,
+        claim=claim,
+        claim_events=claim_events,
+        refusal=refusal,
+        seen_for=seen_for,
     )
-    return next((finding for finding in all_found if finding is not None), None)
+    return next(
+        (finding for finding in tuple(all_found) if finding is not None), None
+    )  # each asks for its time
 
 
 def refusal_of(events: Sequence[Raw]) -> str:
@@ -79,28 +94,28 @@ def _findings(
     claim: Raw | None,
     claim_events: Sequence[Raw],
     refusal: str,
-    now: datetime,
+    seen_for: SeenFor,
 ) -> Iterator[Diagnosis | None]:
     """Everything that may be wrong, the most telling first; what is still under way comes last."""
     staying = [pod for pod in pods if not is_deleting(pod)]
     told = [(pod, events.get(name_of(pod), ())) for pod in staying]
     peers = [name_of(pod) for pod in pods]
     for pod, own in told:
-        yield diagnose_container(stage, pod, own, now)
+        yield diagnose_container(stage, pod, own)
     for pod in staying:
-        yield diagnose_outlived(stage, pod, now)
+        yield diagnose_outlived(stage, pod, seen_for)
     for pod, own in told:
-        yield diagnose_startup(stage, pod, own, peers, now)
-    yield diagnose_claim(stage, claim, claim_events, staying, now)
+        yield diagnose_startup(stage, pod, own, peers, seen_for)
+    yield diagnose_claim(stage, claim, claim_events, staying, seen_for)
     for pod in staying:
-        yield diagnose_unscheduled(stage, pod, now, binding=is_binding(claim))
+        yield diagnose_unscheduled(stage, pod, seen_for, binding=is_binding(claim))
     for pod in pods:
-        yield diagnose_lost(stage, pod, now)
+        yield diagnose_lost(stage, pod, seen_for)
     if refusal:
         yield _refused(stage, refusal)
     if stage == "serve":
         for pod, own in told:
-            yield diagnose_probe(pod, own, now)
+            yield diagnose_probe(pod, own, seen_for)
     for pod, own in told:
         yield diagnose_pulling(stage, pod, own)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Final
 
 from ..api.v1alpha1 import FineTuneJob
@@ -18,7 +17,7 @@ from ..vocabulary.names import LABEL_MANAGED_BY, MANAGED_BY
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import APPLY_AGAIN, respec, shortened
 from ..vocabulary.times import rfc3339
-from .evidence import SLOW, begun, condition, found, is_deleting, last, lasts, message_of, name_of
+from .evidence import SLOW, SeenFor, begun, condition, found, is_deleting, last, message_of, name_of, uid_of
 
 _OUTPUT_VOLUME: Final = "kubetune-output"
 _WRITABLE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"})
@@ -116,7 +115,7 @@ def _crowd(job: FineTuneJob, stage: str) -> dict[str, int]:
 
 
 def diagnose_claim(
-    stage: str, claim: Raw | None, events: Sequence[Raw], pods: Sequence[Raw], now: datetime
+    stage: str, claim: Raw | None, events: Sequence[Raw], pods: Sequence[Raw], seen_for: SeenFor
 ) -> Diagnosis | None:
     """An output claim that is missing, going, lost, or does not get its volume."""
     if claim is None:
@@ -144,7 +143,7 @@ def diagnose_claim(
         return None
     failed = last(events, "ProvisioningFailed", "FailedBinding")
     if failed is None or _is_over(failed, events):
-        return _slow(stage, where, events, now)
+        return _slow(stage, claim, events, seen_for)
     return _refused(stage, claim, message_of(failed))
 
 
@@ -188,13 +187,13 @@ def _is_over(failed: Raw, events: Sequence[Raw]) -> bool:
     )
 
 
-def _slow(stage: str, where: str, events: Sequence[Raw], now: datetime) -> Diagnosis | None:
+def _slow(stage: str, claim: Raw, events: Sequence[Raw], seen_for: SeenFor) -> Diagnosis | None:
     """A provisioner that was asked and has not answered: nothing else ever says that it does not run."""
     asked = last(events, "ExternalProvisioning")
     if asked is None:
         return None
-    since = begun(asked)
-    if since is None or not lasts(since, now, longer_than=SLOW):
+    since, where = begun(asked), f"PersistentVolumeClaim {name_of(claim)}"
+    if since is None or seen_for(uid_of(claim), "asked for") < SLOW:
         return None
     named = re.search(r"provisioner '([^']+)'", message_of(asked))
     provisioner = named[1] if named else "of its storage class"

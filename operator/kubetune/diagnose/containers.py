@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from ..facts.observed import Diagnosis
@@ -13,20 +12,20 @@ from ..vocabulary.names import CONTAINER_SERVER, CONTAINER_TRAINER
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened, template_of
 from ..vocabulary.times import parse_time, rfc3339
-from .evidence import PATIENCE, found, lasts, latest, message_of, name_of, statuses
+from .evidence import PATIENCE, SeenFor, found, latest, message_of, name_of, statuses, uid_of
 from .images import PULL_ERRORS, diagnose_pull
 
 _REFUSED: Final = ("curl: (7)", "Connection refused", "connection refused")
 _TOO_SLOW: Final = ("curl: (28)", "timed out", "deadline exceeded", "Timeout")
 
 
-def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw], now: datetime) -> Diagnosis | None:
+def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw]) -> Diagnosis | None:
     """A container that waits for something that is wrong, or ends again and again."""
     for status in statuses(pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
         if reason in PULL_ERRORS:
-            return diagnose_pull(stage, pod, status, events, now)
+            return diagnose_pull(stage, pod, status, events)
         if reason == "CreateContainerConfigError":
             return _configuration(stage, pod, message)
         if reason in ("CreateContainerError", "RunContainerError"):
@@ -39,7 +38,7 @@ def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw], now: datetim
     return None
 
 
-def diagnose_outlived(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
+def diagnose_outlived(stage: str, pod: Raw, seen_for: SeenFor) -> Diagnosis | None:
     """An ordinary container that somebody injected, and that does not end with the trainer.
 
     Native sidecars are ended by the kubelet; of the others Kubernetes only says that the pod runs.
@@ -48,7 +47,7 @@ def diagnose_outlived(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
     over = next(
         ((s.get("state") or {}).get("terminated") for s in beside if s.get("name") == CONTAINER_TRAINER), None
     )
-    if not over or not lasts(parse_time(over.get("finishedAt")), now, longer_than=PATIENCE):
+    if not over or seen_for(uid_of(pod), "outlived") < PATIENCE:
         return None
     left = next((s.get("name") for s in beside if (s.get("state") or {}).get("running") is not None), None)
     if left is None:
@@ -59,11 +58,11 @@ def diagnose_outlived(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
     return found(Reason.CONTAINER_FAILED, stage, f"{what}keeps it from ending", remedy)
 
 
-def diagnose_probe(pod: Raw, events: Sequence[Raw], now: datetime) -> Diagnosis | None:
+def diagnose_probe(pod: Raw, events: Sequence[Raw], seen_for: SeenFor) -> Diagnosis | None:
     """A server that runs and is not ready, by the newest failure of the probe that it has to pass."""
     server: Raw = next((s for s in statuses(pod) if s.get("name") == CONTAINER_SERVER), {})
     since = parse_time(((server.get("state") or {}).get("running") or {}).get("startedAt"))
-    if since is None or server.get("ready") or not lasts(since, now, longer_than=PATIENCE):
+    if since is None or server.get("ready") or seen_for(uid_of(pod), f"loads since {since}") < PATIENCE:
         return None
     probe = "Readiness probe" if server.get("started") else "Startup probe"
     said = [
@@ -71,7 +70,7 @@ def diagnose_probe(pod: Raw, events: Sequence[Raw], now: datetime) -> Diagnosis 
         for event in events
         if event.get("reason") == "Unhealthy"
         and probe in message_of(event)
-        and (latest(event) or now) >= since
+        and (latest(event) or since) >= since  # both by the kubelet
     ]
     if not said:
         return None

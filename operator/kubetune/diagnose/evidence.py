@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +19,14 @@ SLOW: Final = timedelta(seconds=60)
 """A scheduler or provisioner that has not acted for so long may not be there."""
 
 
+SeenFor = Callable[[str, str], timedelta]
+"""How long, by the operator's own clock, it has seen something of an object: its uid, and what.
+
+Times in objects are written by kubelets and controllers, whose clocks are not the operator's: they are told,
+and compared only with each other. What is not asked for in a look was not seen in it, and begins anew.
+"""
+
+
 def found(reason: Reason, stage: str, what: str, remedy: str, *, stalled: bool = False) -> Diagnosis:
     """A diagnosis in two sentences: what is wrong, and what to do."""
     return Diagnosis(reason=reason, stage=stage, message=sentences(what, remedy), stalled=stalled)
@@ -27,6 +35,11 @@ def found(reason: Reason, stage: str, what: str, remedy: str, *, stalled: bool =
 def name_of(raw: Raw) -> str:
     """Name of an object."""
     return str((raw.get("metadata") or {}).get("name", ""))
+
+
+def uid_of(raw: Raw) -> str:
+    """What tells an object from others that had its name."""
+    return str((raw.get("metadata") or {}).get("uid", ""))
 
 
 def is_deleting(raw: Raw) -> bool:
@@ -79,8 +92,3 @@ def begun(event: Raw) -> datetime | None:
 def latest(event: Raw) -> datetime | None:
     """When an Event happened last."""
     return parse_time(event.get("lastTimestamp")) or begun(event)
-
-
-def lasts(since: datetime | None, now: datetime, *, longer_than: timedelta) -> bool:
-    """Whether something began long enough ago."""
-    return since is not None and now - since >= longer_than

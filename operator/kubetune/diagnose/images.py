@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from ..facts.observed import Diagnosis
@@ -12,7 +12,7 @@ from ..facts.views import Raw
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import shortened
 from ..vocabulary.times import rfc3339
-from .evidence import found, is_starting, last, lasts, latest, message_of, name_of
+from .evidence import found, is_starting, last, latest, message_of, name_of
 
 PULL_ERRORS: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -20,20 +20,23 @@ PULL_ERRORS: Final = frozenset(
 )
 """Why a container waits, when it waits for its image."""
 
+_TRIED: Final = ("Failed", "BackOff", "Pulling")
+"""Events of a pull that goes on failing, which the kubelet repeats as well."""
+
 _AT_WORK: Final = {"prepare": Reason.PREPARING, "train": Reason.TRAINING, "serve": Reason.DEPLOYING}
 
 _SECRET_SEEN: Final = timedelta(minutes=10)
 """The kubelet repeats that a pull Secret is missing at least every five minutes, and not when it is there."""
 
 
-def diagnose_pull(stage: str, pod: Raw, status: Raw, events: Sequence[Raw], now: datetime) -> Diagnosis:
+def diagnose_pull(stage: str, pod: Raw, status: Raw, events: Sequence[Raw]) -> Diagnosis:
     """A container whose image does not come."""
     image = status.get("image") or ""
     message = ((status.get("state") or {}).get("waiting") or {}).get("message", "")
     failed = [message_of(e) for e in events if message_of(e).startswith("Failed to pull image")]
     told = failed[-1] if failed and ": " not in message.partition("Back-off pulling image")[2] else message
     what = f"Pod {name_of(pod)} cannot pull image {image}: {_registry_error(told, image)}"
-    secrets = _missing_secrets(events, now)
+    secrets = _missing_secrets(events)
     if secrets:
         one = "," not in secrets
         missing = f"Pull Secret {secrets} does" if one else f"Pull Secrets {secrets} do"
@@ -73,10 +76,14 @@ def _registry_error(message: str, image: str) -> str:
     return shortened(text) or "the registry's answer is in the pod's Events"
 
 
-def _missing_secrets(events: Sequence[Raw], now: datetime) -> str:
+def _missing_secrets(events: Sequence[Raw]) -> str:
     """Names of pull Secrets that the kubelet did not find; an image may come without them."""
     event = last(events, "FailedToRetrieveImagePullSecret")
-    if event is None or lasts(latest(event), now, longer_than=_SECRET_SEEN):
+    said = None if event is None else latest(event)
+    if event is None or said is None:
+        return ""
+    tried = [latest(other) for other in events if other.get("reason") in _TRIED]
+    if any(time is not None and time - said >= _SECRET_SEEN for time in tried):  # both by the kubelet
         return ""
     named = re.search(r"\(([^)]+)\)", message_of(event))
     return named[1] if named else ""

@@ -6,21 +6,21 @@ Pure; part of ``diagnose``.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import timedelta
 
 from ..facts.observed import Diagnosis
 from ..facts.views import JobView, Raw
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened, template_of
 from ..vocabulary.times import parse_time, rfc3339
-from .evidence import PATIENCE, SLOW, condition, created, found, is_deleting, lasts, name_of
+from .evidence import PATIENCE, SLOW, SeenFor, condition, created, found, is_deleting, name_of, uid_of
 
 
-def diagnose_unscheduled(stage: str, pod: Raw, now: datetime, *, binding: bool) -> Diagnosis | None:
+def diagnose_unscheduled(stage: str, pod: Raw, seen_for: SeenFor, *, binding: bool) -> Diagnosis | None:
     """A pod for which no scheduler finds a node; ``binding``: one did, and waits for the output volume."""
     scheduled = condition(pod, "PodScheduled")
     if not scheduled:
-        return None if binding else _unseen(stage, pod, now)
+        return None if binding else _unseen(stage, pod, seen_for)
     if scheduled.get("status") != "False":
         return None
     name = name_of(pod)
@@ -31,9 +31,7 @@ def diagnose_unscheduled(stage: str, pod: Raw, now: datetime, *, binding: bool) 
         case "SchedulingGated":
             what = f"Pod {name} waits for a scheduling gate"
             return found(Reason.UNSCHEDULABLE, stage, what, "Its owner removes it")
-        case "SchedulerError" if lasts(
-            parse_time(scheduled.get("lastTransitionTime")), now, longer_than=PATIENCE
-        ):
+        case "SchedulerError" if seen_for(uid_of(pod), "SchedulerError") >= PATIENCE:
             what = f"The scheduler fails to place pod {name}: {shortened(message)}"
             if "VolumeBinding" in message:
                 remedy = "Look at the Events of the claims that the pod uses, and at their provisioner"
@@ -44,26 +42,30 @@ def diagnose_unscheduled(stage: str, pod: Raw, now: datetime, *, binding: bool) 
             return None
 
 
-def diagnose_idle(stage: str, job: JobView, now: datetime) -> Diagnosis | None:
+def diagnose_idle(stage: str, job: JobView, seen_for: SeenFor) -> Diagnosis | None:
     """A Job whose pods nobody makes."""
     if job.condition("Suspended") is not None:
         what = f"Job {job.name} is suspended, by a queue or by somebody"
         return found(Reason.UNSCHEDULABLE, stage, what, "It starts when whoever did that takes it back")
-    if job.started is not None or job.created is None or not lasts(job.created, now, longer_than=SLOW):
+    if job.started is not None or job.created is None or seen_for(job.uid, "idle") < SLOW:
         return None
     what = f"Nothing has taken up Job {job.name} since {rfc3339(job.created)}"
     return found(Reason.UNSCHEDULABLE, stage, what, "See whether kube-controller-manager runs")
 
 
-def diagnose_lost(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
+def diagnose_lost(stage: str, pod: Raw, seen_for: SeenFor) -> Diagnosis | None:
     """A pod whose node is silent: its end is not confirmed, or the node controller took it off the ready."""
     name, node = name_of(pod), (pod.get("spec") or {}).get("nodeName")
     if node is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         return None
-    remedy = f"Bring {node} back; if it is gone for good, delete its Node object, and its pods go with it"
+    remedy = (
+        f"Bring {node} back; if it is gone for good, delete its Node object or give it the taint "
+        "node.kubernetes.io/out-of-service, and its pods go with it"
+    )
     if is_deleting(pod):
         due = parse_time((pod.get("metadata") or {}).get("deletionTimestamp"))  # its grace period included
-        if stage == "serve" or due is None or not lasts(due, now, longer_than=PATIENCE):
+        grace = timedelta(seconds=pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+        if stage == "serve" or due is None or seen_for(uid_of(pod), "deleted") < grace + PATIENCE:
             return None  # a Deployment goes on without it
         what = f"Pod {name} should have ended at {rfc3339(due)}, which node {node} does not confirm"
         return found(Reason.NODE_LOST, stage, f"{what}; no other pod may write to its run before", remedy)
@@ -76,12 +78,12 @@ def diagnose_lost(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
     return found(Reason.NODE_LOST, stage, what, f"{remedy}; after some minutes Kubernetes ends them itself")
 
 
-def _unseen(stage: str, pod: Raw, now: datetime) -> Diagnosis | None:
+def _unseen(stage: str, pod: Raw, seen_for: SeenFor) -> Diagnosis | None:
     """A pod that no scheduler has decided on: a name that nobody answers to, or one that is down."""
     spec, since = pod.get("spec") or {}, created(pod)
     if spec.get("nodeName") or (pod.get("status") or {}).get("phase") != "Pending":
         return None
-    if since is None or not lasts(since, now, longer_than=SLOW):
+    if since is None or seen_for(uid_of(pod), "undecided") < SLOW:
         return None
     scheduler = spec.get("schedulerName") or "default-scheduler"
     what = f"No scheduler has decided on pod {name_of(pod)} since {rfc3339(since)}; it asks for {scheduler}"

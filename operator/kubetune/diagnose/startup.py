@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from ..facts.observed import Diagnosis
@@ -15,7 +14,7 @@ from ..facts.views import Raw
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened, template_of
 from .containers import missing_object
-from .evidence import PATIENCE, begun, found, is_starting, last, lasts, message_of, name_of
+from .evidence import PATIENCE, SeenFor, found, is_starting, last, message_of, name_of, uid_of
 
 _VOLUME: Final = ("FailedMount", "FailedAttachVolume")
 _SANDBOX: Final = "FailedCreatePodSandBox"
@@ -27,7 +26,7 @@ _SUMMARY: Final = "Unable to attach or mount volumes"
 
 
 def diagnose_startup(
-    stage: str, pod: Raw, events: Sequence[Raw], peers: Sequence[str], now: datetime
+    stage: str, pod: Raw, events: Sequence[Raw], peers: Sequence[str], seen_for: SeenFor
 ) -> Diagnosis | None:
     """A volume that cannot be attached or mounted, or a sandbox that cannot be made."""
     if not is_starting(pod):
@@ -36,8 +35,7 @@ def diagnose_startup(
     if newest is None or newest.get("reason") in _WENT_ON:
         return None
     if newest.get("reason") == _SANDBOX:
-        first = next(event for event in events if event.get("reason") == _SANDBOX)
-        return _sandbox(stage, pod, newest) if lasts(begun(first), now, longer_than=PATIENCE) else None
+        return _sandbox(stage, pod, newest) if seen_for(uid_of(pod), _SANDBOX) >= PATIENCE else None
     failed = [event for event in events if event.get("reason") in _VOLUME]
     telling = [event for event in failed if not message_of(event).startswith(_SUMMARY)]
     return _volume(stage, pod, message_of((telling or failed)[-1]), peers)

@@ -160,6 +160,8 @@ class Observed:
     diagnosis: Diagnosis | None = None
     progress: Progress | None = None
     """Of the run at hand."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what others did to children, or what keeps those that are waited for."""
 
     def server(self, role: str) -> Server:
         """The server of a role, also while there is none."""

@@ -92,8 +92,9 @@ class JobView(Meta):
     started: datetime | None
     completed: datetime | None
     completions: int
+    parallelism: int
     suspended: bool
-    """spec.suspend, or a parallelism of 0: no pod may run, and those that ran have been deleted."""
+    """spec.suspend: no pod may run, and those that ran have been deleted."""
     active: int
     ready: int
     succeeded: int

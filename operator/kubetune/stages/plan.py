@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from ..facts.views import Kind, Manifest
@@ -33,3 +33,12 @@ class Plan:
     def writes(self) -> bool:
         """Whether there is anything to carry out."""
         return bool(self.create_once or self.apply or self.delete)
+
+    @property
+    def makes_a_job(self) -> bool:
+        """Whether pods that write will start."""
+        return any(manifest["kind"] == Kind.JOB for manifest in self.create_once)
+
+    def without_jobs(self) -> Plan:
+        """The same, but for Jobs."""
+        return replace(self, create_once=tuple(m for m in self.create_once if m["kind"] != Kind.JOB))

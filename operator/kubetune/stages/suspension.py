@@ -12,5 +12,5 @@ def suspended(run: Run) -> Finding:
     return Finding(
         Reason.SUSPENDED,
         f"Job {name} is suspended, by a queue such as Kueue or by hand: no pod of it runs. It goes on where "
-        "it was when its spec.suspend is false and its spec.parallelism above 0.",
+        "it was when its spec.suspend is false.",
     )

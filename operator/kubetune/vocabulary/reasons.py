@@ -50,6 +50,7 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     POD_REJECTED = "PodRejected"
     NODE_LOST = "NodeLost"
+    CHILD_CHANGED = "ChildChanged"
     ROLLOUT_FAILED = "RolloutFailed"
     CHANGED_BY_OTHERS = "ChangedByOthers"
     WEBHOOK_FAILED = "WebhookFailed"
@@ -165,6 +166,9 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     Reason.POD_REJECTED: _heals("a policy or a webhook refuses the pods, or an object that they need"),
     Reason.NODE_LOST: _heals("the node of a pod does not answer"),
     Reason.ROLLOUT_FAILED: _heals("the new server did not become ready; earlier ones go on"),
+    Reason.CHILD_CHANGED: _heals(
+        "somebody changed, or keeps, an object of the job; the message says what and who"
+    ),
     Reason.CHANGED_BY_OTHERS: _heals(
         "somebody changes or deletes the server again and again; it is put right ever more slowly"
     ),

@@ -19,13 +19,13 @@ and operator/kubetune/cluster/watch.py. Neither Secrets nor any wildcard: a job'
   resources: [jobs]
   verbs:
     - get # whose it is when its name is taken
-    - list # the watch's start, and the relist of metadata
+    - list # the watch's start, the relist of metadata, and whether an earlier job of the name still has one
     - watch # how prepare and the attempts of training go
     - create # prepare, and each attempt of training; they are deleted with their FineTuneJob, by the collector
 - apiGroups: [""]
   resources: [pods]
   verbs:
-    - list # the watch's start, and why a pod waits
+    - list # the watch's start, why a pod waits, and whether one of an earlier job still runs
     - watch # how trainer pods ended: exit code and termination message
 - apiGroups: [""]
   resources: [configmaps]
@@ -36,7 +36,7 @@ and operator/kubetune/cluster/watch.py. Neither Secrets nor any wildcard: a job'
 - apiGroups: [""]
   resources: [services]
   verbs:
-    - get # whose it is when its name is taken
+    - get # whose it is when its name is taken, and whether it still selects its pods
     - list # the relist of metadata
     - create # the trainers' headless Service, and the public one
     - delete # when the job wants no serving any more
