@@ -277,6 +277,20 @@ def test_the_lease_is_given_back_after_the_last_thing_that_was_done() -> None:
     virtual_time.run(main())
 
 
+def test_a_lease_that_cannot_be_given_back_is_not_waited_for() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        one = Candidate(kube=kube, who="one")
+        await asyncio.sleep(10)
+        one.link.cut = True
+        await one.stop()
+        assert asyncio.get_running_loop().time() <= 10 + REQUEST_LIMIT
+        assert [leads for _, leads in one.changes] == [True, False]
+        assert not one.may_write
+
+    virtual_time.run(main())
+
+
 def test_what_fails_while_leading_is_raised_and_the_lease_given_back() -> None:
     async def main() -> None:
         async def act(_term: Term) -> None:
@@ -504,10 +518,13 @@ async def _inject(kube: MemoryKube, candidate: Candidate, what: str, lasts: floa
             for raw in kube.of_kind("Lease"):
                 kube.change(raw, {"spec": {"leaseDurationSeconds": 1, "renewTime": "never"}})
         case "delete":
-            await asyncio.sleep(5)  # one that has never seen who holds it cannot know that anybody does
+            await asyncio.sleep(12)  # one that has never seen who holds it cannot know that anybody does
             for raw in kube.of_kind("Lease"):
                 kube.remove(raw)
         case _:
+            # Neither can one that starts when it was just deleted.
+            while not any(kube.of_kind("Lease")):  # noqa: ASYNC110 - virtual time
+                await asyncio.sleep(0.1)
             link.cut = True  # what it was doing is lost, the Lease is not given back
             await candidate.stop()
             candidate.__post_init__()

@@ -80,7 +80,8 @@ class Elector:
                 for task in tasks:
                     task.cancel()
                     await asyncio.gather(task, return_exceptions=True)
-                await self._give_back(term)
+                # In a task of its own: until 3.11.3 no timeout ends a task that was cancelled before.
+                await asyncio.create_task(self._give_back(term))
                 on_change(False)
                 logger.info("Not leading any more", extra=self._extra())
             for task in tasks:
