@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from ..pods_http.client import Web
 from ..pods_http.probes import Probes
 from ..spec.settings import JobSettings
 from ..vocabulary.errors import KubeTuneError, NotFound
+from ..vocabulary.periods import TELL_AFTER
 from .rate import StatusPace
 from .reconcile import Dependencies, Reconciler
 from .work_queue import Outcome, WorkQueue
@@ -81,15 +82,7 @@ class Leader:
         means = self._means
         await self._catch_up()
         probes = Probes(web=means.web, wake=lambda key: queue.add(key))
-        deps = Dependencies(
-            kube=FencedKube(means.kube, term),
-            index=means.index,
-            settings=means.settings,
-            probes=probes,
-            pace=StatusPace(),
-            now=means.now,
-        )
-        reconciler = Reconciler(deps)
+        reconciler = Reconciler(self._dependencies(term, probes))
         queue = WorkQueue(reconciler.reconcile, on_done=means.on_done, seed=means.seed)
         for key in means.index.all_keys():
             queue.add(key)
@@ -106,6 +99,31 @@ class Leader:
                 await workers
             await probes.close()
             await reconciler.drain()
+
+    async def tell(self, obstacle: Callable[[], Awaitable[KubeTuneError | None]], term: Term) -> None:
+        """Have all jobs say, until cancelled, what keeps this operator from looking at any of them."""
+        begun = asyncio.get_running_loop().time()
+        probes = Probes(web=self._means.web, wake=lambda _: None)
+        reconciler = Reconciler(self._dependencies(term, probes))
+        try:
+            while True:
+                if (error := await obstacle()) is not None:
+                    for key, _ in self._means.index.parents():
+                        await reconciler.tell(key, error, begun=begun - TELL_AFTER.total_seconds())
+                await asyncio.sleep(TELL_AFTER.total_seconds())
+        finally:
+            await reconciler.drain()
+
+    def _dependencies(self, term: Term, probes: Probes) -> Dependencies:
+        means = self._means
+        return Dependencies(
+            kube=FencedKube(means.kube, term),
+            index=means.index,
+            settings=means.settings,
+            probes=probes,
+            pace=StatusPace(),
+            now=means.now,
+        )
 
     async def _catch_up(self) -> None:
         """Learn what a predecessor wrote last: of some kinds no watch tells, and a watch may be late."""

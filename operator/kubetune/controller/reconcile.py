@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,7 +17,7 @@ from ..children.rendezvous import build_rendezvous
 from ..children.service import build_service
 from ..cluster.index import Index
 from ..cluster.kube import Kube
-from ..decide.finished import is_finished
+from ..decide.finished import is_at_rest, is_finished
 from ..decide.invalid_spec import invalid_status
 from ..decide.plan import plan
 from ..decide.stalls import stall_of
@@ -106,6 +107,14 @@ class Reconciler:
         if self._has_moved_on(key, raw):
             return timedelta()
         return None if seconds is None else timedelta(seconds=seconds)
+
+    async def tell(self, key: Key, error: Exception, *, begun: float) -> None:
+        """Have a job say what has kept it from being looked at at all since then, unless it needs no look."""
+        raw = self._index.parent(key)
+        if raw is None or raw["metadata"].get("deletionTimestamp") or is_at_rest(raw):
+            return
+        with suppress(Vanished):
+            await self._failures.tell(key, self._state(key, raw["metadata"]["uid"]), error, begun=begun)
 
     def _has_moved_on(self, key: Key, raw: Raw) -> bool:
         """Whether the answer to a request of ours brought another spec: its event will be no news."""

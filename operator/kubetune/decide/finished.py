@@ -31,5 +31,13 @@ def is_finished(raw: Raw, children: Iterable[View]) -> bool:
     return stalled.get("status") == "True" and facts_of(str(stalled.get("reason"))).final
 
 
+def is_at_rest(raw: Raw) -> bool:
+    """Whether the job has what its present spec asks for or has ended for good, by its status alone."""
+    status = raw.get("status") or {}
+    seen = status.get("observedGeneration") == raw["metadata"].get("generation")
+    ready = _condition(status, ConditionType.READY).get("status") == "True"
+    return (seen and ready) or is_finished(raw, ())
+
+
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})

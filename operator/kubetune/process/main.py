@@ -31,7 +31,7 @@ from ..facts.parse import parse_child
 from ..facts.views import PARENTS, Key, Kind, Raw
 from ..pods_http.client import HttpWeb
 from ..vocabulary.errors import KubeTuneError, NotFound
-from ..vocabulary.periods import RELIST_PERIOD
+from ..vocabulary.periods import RELIST_PERIOD, TELL_AFTER
 from .health import QUEUE_AGE_LIMIT, serve_health, serve_metrics
 from .metrics import Metrics
 from .settings import Settings
@@ -233,9 +233,7 @@ async def _wait_for_definition(kube: Kube) -> None:
 
 async def _work(parts: Parts, ready: asyncio.Event) -> None:
     """Act or wait for it when everything is known, and compare the index with lists for ever."""
-    while not await relist(parts, UNWATCHED):  # noqa: ASYNC110 - nothing would set an event
-        await asyncio.sleep(START_PAUSE)
-    await parts.watches.wait_until_listed()
+    await until_known(parts)
     ready.set()
     logger.info("Ready", extra={"jobs": sum(1 for _ in parts.index.parents())})
     leading = asyncio.create_task(parts.elector.lead(parts.leader.act, on_change=parts.metrics.on_leading))
@@ -251,21 +249,55 @@ async def _work(parts: Parts, ready: asyncio.Event) -> None:
             await leading
 
 
-async def relist(parts: Parts, kinds: Iterable[Kind]) -> bool:
-    """Compare the index with metadata-only lists and enqueue what differs; tell whether all were listed."""
-    complete = True
+async def until_known(parts: Parts) -> None:
+    """Return when everything has been listed; until then have the jobs say what is in the way."""
+    listed = asyncio.create_task(_until_listed(parts))
+    telling: asyncio.Task[None] | None = None
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TELL_AFTER.total_seconds()):
+                return await asyncio.shield(listed)
+        obstacle = partial(_obstacle, parts.kube)
+        telling = asyncio.create_task(
+            parts.elector.lead(partial(parts.leader.tell, obstacle), on_change=parts.metrics.on_leading)
+        )
+        await listed
+    finally:
+        await _cancel([task for task in (listed, telling) if task is not None])
+
+
+async def _until_listed(parts: Parts) -> None:
+    # Kinds that are not watched, or children that exist would all be posted once more.
+    while await relist(parts, UNWATCHED) is not None:  # noqa: ASYNC110 - nothing would set an event
+        await asyncio.sleep(START_PAUSE)
+    await parts.watches.wait_until_listed()
+
+
+async def _obstacle(kube: Kube) -> KubeTuneError | None:
+    """Why not everything can be listed; watches only log it, but lists meet the same."""
+    for kind in (*UNWATCHED, *WATCHED):
+        try:
+            await kube.list_metadata(kind)
+        except KubeTuneError as error:
+            return error
+    return None
+
+
+async def relist(parts: Parts, kinds: Iterable[Kind]) -> KubeTuneError | None:
+    """Compare the index with metadata-only lists and enqueue what differs; return what kept one from it."""
+    failed: KubeTuneError | None = None
     for kind in kinds:
         try:
             listing = await parts.kube.list_metadata(kind)
         except KubeTuneError as error:
             logger.warning("A relist failed", extra={"kind": kind.value, "reason": str(error)})
-            complete = False
+            failed = failed or error
             continue
         for namespace in sorted(listing.denied):
             logger.warning("A relist was denied", extra={"kind": kind.value, "namespace": namespace})
             parts.watches.denied(namespace)
         parts.leader.add(map(News, parts.index.correct(kind, listing)))
-    return complete
+    return failed
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
