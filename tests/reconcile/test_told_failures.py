@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from kubetune.api.v1alpha1 import FineTuneJob
 from kubetune.cluster.kube.errors import Target, from_failure, from_response
+from kubetune.controller.earlier import SETTLED_AFTER
 from kubetune.stages.stage import Stage
 from kubetune.stages.table import STAGES
 from kubetune.vocabulary.errors import KubeTuneError, TransientError
@@ -179,6 +180,7 @@ def test_a_missing_right_is_told_at_once_with_the_account_that_lacks_it() -> Non
         fault = Fault(kube, no_right, "create Job job-prepare")
         operator = Operator(kube=kube)
         await operator.start()
+        await asyncio.sleep(SETTLED_AFTER)
         kube.add(finetunejob())
         await until(lambda: _ready(kube)[1], seconds=1)
         assert condition_of(_job(kube), "Reconciling")["message"] == (
@@ -206,6 +208,7 @@ def test_a_fault_of_kubetune_says_so_where_it_is_and_where_to_report_it() -> Non
         Fault(kube, bug, "create Job job-prepare")
         operator = Operator(kube=kube)
         await operator.start()
+        await asyncio.sleep(SETTLED_AFTER)
         kube.add(finetunejob())
         await until(lambda: _ready(kube)[1], seconds=5)
         said = condition_of(_job(kube), "Reconciling")["message"]
@@ -345,6 +348,7 @@ def test_two_hundred_jobs_that_fail_alike_are_each_told_once() -> None:
         fault = Fault(kube, webhook_down, "create Job")
         operator = Operator(kube=kube)
         await operator.start()
+        await asyncio.sleep(SETTLED_AFTER)
         for number in range(200):
             kube.add(finetunejob(f"job-{number}"))
         await asyncio.sleep(60)

@@ -202,8 +202,8 @@ class Controllers:
         """Let a suspended Job go on, with new pods."""
         job = self.kube.find("Job", name)
         assert job
-        self.kube.change(job, {"spec": {"suspend": False}})
-        self._start_pods(job["metadata"]["uid"])
+        self._aware.discard(job["metadata"]["uid"])
+        self._start_pods(self.kube.change(job, {"spec": {"suspend": False}}))
 
     def _stop_pods(self, uid: str) -> None:
         for pod in self._pods(uid):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from kubetune.cluster.kube import Manifest
 from kubetune.facts.views import Kind, Listing, Raw
 from kubetune.vocabulary.errors import TransientError
+from kubetune.vocabulary.names import FIELD_MANAGER
 from tests.support.memory_kube import MemoryKube
 
 T = TypeVar("T")
@@ -52,9 +53,11 @@ class Link:
         what = f"create {manifest['kind']}"
         return await self._send(lambda: self.kube.create(manifest), what=what, within=within)
 
-    async def apply(self, manifest: Manifest, *, within: float | None = None) -> Raw:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, within: float | None = None
+    ) -> Raw:
         what = f"apply {manifest['kind']}"
-        return await self._send(lambda: self.kube.apply(manifest), what=what, within=within)
+        return await self._send(lambda: self.kube.apply(manifest, manager=manager), what=what, within=within)
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str, within: float | None = None

@@ -69,10 +69,9 @@ def _current(job: FineTuneJob, observed: Observed, at_hand: Stage | None, stages
     """What goes on; None when everything that the spec asks for is reached, and nothing else is left."""
     if observed.earlier:
         return _waiting_for(observed)
-    if at_hand is not None:
-        return at_hand.obstacle(job, observed) or at_hand.ongoing(job, observed)
     left = (s for s in stages if not s.wanted(job) and s.leftovers(job, observed))
-    return next((stage.ongoing(job, observed) for stage in left), None)
+    stage = at_hand or next(left, None)
+    return None if stage is None else stage.obstacle(job, observed) or stage.ongoing(job, observed)
 
 
 def _done(job: FineTuneJob, observed: Observed, stages: Stages) -> Finding:
