@@ -16,6 +16,8 @@ from tests.support.memory_kube import MemoryKube
 T = TypeVar("T")
 
 FOREVER = 1e9
+TIMEOUT = 30.0
+"""Seconds after which a client gives up, as the real one does."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +89,11 @@ class Link:
         task = asyncio.create_task(self._carry(request, what, within))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise TransientError("no answer") from None
 
     async def _carry(self, request: Callable[[], Awaitable[T]], what: str, within: float | None) -> T:
         loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from ..cluster.index import Index
@@ -19,16 +19,13 @@ from ..vocabulary.errors import Conflict, Invalid, KubeError, NotFound, Rejected
 from ..vocabulary.names import HANDOVER_MANAGER, Names
 from .job_state import JobState, Refusal
 from .owner import Vanished, require_alive
-from .repeats import child_of
+from .repeats import Child, child_of
 
 logger = logging.getLogger(__name__)
 
 _TERMINATING: Final = "because it is being terminated"
 _EARLY: Final = 0.001
 """A timer that fires a rounding error too early is not sent away again."""
-
-
-Write = Callable[[Key, JobState, Manifest], Awaitable[None]]
 
 
 class Refused(Exception):  # noqa: N818
@@ -61,16 +58,22 @@ class Executor:
             # It may be gone because its owner is.
             await require_alive(self._kube, self._index, key, uid=state.uid)
         standing: list[Refusal] = []
+        asked: list[tuple[Child, Coroutine[Any, Any, None]]] = []
         for write, manifest in writes:
             delay = state.repeats.delay(manifest, now)
-            refusal = state.refusals.get(child_of(manifest))
-            if refusal is not None and refusal.until > now + _EARLY:
-                standing.append(refusal)
-            elif delay:
+            if delay:
                 delays.append(delay)
             else:
-                todo.append(self._write(write, key, state, manifest))
-        todo += [self._delete(key, state, doomed) for doomed in plan.delete]
+                asked.append((child_of(manifest), write(key, state, manifest)))
+        for doomed in plan.delete:
+            asked.append(((doomed.kind, doomed.name), self._delete(key, state, doomed)))
+        for child, request in asked:
+            refusal = state.refusals.get(child)
+            if refusal is not None and refusal.until > now + _EARLY:
+                request.close()
+                standing.append(refusal)
+            else:
+                todo.append(self._ask(state, child, request))
         results = await asyncio.gather(*todo, return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         for error in sorted(errors, key=_gravity):
@@ -79,11 +82,10 @@ class Executor:
             raise Refused(refusal, asked=False)
         return min(delays, default=None)
 
-    async def _write(self, write: Write, key: Key, state: JobState, manifest: Manifest) -> None:
-        """Write one child, and remember what is said to it."""
-        child = child_of(manifest)
+    async def _ask(self, state: JobState, child: Child, request: Coroutine[Any, Any, None]) -> None:
+        """Write or delete one child, and remember what is said to it."""
         try:
-            await write(key, state, manifest)
+            await request
         except Rejected as error:
             if error.status == 403 and _TERMINATING in error.message:
                 raise Vanished from error
