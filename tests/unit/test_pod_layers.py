@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
@@ -15,15 +15,17 @@ from kubetune.api.crdgen import openapi_schema
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.children.prepare import build_prepare
-from kubetune.children.server import build_deployment, intent_of
+from kubetune.children.server import build_server
 from kubetune.children.training import build_training
 from kubetune.facts.views import Manifest
 from kubetune.process.settings import load
-from kubetune.spec.pod_layers import Stage, pod_template_of
+from kubetune.servers.intent import intent_of
+from kubetune.spec.pod_layers import pod_template_of
 from kubetune.spec.pod_template import merged
 from kubetune.spec.resolve import check_serving, frozen_settings, resolve
 from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.errors import SpecError
+from kubetune.vocabulary.names import ROLE_SERVING
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.messages import ArtifactSummary
 from tests.crd.cases import changed
@@ -32,7 +34,7 @@ from tests.support import chart
 
 Json = dict[str, Any]
 
-STAGES: tuple[Stage, ...] = get_args(Stage)
+STAGES = ("prepare", "train", "serve")
 ARTIFACT = ArtifactSummary(
     path="intents/0/adapter",
     digest="sha256:0",
@@ -214,18 +216,20 @@ def test_each_stage_has_the_layers_that_are_its_own() -> None:
     }
 
 
-def children(one: FineTuneJob) -> dict[Stage, Manifest]:
+def children(one: FineTuneJob) -> dict[str, Manifest]:
     config = resolve(one, PLATFORM)
     assert one.spec.serving is not None
     return {
         "prepare": build_prepare(one, config, PLATFORM, number=1),
         "train": build_training(one, config, PLATFORM, number=1),
-        "serve": build_deployment(one, one.spec.serving, config, ARTIFACT, PLATFORM),
+        "serve": build_server(
+            one, one.spec.serving, config, ARTIFACT, PLATFORM, role=ROLE_SERVING, intent="0"
+        ),
     }
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_labels_and_annotations_are_on_pods_and_on_what_makes_them(stage: Stage) -> None:
+def test_labels_and_annotations_are_on_pods_and_on_what_makes_them(stage: str) -> None:
     one = job()
     manifest, wanted = children(one)[stage], pod_template_of(one, PLATFORM, stage)
     for meta in (manifest["metadata"], manifest["spec"]["template"]["metadata"]):
@@ -314,10 +318,8 @@ def test_a_job_of_an_operator_without_the_setting_has_none_and_keeps_its_servers
     config = config.model_copy(update={"operator": {"settings": earlier}})
     settings = frozen_settings(config)
     assert settings == PLATFORM.model_copy(update={"pod_template": None})
-    serving = job().spec.serving
-    assert serving is not None
-    manifest = build_deployment(job(), serving, config, ARTIFACT, settings)
-    assert manifest["metadata"]["annotations"]["kubetune.dev/intent"] == intent_of(serving, config, ARTIFACT)
+    bare = PLATFORM.model_copy(update={"pod_template": None})
+    assert intent_of(job(), ARTIFACT, settings) == intent_of(job(), ARTIFACT, bare)
 
 
 def test_settings_of_a_newer_operator_that_cannot_be_read_are_named() -> None:
@@ -326,7 +328,7 @@ def test_settings_of_a_newer_operator_that_cannot_be_read_are_named() -> None:
     with pytest.raises(SpecError) as error:
         frozen_settings(config.model_copy(update={"operator": {"settings": newer}}))
     assert str(error.value) == (
-        "ConfigMap intents-config: its settings cannot be read by this operator "
-        "(pod_template.hostUsers: Extra inputs are not permitted); run the operator's version that started "
-        "the job, or delete the job and apply it again"
+        "ConfigMap intents-config: cannot be read by this version of KubeTune "
+        "(settings.pod_template.hostUsers: Extra inputs are not permitted); run the version that started "
+        "the job, or delete the FineTuneJob and apply it again (finished work is adopted)"
     )

@@ -59,7 +59,7 @@ def build_server(
     Replicas that the spec leaves out are left out here too: the API server makes it one, and an apply without
     the field leaves what others made of it.
     """
-    own = labels(job, component="serve", stage="serve", role=role)
+    own = labels(job, component=SERVE, stage=SERVE, role=role)
     volumes = Volumes()
     volumes.output(job, read_only=True)
     for source in sources_of(job):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest
-from ..vocabulary.names import LABEL_JOB, LABEL_ROLE, PORT_HTTP, ROLE_SERVING, Names
+from ..vocabulary.names import LABEL_JOB, LABEL_ROLE, PORT_HTTP, ROLE_SERVING, SERVE, Names
 from .common import labels, metadata
 
 
 def build_service(job: FineTuneJob) -> Manifest:
     """Build the Service."""
-    own = labels(job, component="serve", stage="serve", role=ROLE_SERVING)
+    own = labels(job, component=SERVE, stage=SERVE, role=ROLE_SERVING)
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
+from ..vocabulary.names import SERVE
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened
 from .claims import claim_problem, diagnose_claim, is_binding, waits_for_claim
@@ -113,7 +114,7 @@ def _findings(
         yield diagnose_lost(stage, pod, seen_for)
     if refusal:
         yield _refused(stage, refusal)
-    if stage == "serve":
+    if stage == SERVE:
         for pod, own in told:
             yield diagnose_probe(pod, own, seen_for)
     for pod, own in told:
@@ -129,7 +130,7 @@ def _refused(stage: str, refusal: str) -> Diagnosis:
         return found(Reason.QUOTA_EXCEEDED, stage, what, f"Free resources, raise the quota, or {ask}")
     if "must specify" in message:
         what = f"A quota of this namespace asks for more to be set: {shortened(message, limit=400)}"
-        block = "serving" if stage == "serve" else "training"
+        block = "serving" if stage == SERVE else "training"
         fix = respec(f"Set it in {block}.resources", stage=stage)
         return found(
             Reason.QUOTA_EXCEEDED, stage, what, f"{fix}, or give the namespace a LimitRange with defaults"

@@ -13,7 +13,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
 from ..spec.sources import named_claim
-from ..vocabulary.names import LABEL_MANAGED_BY, MANAGED_BY
+from ..vocabulary.names import LABEL_MANAGED_BY, MANAGED_BY, SERVE, TRAIN
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import APPLY_AGAIN, respec, shortened
 from ..vocabulary.times import rfc3339
@@ -53,7 +53,7 @@ def claim_problem(job: FineTuneJob, claim: Raw, *, stage: str) -> Diagnosis | No
     what = f"PersistentVolumeClaim {name_of(claim)} is for one node at a time ({', '.join(modes)})"
     named = named_claim(job) is not None
     other = "name a claim with ReadWriteMany in storage.claimName"
-    if stage != "serve" and not _WRITABLE.intersection(modes):
+    if stage != SERVE and not _WRITABLE.intersection(modes):
         what = f"PersistentVolumeClaim {name_of(claim)} is for reading only ({', '.join(modes)})"
         remedy = respec(other[0].upper() + other[1:])
         return found(Reason.STORAGE_NOT_SHARED, stage, what, remedy, stalled=True)
@@ -62,7 +62,7 @@ def claim_problem(job: FineTuneJob, claim: Raw, *, stage: str) -> Diagnosis | No
         return None
     counts = " and ".join(f"{name} is {count}" for name, count in crowd.items())
     fewer = f"Lower {' and '.join(crowd)} to 1"
-    if stage == "serve":  # the model is on it, and no new one would be made
+    if stage == SERVE:  # the model is on it, and no new one would be made
         remedy = (
             f"{fewer}, or copy the volume to a ReadWriteMany claim and apply a new job that names it with "
         )
@@ -108,8 +108,8 @@ def _crowd(job: FineTuneJob, stage: str) -> dict[str, int]:
     """Fields that put several pods to work at a time."""
     serving = job.spec.serving
     counts = {
-        "training.nodes": 1 if stage == "serve" else job.spec.training.nodes,
-        "serving.replicas": 1 if stage == "train" or serving is None else serving.replicas or 1,
+        "training.nodes": 1 if stage == SERVE else job.spec.training.nodes,
+        "serving.replicas": 1 if stage == TRAIN or serving is None else serving.replicas or 1,
     }
     return {name: count for name, count in counts.items() if count > 1}
 
@@ -124,14 +124,14 @@ def diagnose_claim(
             return None
         what = f"PersistentVolumeClaim {name} does not exist in this namespace"
         remedy = f"Create it, or {respec('correct storage.claimName')}"
-        if stage == "serve":
+        if stage == SERVE:
             remedy = f"The model was on it: {_TRAIN_ANEW}"
         return found(Reason.CLAIM_NOT_FOUND, stage, what, remedy)
     where = f"PersistentVolumeClaim {name_of(claim)}"
     if is_deleting(claim):
         ours = ((claim.get("metadata") or {}).get("labels") or {}).get(LABEL_MANAGED_BY) == MANAGED_BY
         what = f"{where} is being deleted, and no new pod can use it"
-        if stage == "serve":
+        if stage == SERVE:
             return found(Reason.CLAIM_NOT_FOUND, stage, what, f"The model is on it: {_TRAIN_ANEW}")
         then = "a new, empty one is made" if ours else "create it again"
         return found(Reason.CLAIM_NOT_FOUND, stage, what, f"When the pods that use it are gone, {then}")

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
-from ..vocabulary.names import CONTAINER_SERVER, CONTAINER_TRAINER
+from ..vocabulary.names import CONTAINER_SERVER, CONTAINER_TRAINER, SERVE
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened, template_of
 from ..vocabulary.times import parse_time, rfc3339
@@ -31,7 +31,7 @@ def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw]) -> Diagnosis
         if reason in ("CreateContainerError", "RunContainerError"):
             text = f"Pod {name_of(pod)} cannot start container {status.get('name')}: {shortened(message)}"
             return found(Reason.CONTAINER_FAILED, stage, text, "Check image, command and podTemplate")
-        if stage == "serve" and status.get("name") == CONTAINER_SERVER:
+        if stage == SERVE and status.get("name") == CONTAINER_SERVER:
             crashed = _crash(stage, pod, status)
             if crashed is not None:
                 return crashed
@@ -78,24 +78,24 @@ def diagnose_probe(pod: Raw, events: Sequence[Raw], seen_for: SeenFor) -> Diagno
     message = said[-1]
     if any(sign in message for sign in _REFUSED):
         what = f"{where} has been loading since {rfc3339(since)} and does not listen yet"
-        return found(Reason.DEPLOYING, "serve", what, f"`kubectl logs {name}` shows how far it is")
+        return found(Reason.DEPLOYING, SERVE, what, f"`kubectl logs {name}` shows how far it is")
     if any(sign in message for sign in _TOO_SLOW):
         what = f"{where} runs since {rfc3339(since)} and does not answer its {probe.lower()} in time"
-        return found(Reason.DEPLOYING, "serve", what, f"`kubectl logs {name}` shows what it does")
+        return found(Reason.DEPLOYING, SERVE, what, f"`kubectl logs {name}` shows what it does")
     program = re.search(r'exec: "([^"]+)": executable file not found', message)
     if program is not None:
         what = f"{where} never gets ready: its image has no {program[1]}, which asks it for a first token"
-        return found(Reason.CONTAINER_FAILED, "serve", what, "Use a serving.image that has it")
+        return found(Reason.CONTAINER_FAILED, SERVE, what, "Use a serving.image that has it")
     if "error: 404" in message:
         what = f"{where} runs, but knows no model of this job's name: the {probe.lower()} got 404"
         return found(
             Reason.CONTAINER_FAILED,
-            "serve",
+            SERVE,
             what,
             "serving.image must be vLLM's OpenAI-compatible server; check serving.engineArgs and its log",
         )
     what = f"{where} runs, but fails its {probe.lower()}: {_answer(message)}"
-    return found(Reason.CONTAINER_FAILED, "serve", what, f"Look at `kubectl logs {name}`")
+    return found(Reason.CONTAINER_FAILED, SERVE, what, f"Look at `kubectl logs {name}`")
 
 
 def missing_object(stage: str, where: str, *, kind: str, name: str) -> Diagnosis:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ..facts.managers import entries
 from ..facts.observed import Diagnosis
 from ..facts.views import Kind, Raw
 from ..vocabulary.names import FIELD_MANAGER, KIND, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, TRAIN
@@ -119,19 +120,15 @@ def _is_over(pod: Raw) -> bool:
 
 
 def _made_by_us(raw: Raw) -> bool:
-    return any(entry.get("manager") == FIELD_MANAGER for entry in _managed_fields(raw))
+    return any(entry.get("manager") == FIELD_MANAGER for entry in entries(raw))
 
 
 def _by(raw: Raw, *path: str) -> str:
     """By whom a field was set, as the end of a phrase; empty when nobody but us is found."""
-    for entry in _managed_fields(raw):
+    for entry in entries(raw):
         fields: Any = entry.get("fieldsV1") or {}
         for part in path:
             fields = fields.get(part) if isinstance(fields, Mapping) else None
         if fields is not None and entry.get("manager") not in (None, FIELD_MANAGER):
             return f" by {entry['manager']}"
     return ""
-
-
-def _managed_fields(raw: Raw) -> Sequence[Raw]:
-    return (raw.get("metadata") or {}).get("managedFields") or ()

@@ -9,6 +9,7 @@ from typing import Final
 
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
+from ..vocabulary.names import PREPARE, SERVE, TRAIN
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import shortened
 from ..vocabulary.times import rfc3339
@@ -23,7 +24,7 @@ PULL_ERRORS: Final = frozenset(
 _TRIED: Final = ("Failed", "BackOff", "Pulling")
 """Events of a pull that goes on failing, which the kubelet repeats as well."""
 
-_AT_WORK: Final = {"prepare": Reason.PREPARING, "train": Reason.TRAINING, "serve": Reason.DEPLOYING}
+_AT_WORK: Final = {PREPARE: Reason.PREPARING, TRAIN: Reason.TRAINING, SERVE: Reason.DEPLOYING}
 
 _SECRET_SEEN: Final = timedelta(minutes=10)
 """The kubelet repeats that a pull Secret is missing at least every five minutes, and not when it is there."""

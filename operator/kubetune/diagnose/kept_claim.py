@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
+from ..vocabulary.names import PREPARE
 from ..vocabulary.quantities import amount_of
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec
@@ -38,7 +39,7 @@ def kept_problem(job: FineTuneJob, claim: Raw) -> Diagnosis | None:
 
 
 def _told(what: str, remedy: str) -> Diagnosis:
-    return found(Reason.CLAIM_DIFFERS, "prepare", what, remedy, stalled=True)
+    return found(Reason.CLAIM_DIFFERS, PREPARE, what, remedy, stalled=True)
 
 
 def _size(claim: Raw) -> str:

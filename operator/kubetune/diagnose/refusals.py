@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..facts.observed import Diagnosis
 from ..facts.views import Kind
 from ..vocabulary.errors import Invalid, Rejected
-from ..vocabulary.names import run_of
+from ..vocabulary.names import PREPARE, SERVE, TRAIN, run_of
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import ADOPTED, APPLY_AGAIN, sentences, shortened
 
@@ -20,7 +20,7 @@ def diagnose_refusal(error: Rejected) -> Diagnosis:
     stage = _stage(error)
     what = f"{error.kind} {error.name} is refused: {shortened(error.message, limit=600)}"
     if isinstance(error, Invalid):
-        fix = "Correct spec.serving" if stage == "serve" else f"Correct the spec, {APPLY_AGAIN}; {ADOPTED}"
+        fix = "Correct spec.serving" if stage == SERVE else f"Correct the spec, {APPLY_AGAIN}; {ADOPTED}"
         return Diagnosis(reason=Reason.INVALID_SPEC, message=sentences(what, fix), stage=stage, stalled=True)
     if is_quota(error):
         fix = "Free resources, raise the quota or ask for less"
@@ -31,8 +31,8 @@ def diagnose_refusal(error: Rejected) -> Diagnosis:
 
 def _stage(error: Rejected) -> str:
     if error.kind == Kind.DEPLOYMENT:
-        return "serve"
+        return SERVE
     if error.kind == Kind.SERVICE:
-        return "prepare" if error.name.endswith("-train") else "serve"  # no job's own name ends so
+        return PREPARE if error.name.endswith(f"-{TRAIN}") else SERVE  # no job's own name ends so
     run = run_of(error.name) if error.kind == Kind.JOB else None
-    return run[0] if run else "prepare"
+    return run[0] if run else PREPARE

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from ..facts.observed import Diagnosis
 from ..facts.views import JobView, Raw
+from ..vocabulary.names import SERVE
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened, template_of
 from ..vocabulary.times import parse_time, rfc3339
@@ -65,7 +66,7 @@ def diagnose_lost(stage: str, pod: Raw, seen_for: SeenFor) -> Diagnosis | None:
     if is_deleting(pod):
         due = parse_time((pod.get("metadata") or {}).get("deletionTimestamp"))  # its grace period included
         grace = timedelta(seconds=pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-        if stage == "serve" or due is None or seen_for(uid_of(pod), "deleted") < grace + PATIENCE:
+        if stage == SERVE or due is None or seen_for(uid_of(pod), "deleted") < grace + PATIENCE:
             return None  # a Deployment goes on without it
         what = f"Pod {name} should have ended at {rfc3339(due)}, which node {node} does not confirm"
         return found(Reason.NODE_LOST, stage, f"{what}; no other pod may write to its run before", remedy)
@@ -94,7 +95,7 @@ def _unseen(stage: str, pod: Raw, seen_for: SeenFor) -> Diagnosis | None:
 
 
 def _unschedulable(stage: str, pod: Raw, message: str) -> Diagnosis:
-    name, block = name_of(pod), "serving" if stage == "serve" else "training"
+    name, block = name_of(pod), "serving" if stage == SERVE else "training"
     claim = re.search(r'persistentvolumeclaim "([^"]+)" (not found|is being deleted)', message)
     if claim is not None:
         state = "is being deleted" if "deleted" in claim[2] else "does not exist in this namespace"
@@ -106,7 +107,7 @@ def _unschedulable(stage: str, pod: Raw, message: str) -> Diagnosis:
     lacking = re.findall(r"Insufficient (\S+?)[,.]?(?:\s|$)", message)
     devices = [resource for resource in lacking if "/" in resource]
     if devices:
-        field = "serving.gpus" if stage == "serve" else "training.gpusPerNode"
+        field = "serving.gpus" if stage == SERVE else "training.gpusPerNode"
         amount = _requested(pod, devices[0])
         what = f"No node has {amount} free {devices[0]} for pod {name}: {_reasons(message)}"
         change = respec(f"lower {field}", stage=stage)

@@ -11,6 +11,7 @@ from typing import Final
 
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
+from ..vocabulary.names import SERVE
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened, template_of
 from .containers import missing_object
@@ -59,7 +60,7 @@ def _attached_elsewhere(stage: str, what: str, message: str, peers: Sequence[str
     if not holders:
         remedy = "It can be used on one node at a time, and is free when the pod that uses it has ended"
         return found(Reason.VOLUME_MOUNT_FAILED, stage, what, remedy)
-    if stage == "serve":
+    if stage == SERVE:
         remedy = f"Delete pod {holders[0]} to let this one have the volume, or use ReadWriteMany storage"
         return found(Reason.VOLUME_MOUNT_FAILED, stage, what, remedy)
     remedy = respec("Its peer keeps it: use a claim with ReadWriteMany, or set training.nodes to 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ..vocabulary.names import CONTAINER_SERVER, FIELD_MANAGER, HANDOVER_MANAGER
@@ -19,7 +20,7 @@ _PATHS: Final = {
 def owned_by_others(raw: Raw) -> dict[str, tuple[str, ...]]:
     """Fields that people and controllers edit, by the other managers that own one now."""
     found: dict[str, tuple[str, ...]] = {}
-    for entry in (raw.get("metadata") or {}).get("managedFields") or ():
+    for entry in entries(raw):
         manager = str(entry.get("manager") or "")
         fields = tuple(name for name, path in _PATHS.items() if _owns(entry.get("fieldsV1"), path))
         if fields and manager not in (FIELD_MANAGER, HANDOVER_MANAGER):
@@ -31,8 +32,15 @@ def owns_replicas(raw: Raw) -> bool:
     """Whether we own the number of replicas: an apply without it would reset it to one."""
     return any(
         entry.get("manager") == FIELD_MANAGER and _owns(entry.get("fieldsV1"), _PATHS["replicas"])
-        for entry in (raw.get("metadata") or {}).get("managedFields") or ()
+        for entry in entries(raw)
     )
+
+
+def entries(raw: Raw) -> Sequence[Raw]:
+    """The managedFields of an object, as far as they are such."""
+    meta = raw.get("metadata")
+    fields = meta.get("managedFields") if isinstance(meta, dict) else None
+    return [entry for entry in fields if isinstance(entry, dict)] if isinstance(fields, list) else []
 
 
 def _owns(fields: Any, path: tuple[str, ...]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from .names import PREPARE, SERVE, TRAIN
+
 _LIMIT: Final = 240
 
 APPLY_AGAIN: Final = "delete the FineTuneJob and apply it again"
@@ -25,11 +27,11 @@ def shortened(text: str, *, limit: int = _LIMIT) -> str:
 
 def template_of(stage: str) -> str:
     """The podTemplates that decide about a stage's pods, as a person edits them."""
-    return {"prepare": "podTemplate", "train": "podTemplate or training.podTemplate"}.get(
+    return {PREPARE: "podTemplate", TRAIN: "podTemplate or training.podTemplate"}.get(
         stage, "serving.podTemplate"
     )
 
 
 def respec(change: str, *, stage: str = "") -> str:
     """A change of the spec with the way to make it: only spec.serving can be edited in place."""
-    return change if stage == "serve" else f"{change} ({APPLY_AGAIN}; {ADOPTED})"
+    return change if stage == SERVE else f"{change} ({APPLY_AGAIN}; {ADOPTED})"
