@@ -5,8 +5,8 @@ Standard library only: the preflight reads it before anything is installed.
 
 import random
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,6 +20,10 @@ S3 = 7070
 
 # Below those that the kernel lends to clients: one would be in a server's place while it restarts.
 _FREE = range(15_000, 30_000)
+
+# Sockets whose names claim the ports that this process was given, so that until it ends nobody is given one:
+# a server starts later than its port is chosen, and some are stopped and started again.
+_claims: list[socket.socket] = []
 
 _LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 
@@ -56,18 +60,27 @@ def of_cluster() -> list[int]:
     ]
 
 
-def free_ports(count: int) -> list[int]:
-    """Return distinct ports of the loopback address that nothing listens on now."""
-    with ExitStack() as stack:
-        found: list[int] = []
-        for port in random.sample(_FREE, len(_FREE)):
-            if len(found) == count:
-                break
-            each = stack.enter_context(socket.socket())
-            with suppress(OSError):  # somebody has it
-                each.bind(("127.0.0.1", port))
-                found.append(port)
-        return found
+def free_ports(count: int, *, among: Sequence[int] = _FREE) -> list[int]:
+    """Return distinct ports of the loopback address that nothing listens on and nobody else was given."""
+    found: list[int] = []
+    for port in random.sample(among, len(among)):
+        if len(found) == count:
+            break
+        with socket.socket() as each, suppress(OSError):  # somebody has it
+            each.bind(("127.0.0.1", port))
+            _claim(port)
+            found.append(port)
+    return found
+
+
+def _claim(port: int) -> None:
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0kubetune-port-{port}")  # an abstract name goes with its process
+    except OSError:
+        claim.close()
+        raise
+    _claims.append(claim)
 
 
 def listeners(port: int) -> set[int]:

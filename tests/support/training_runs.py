@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dev.cluster.ports import free_ports
 from kubetune_trainer import row_files
 from kubetune_trainer.config import TrainerConfig
 from kubetune_trainer.layout import RunDirectory
@@ -217,10 +217,8 @@ def wait_until(condition: Callable[[], bool], pod: Pod) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on or is about to."""
+    return free_ports(1)[0]
 
 
 def fault(*, rank: int, function: str, call: int, signal: str) -> dict[str, str]:
