@@ -55,7 +55,7 @@ def test_docker_sends_what_the_dockerfile_copies(image: Image) -> None:
         assert any(Path(source).match(pattern) for pattern in sent), source
 
 
-@pytest.mark.parametrize("dockerfile", {image.dockerfile for image in IMAGES})
+@pytest.mark.parametrize("dockerfile", sorted({image.dockerfile for image in IMAGES}))
 def test_no_image_decides_for_the_cpu(dockerfile: str) -> None:
     environment = [line for line in (paths.REPOSITORY / dockerfile).read_text().splitlines() if "ENV" in line]
     assert not [line for line in environment if "DS_ACCELERATOR" in line and not line.startswith("#")]
