@@ -21,10 +21,6 @@ S3 = 7070
 # Below those that the kernel lends to clients: one would be in a server's place while it restarts.
 _FREE = range(15_000, 30_000)
 
-# Sockets whose names claim the ports that this process was given, so that until it ends nobody is given one:
-# a server starts later than its port is chosen, and some are stopped and started again.
-_claims: list[socket.socket] = []
-
 _LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 
 
@@ -74,13 +70,13 @@ def free_ports(count: int, *, among: Sequence[int] = _FREE) -> list[int]:
 
 
 def _claim(port: int) -> None:
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        claim.bind(f"\0kubetune-port-{port}")  # an abstract name goes with its process
-    except OSError:
-        claim.close()
-        raise
-    _claims.append(claim)
+    """Keep a port from others until this process ends.
+
+    Its server starts later than it is chosen, and some are stopped and started again.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+        claim.bind(f"\0kubetune-port-{port}")  # an abstract name is there as long as its socket
+        claim.detach()  # open until the end
 
 
 def listeners(port: int) -> set[int]:
