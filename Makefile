@@ -10,6 +10,8 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 # Where an environment forbids it, every process would compile torch and all on top of it anew: ten seconds each.
 unexport PYTHONDONTWRITEBYTECODE
+# Of pytest: more than there are cores, since tests wait more than they compute (docs/adr/0050).
+PROCESSES := 4
 # What the machine must be fit for; nothing: the cluster, or that of KUBETUNE_KUBECONFIG.
 PURPOSE :=
 
@@ -41,12 +43,12 @@ lint: venv
 	@$(PY) -m dev generate --check
 
 check: lint ## Lint, types, import contracts, generated files, fast tests (under two minutes)
-	@.venv/bin/pytest -q -m "not trainer and not apiserver and not cluster and not gpu"
+	@.venv/bin/pytest -q -n 2 -m "not trainer and not apiserver and not cluster and not gpu"
 
 # The tests' cluster is the local one: they delete namespaces, and read its audit log, Prometheus and S3.
 test: export KUBETUNE_KUBECONFIG :=
 test: preflight lint cluster ## Every tier, the real cluster included; what CI runs
-	@.venv/bin/pytest -m "not gpu"
+	@.venv/bin/pytest -n $(PROCESSES) -m "not gpu"
 
 demo: preflight venv ## From nothing to an answer: cluster, images, chart, a FineTuneJob, a table of answers
 	@$(PY) -m dev demo

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import httpx
 import pytest
 
 from dev import paths
+from dev.cluster.lock import locked
 from dev.cluster.prometheus import prometheus_url
 from dev.kubectl import Kubectl, condition
 
-GENEROUS = 600.0
-"""Seconds: a bound on a wait, not a claim."""
+GENEROUS = 1200.0
+"""Seconds: a bound on a wait, not a claim; other tests keep the cores busy meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +82,24 @@ def until(look: Callable[[], Any], what: str, *, seconds: float = GENEROUS) -> A
     return found
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's timeout
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let tests that kill parts of the cluster have it for themselves; all others use it together."""
+    with ExitStack() as stack:
+        if item.get_closest_marker("cluster"):
+            alone = item.get_closest_marker("disruptive") is not None
+            with locked("turns of the tests"):  # where one waits to be alone, no other goes ahead of it
+                stack.enter_context(locked("use by the tests", shared=not alone))
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The local cluster, whatever the environment names, with this checkout's chart; started if need be."""
     from dev.session import ensure_local_cluster
 
-    kubectl = ensure_local_cluster()
+    with locked("start by the tests"):  # each of their processes comes by
+        kubectl = ensure_local_cluster()
     root = paths.cluster_state()
     return Cluster(kubectl=kubectl, prometheus=prometheus_url(root), audit_log=root / "logs" / "audit.jsonl")
 

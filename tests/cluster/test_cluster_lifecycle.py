@@ -49,6 +49,7 @@ def claim(name: str, storage_class: str, mode: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.disruptive  # it watches all processes
 def test_a_second_up_starts_and_changes_nothing(kubectl: Kubectl) -> None:
     before, version = programs(), kubectl.get("deployment", "coredns", "-n", "kube-system")["metadata"]
 
@@ -60,6 +61,7 @@ def test_a_second_up_starts_and_changes_nothing(kubectl: Kubectl) -> None:
 
 
 @pytest.mark.parametrize("name", ["kube-scheduler", "containerd", "local-provisioner"])
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("kubectl")
 def test_up_restarts_what_has_died(name: str) -> None:
     before = processes.find(paths.cluster_state(), name)
@@ -79,7 +81,7 @@ def test_claims_are_bound(kubectl: Kubectl, storage_class: str, mode: str) -> No
     wanted = claim("bound", storage_class, mode)
     kubectl.apply(wanted)
     try:
-        kubectl("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/bound", "--timeout=60s")
+        kubectl("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/bound", "--timeout=300s")
     finally:
         kubectl("delete", "pvc", "bound")
 
@@ -87,7 +89,7 @@ def test_claims_are_bound(kubectl: Kubectl, storage_class: str, mode: str) -> No
 def test_storage_for_one_node_refuses_to_be_shared(kubectl: Kubectl) -> None:
     kubectl.apply(claim("shared", "local-rwo", "ReadWriteMany"))
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (events := refusals(kubectl, "shared")) and time.monotonic() < deadline:
             time.sleep(0.5)
         assert "does not support access modes" in events[0]["message"]
@@ -118,7 +120,7 @@ def test_an_image_that_was_fetched_ahead_runs_without_a_pull(cluster: Cluster) -
     }
     cluster.kubectl.apply(pod)
     try:
-        cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/ahead", "--timeout=60s")
+        cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/ahead", "--timeout=300s")
     finally:
         cluster.kubectl("delete", "pod", "ahead")
 

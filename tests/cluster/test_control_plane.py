@@ -34,7 +34,7 @@ def test_its_controllers_work(control_plane: ControlPlane) -> None:
     # The controller manager makes it in every namespace.
     shell.output(
         kubectl(
-            control_plane, "wait", "--for=create", "serviceaccount/default", "-n", "made", "--timeout=30s"
+            control_plane, "wait", "--for=create", "serviceaccount/default", "-n", "made", "--timeout=300s"
         )
     )
 

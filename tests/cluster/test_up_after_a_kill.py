@@ -1,7 +1,7 @@
 """The local cluster, killed as a whole while pods run: the next `up` makes it work again.
 
-The name puts it after all other tests of the cluster. Every pod starts again with another address, and for
-five minutes Prometheus still answers with what it knew of the one before.
+tests/conftest.py puts it after all tests that ask Prometheus. Every pod starts again with another address,
+and for five minutes Prometheus still answers with what it knew of the one before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dev.kubectl import Kubectl, condition
 from dev.target import kubectl_of
 from tests.cluster.conftest import until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.disruptive]
 
 
 def pod(name: str) -> dict[str, Any]:

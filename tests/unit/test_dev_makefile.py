@@ -62,7 +62,7 @@ def test_tests_use_the_local_cluster_whatever_the_environment_names(checkout: Pa
     lines = make(checkout, "test")
     assert lines[0] == "system-python -m dev.cluster.preflight []"
     assert "python -m dev cluster []" in lines
-    assert lines[-1] == "pytest -m not gpu []"
+    assert lines[-1] == "pytest -n 4 -m not gpu []"
 
 
 def test_every_target_is_listed(checkout: Path) -> None:
