@@ -118,10 +118,13 @@ Script = Callable[[Mapping[str, Any]], tuple[int, str] | None]
 
 @dataclass(slots=True, kw_only=True)
 class FakeKubelet:
-    """Marks pods as running and lets them end as a script says. There are no nodes and no containers."""
+    """Marks pods as running and lets them end as a script says. There are no containers."""
 
     api: Api
     script: Script
+    on_nodes: bool = False
+    """Whether only those pods run that the scheduler gave a node; else there are no nodes."""
+
     period: float = 0.2
     ended: list[str] = field(default_factory=list)
     _task: asyncio.Task[None] | None = None
@@ -155,6 +158,8 @@ class FakeKubelet:
             await self.request_delete(path)
             return
         if phase == "Pending":
+            if self.on_nodes and not pod["spec"].get("nodeName"):
+                return
             await self._patch(path, _running(pod))
             return
         outcome = self.script(pod)
