@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from kubetune_trainer.config import METRICS_PORT, TrainerConfig
 
@@ -24,7 +24,7 @@ from ..decide.stalls import stall_of
 from ..decide.status import compute_status
 from ..diagnose.refusals import diagnose_refusal
 from ..facts.observed import Observed
-from ..facts.views import Key, Kind, Raw
+from ..facts.views import Key, Raw
 from ..pods_http.probes import Probes
 from ..servers.intent import intent_of
 from ..spec.resolve import check_serving
@@ -65,6 +65,28 @@ class Dependencies:
     pace: StatusPace
     stages: Stages = STAGES
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """One look at a job whose spec is resolved."""
+
+    key: Key
+    job: FineTuneJob
+    state: JobState
+    config: TrainerConfig
+    settings: JobSettings
+    mistake: SpecError | None
+    """In serving, found after training had begun."""
+    clearance: Clearance = GRANTED
+    observed: Observed = field(init=False)
+    delays: list[float] = field(default_factory=list)
+    """Seconds after which there is a reason to look again."""
+
+    def again_in(self, seconds: float | None) -> None:
+        """Look again after so many seconds at the latest; None: there is no reason to."""
+        if seconds is not None:
+            self.delays.append(seconds)
 
 
 class Reconciler:
@@ -146,93 +168,106 @@ class Reconciler:
             job = _parse(raw, state)
         except SpecError as error:
             return await self._publisher.publish(key, raw, invalid_status(raw, error, now=self._now()), state)
-        delays: list[float | None] = []
         try:
-            config, settings = await self._configurer.config(key, job, state)
-            mistake = _mistake_in_serving(job, settings)
-            if mistake is not None and not state.has_begun(self._index.children(key)):
-                raise mistake
+            look = await self._begin(key, job, state)
         except SpecError as error:
-            observed = self._observe(job, state, None)
+            observed = self._observe(key, job, state, None)
             status = compute_status(job, observed, None, now=self._now(), error=error, stages=self._stages)
             wait = await self._publisher.publish(key, raw, status, state)
             # Nobody tells that somebody puts back what the ConfigMap held.
             return REFUSED_POLL if wait is None and self._configurer.is_there(key) else wait
+        await self._read(look, raw)
+        await self._carry_out(look)
+        await self._publish(look, self._index.parent(key) or raw)
+        return min(look.delays, default=None)
+
+    async def _begin(self, key: Key, job: FineTuneJob, state: JobState) -> _Look:
+        """Resolve the spec. Raises SpecError; for a mistake in serving only while nothing has begun."""
+        config, settings = await self._configurer.config(key, job, state)
+        mistake = _mistake_in_serving(job, settings)
+        if mistake is not None and not state.has_begun(self._index.children(key)):
+            raise mistake
+        return _Look(key=key, job=job, state=state, config=config, settings=settings, mistake=mistake)
+
+    async def _read(self, look: _Look, raw: Raw) -> None:
+        """Ask the API server what no watch tells, and why what waits does; then observe."""
+        key, job, state = look.key, look.job, look.state
         await self._refresher.namesakes(key, job, state)
         await self._refresher.leftovers(key, raw, state)
         await self._refresher.missing(key, job, state)
-        delays.append(await self._refresher.unwatched(key, state))
+        look.again_in(await self._refresher.unwatched(key, state))
         children = self._index.children(key)
-        delays.append(await self._looker.look(job, children, state))
+        look.again_in(await self._looker.look(job, children, state))
         state.unfit = await self._looker.unfit_claim(job, children, state)
-        delays.append(REFUSED_POLL if state.unfit else None)
-        observed = self._observe(job, state, settings)
-        attempt = observed.last_run(TRAIN)
-        if observed.artifact is None and attempt is not None and attempt.ending is not None:
+        look.again_in(REFUSED_POLL if state.unfit else None)
+        self._renew(look)
+        attempt = look.observed.last_run(TRAIN)
+        if look.observed.artifact is None and attempt is not None and attempt.ending is not None:
             await self._refresher.claim(key)  # the next attempt goes on from what is on it
             await self._refresher.selector(key, state, build_rendezvous(job))
-            observed = self._observe(job, state, settings)
-        if observed.server(ROLE_SERVING).silence is not None:
+            self._renew(look)
+        if look.observed.server(ROLE_SERVING).silence is not None:
             await self._refresher.selector(key, state, build_service(job))
-            observed = self._observe(job, state, settings)
-        todo = self._plan(job, observed, config, settings, mistake)
-        asks = todo.makes_a_job or bool(observed.earlier)
-        clearance = await self._gatekeeper.ask(key, state) if asks else GRANTED
-        if asks:
-            observed = self._observe(job, state, settings, clearance)
-            todo = clearance.of(self._plan(job, observed, config, settings, mistake))
-            delays.append(None if clearance.granted else clearance.wait or EARLIER_POLL)
+            self._renew(look)
+
+    async def _carry_out(self, look: _Look) -> None:
+        """Make, apply and delete what the plan says; a Job only when nobody else writes."""
+        key, state = look.key, look.state
+        todo = self._plan(look)
+        if todo.makes_a_job or look.observed.earlier:
+            look.clearance = await self._gatekeeper.ask(key, state)
+            look.again_in(None if look.clearance.granted else look.clearance.wait or EARLIER_POLL)
+            self._renew(look)
+            todo = self._plan(look)
         if todo.writes:
             try:
                 put_off = await self._execute(key, state, todo)
             except KubeTuneError:
                 # What became of earlier children is told although the next ones cannot be made.
-                state.seen = compute_status(
-                    job, observed, config, settings=settings, now=self._now(), stages=self._stages
-                )
+                state.seen = self._status(look)
                 raise
-            config, settings = await self._configurer.config(key, job, state)
-            observed = self._observe(job, state, settings, clearance)
-            todo = clearance.of(self._plan(job, observed, config, settings, mistake))
-            if todo.writes:
-                # Whatever else is left needs a fresh look.
-                delays.append(put_off if state.refusal else put_off or 1.0)
-            if state.refusal is None:
-                delays.append(LOOK_AFTER.total_seconds())  # what was made may wait, and no watch tells why
+            look.config, look.settings = await self._configurer.config(key, look.job, state)
+            self._renew(look)
+            todo = self._plan(look)
+            if todo.writes:  # whatever else is left needs a fresh look
+                look.again_in(put_off if state.refusal else put_off or 1.0)
+            if state.refusal is None:  # what was made may wait, and no watch tells why
+                look.again_in(LOOK_AFTER.total_seconds())
         elif state.refusal is not None and state.refusal.stage == SERVE:
             state.refusal = None  # what was refused is not wanted any more
-            observed = self._observe(job, state, settings, clearance)
-        if state.refusal is None:
-            delays.append(None if todo.requeue_after is None else todo.requeue_after.total_seconds())
+            self._renew(look)
+        if state.refusal is None and todo.requeue_after is not None:
+            look.again_in(todo.requeue_after.total_seconds())
         if await self._rivals.look(key, state, todo):
-            observed = self._observe(job, state, settings, clearance)
+            self._renew(look)
+
+    async def _publish(self, look: _Look, raw: Raw) -> None:
+        """Write the status."""
+        observed = look.observed
         if observed.earlier or observed.conflicts:
-            delays.append(EARLIER_POLL if observed.earlier else LOOK_AFTER.total_seconds())
-        raw = self._index.parent(key) or raw
-        status = compute_status(
-            job,
-            observed,
-            config,
-            settings=settings,
+            look.again_in(EARLIER_POLL if observed.earlier else LOOK_AFTER.total_seconds())
+        mistake = None if stall_of(look.job, observed, self._stages) else look.mistake
+        status = self._status(look, error=mistake)
+        look.again_in(await self._publisher.publish(look.key, raw, status, look.state))
+
+    def _plan(self, look: _Look) -> Plan:
+        """Say what to do; a mistake in serving keeps servers as they are, and training from nothing."""
+        if look.mistake is not None and look.observed.artifact is not None:
+            return Plan()
+        return look.clearance.of(
+            plan(look.job, look.observed, look.config, look.settings, stages=self._stages)
+        )
+
+    def _status(self, look: _Look, *, error: SpecError | None = None) -> dict[str, Any]:
+        return compute_status(
+            look.job,
+            look.observed,
+            look.config,
+            settings=look.settings,
             now=self._now(),
-            error=mistake if mistake and not stall_of(job, observed, self._stages) else None,
+            error=error,
             stages=self._stages,
         )
-        delays.append(await self._publisher.publish(key, raw, status, state))
-        return min((delay for delay in delays if delay is not None), default=None)
-
-    def _plan(
-        self,
-        job: FineTuneJob,
-        observed: Observed,
-        config: TrainerConfig,
-        settings: JobSettings,
-        mistake: SpecError | None,
-    ) -> Plan:
-        """Say what to do; a mistake in serving keeps servers as they are, and training from nothing."""
-        if mistake is not None and observed.artifact is not None:
-            return Plan()
-        return plan(job, observed, config, settings, stages=self._stages)
 
     async def _execute(self, key: Key, state: JobState, todo: Plan) -> float | None:
         state.refusal = None
@@ -249,15 +284,19 @@ class Reconciler:
                 return None
             return max(0.0, refused.refusal.until - asyncio.get_running_loop().time())
 
+    def _renew(self, look: _Look) -> None:
+        """Observe again, after something may have changed."""
+        look.observed = self._observe(look.key, look.job, look.state, look.settings, look.clearance)
+
     def _observe(
         self,
+        key: Key,
         job: FineTuneJob,
         state: JobState,
         settings: JobSettings | None,
         clearance: Clearance = GRANTED,
     ) -> Observed:
         """Observe the children as the index has them now, and start or end the questions to pods."""
-        key = Key(Kind.FINE_TUNE_JOB, job.metadata.namespace, job.metadata.name)
         children, now = self._index.children(key), asyncio.get_running_loop().time()
         self._gatekeeper.saw(key)
         state.saw(children)
