@@ -198,8 +198,8 @@ async def test_a_job_whose_pods_a_policy_denies_goes_on_when_it_is_lifted(
         await asyncio.sleep(5)  # nothing tells that it is in force
         with operator_process(control_plane.kubeconfig, SETTINGS, log=tmp_path / "operator.log"):
             await api.create_job("denied")
-            await _until(api, "Ready", reason="PodRejected")
-            said = condition(await api.job("denied"), "Ready")
+            await _until(api, "Reconciling", reason="PodRejected")
+            said = condition(await api.job("denied"), "Reconciling")
             assert "denied request: not on Fridays" in said["message"]
             assert not condition(await api.job("denied"), "Stalled")
             await api.request("DELETE", binding)

@@ -108,6 +108,6 @@ async def _edit(api: Api, serving: dict[str, Any]) -> None:
 
 
 async def _is_named(api: Api) -> bool:
-    ready = condition(await api.job("served"), "Ready")
+    told = condition(await api.job("served"), "Reconciling")
     said = "kube-controller-manager changes replicas of Deployment served again and again"
-    return ready.get("reason") == "ChangedByOthers" and said in ready["message"]
+    return told.get("reason") == "ChangedByOthers" and said in told["message"]
