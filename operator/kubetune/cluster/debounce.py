@@ -10,12 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ..facts.views import DeploymentView, JobView, Key, PodView, View
+from ..facts.views import TERMINAL_PHASES, DeploymentView, JobView, Key, PodView, View
 
 LINGER: Final = 1.0
 """Seconds that a change may wait for what comes next. Whatever comes meanwhile takes it along."""
-
-_ENDED: Final = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def patience(view: View, siblings: Iterable[View]) -> float:
         case PodView():
             waits = view.phase == "Succeeded" and _is_one_of_several(view, siblings)
         case JobView():
-            waits = not view.deleting and (not _has_verdict(view) or _is_known_to_end(view, siblings))
+            waits = not view.deleting and (not view.is_over or _is_known_to_end(view, siblings))
         case DeploymentView():
             waits = not view.deleting and view.ready == 0  # there is nobody who could answer yet
         case _:
@@ -53,11 +51,7 @@ def _is_one_of_several(pod: PodView, siblings: Iterable[View]) -> bool:
 
 def _is_known_to_end(job: JobView, siblings: Iterable[View]) -> bool:
     """Whether its pods have said already how it ends."""
-    return len(_ends(job, siblings, _ENDED)) >= max(job.completions, 1)
-
-
-def _has_verdict(job: JobView) -> bool:
-    return any(job.condition(type_) for type_ in ("Complete", "FailureTarget", "Failed"))
+    return len(_ends(job, siblings, TERMINAL_PHASES)) >= max(job.completions, 1)
 
 
 def _ends(job: JobView, siblings: Iterable[View], phases: tuple[str, ...]) -> set[int]:

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from ..facts.parse import slim
-from ..facts.views import PARENTS, Key, Kind, Listing, PodView, Raw, View
+from ..facts.views import PARENTS, TERMINAL_PHASES, Key, Kind, Listing, PodView, Raw, View
 
-TERMINAL_PHASES: Final = ("Succeeded", "Failed")
 _TOMBSTONES: Final = 8192
 """Deleted uids remembered, so that a late answer does not bring an object back."""
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..cluster.index import TERMINAL_PHASES, Index
+from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..diagnose import stranger_story
 from ..facts.parse import parse_job, parse_pod
-from ..facts.views import JobView, Key, Kind, PodView, Raw, View
+from ..facts.views import TERMINAL_PHASES, JobView, Key, Kind, PodView, Raw, View
 from ..stages.plan import Plan
 from ..vocabulary.names import LABEL_JOB, SERVE, Names
 from .job_state import JobState
@@ -61,7 +61,7 @@ class Departures:
         if self._going_on.get(key, frozenset()) - {job.uid for job in jobs}:
             self._left = {k: left for k, left in self._left.items() if now - left < SETTLED_AFTER}
             self._left[key] = now
-        going_on = frozenset(job.uid for job in jobs if not is_over(job))
+        going_on = frozenset(job.uid for job in jobs if not job.is_over)
         if going_on:
             self._going_on[key] = going_on
         else:
@@ -131,8 +131,3 @@ class Gatekeeper:
 def _is_run_of(name: str, job: JobView) -> bool:
     """Whether a Job is named like a run of a FineTuneJob of this name; others may carry its label."""
     return job.stage is not None and job.name == Names(name).run(job.stage, job.number)
-
-
-def is_over(job: JobView) -> bool:
-    """Whether no pods of a Job will be made any more, whatever becomes of it."""
-    return any(job.condition(type_) is not None for type_ in ("Complete", "Failed", "FailureTarget"))

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ..facts.observed import Known, Observed
-from ..facts.ownership import ENDED
-from ..facts.views import JobView, Raw, View
+from ..facts.views import TERMINAL_PHASES, JobView, Raw, View
 
 
 @dataclass(slots=True)
@@ -26,19 +25,18 @@ class RunMemory:
     def see(self, children: Iterable[View]) -> None:
         """Take in the Jobs as they are now."""
         for child in children:
-            if isinstance(child, JobView) and child.ready + child.succeeded >= max(child.completions, 1):
+            if isinstance(child, JobView) and child.has_all_pods:
                 self.complete.add(child.uid)
                 self.partial.pop(child.uid, None)
 
-    def see_pods(self, job: JobView, pods: Sequence[Raw], now: float) -> bool:
-        """Take in all pods of a Job; tell whether some hold nodes while others find none."""
-        alive = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in ENDED]
+    def see_pods(self, job: JobView, pods: Sequence[Raw], now: float) -> None:
+        """Take in all pods of a Job: whether some hold nodes while others find none."""
+        alive = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in TERMINAL_PHASES]
         placed = sum(bool((pod.get("spec") or {}).get("nodeName")) for pod in alive)
         if job.uid in self.complete or not 0 < placed < max(job.completions, 1):
             self.partial.pop(job.uid, None)
-            return False
-        self.partial.setdefault(job.uid, now)
-        return True
+        else:
+            self.partial.setdefault(job.uid, now)
 
     def known(self, *, gang_timeout: timedelta, now: float) -> Known:
         """Return what decisions may read of it."""

@@ -213,13 +213,11 @@ def _was_left(job: FineTuneJob, child: View) -> bool:
 def _waits(child: Waiting) -> bool:
     """Whether a child has fewer ready pods than it wants, or pods that do not end."""
     if isinstance(child, JobView):
-        if child.condition("Complete") or child.condition("Failed"):
+        if child.has_ended:
             return False
         if child.suspended and not child.deleting and not _is_ending(child):
             return False  # no pod is expected before whoever suspended it resumes it
-        return (
-            child.deleting or _is_ending(child) or child.ready + child.succeeded < max(1, child.completions)
-        )
+        return child.deleting or _is_ending(child) or not child.has_all_pods
     behind = child.observed_generation < child.generation
     return behind or min(child.available, child.updated) < child.size
 
@@ -235,7 +233,7 @@ def _gang(job: FineTuneJob, child: JobView) -> int:
 
 def _is_resized(job: FineTuneJob, child: Waiting) -> bool:
     """Whether a Job that goes on is not for as many pods any more."""
-    if not isinstance(child, JobView) or child.condition("Complete") or child.condition("Failed"):
+    if not isinstance(child, JobView) or child.has_ended:
         return False
     return child.completions != _gang(job, child) or child.parallelism < child.completions
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..facts.managers import entries
 from ..facts.observed import Diagnosis
-from ..facts.views import Kind, Raw
+from ..facts.views import TERMINAL_PHASES, Kind, Raw
 from ..vocabulary.names import FIELD_MANAGER, KIND, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, TRAIN
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import sentences
@@ -116,7 +116,7 @@ def _held(kind: Kind, raw: Raw, seen_for: SeenFor) -> str | None:
 
 
 def _is_over(pod: Raw) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return (pod.get("status") or {}).get("phase") in TERMINAL_PHASES
 
 
 def _made_by_us(raw: Raw) -> bool:

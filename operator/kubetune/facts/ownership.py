@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from ..api.v1alpha1 import FineTuneJob
 from ..spec.sources import named_claim
 from ..vocabulary.names import SERVE, Names, run_of
-from .views import JobView, Kind, PodView, View
-
-ENDED: tuple[str, ...] = ("Succeeded", "Failed")
-"""Phases of pods that have ended."""
+from .views import TERMINAL_PHASES, JobView, Kind, PodView, View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ def sort_by_owner(job: FineTuneJob, children: Sequence[View], *, stages: Collect
             continue
         if child.owner_uid in pods:
             pods[child.owner_uid].append(child)
-        elif child.stage not in (None, SERVE) and child.phase not in ENDED:
+        elif child.stage not in (None, SERVE) and child.phase not in TERMINAL_PHASES:
             earlier.append(f"Pod {child.name}")
     return Family(present=present, conflicts=frozenset(conflicts), earlier=tuple(sorted(earlier)), pods=pods)
 

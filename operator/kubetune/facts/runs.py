@@ -8,19 +8,18 @@ from dataclasses import replace
 from ..vocabulary.reasons import Reason
 from .endings import end_of
 from .observed import Ending, Known, Outcome, Run, RunState, Tally
-from .ownership import ENDED
 from .termination import message
-from .views import JobView, PodView
+from .views import TERMINAL_PHASES, JobView, PodView
 
 
 def judge(job: JobView, pods: Sequence[PodView], *, known: Known, more_memory: str) -> Run:
     """Judge one run by its Job and by those of its pods that have ended."""
-    firsts = [pod for pod in pods if not pod.index and pod.phase in ENDED]
+    firsts = [pod for pod in pods if not pod.index and pod.phase in TERMINAL_PHASES]
     first = min(firsts, key=lambda pod: (pod.phase != "Succeeded", pod.released, pod.name), default=None)
     told = message(first.termination) if first else None
     ending = end_of(job, pods, more_memory=more_memory)
     succeeded = ending is not None and ending.outcome is Outcome.SUCCEEDED
-    complete = succeeded or job.uid in known.complete or _all_there(job)
+    complete = succeeded or job.uid in known.complete or job.has_all_pods
     if ending is not None and ending.reason is Reason.PEER_LOST and not complete and job.completions > 1:
         ending = replace(ending, outcome=Outcome.PREEMPTED, reason=Reason.GANG_INCOMPLETE)
     if ending is None and job.uid in known.overdue:
@@ -77,16 +76,12 @@ def failed_after_all(ending: Ending, why: str) -> Ending:
     return replace(ending, outcome=Outcome.FAILED, reason=Reason.POD_FAILED, message=why)
 
 
-def _all_there(job: JobView) -> bool:
-    return job.ready + job.succeeded >= max(job.completions, 1)
-
-
 def _state(job: JobView, ending: Ending | None) -> RunState:
     if ending is not None:
         return RunState.ENDED
     if job.suspended:
         return RunState.SUSPENDED
-    return RunState.RUNNING if _all_there(job) else RunState.PENDING
+    return RunState.RUNNING if job.has_all_pods else RunState.PENDING
 
 
 def _gives_back(job: JobView) -> Ending:

@@ -31,6 +31,9 @@ class Kind(StrEnum):
     CLAIM = "PersistentVolumeClaim"
 
 
+TERMINAL_PHASES: Final = ("Succeeded", "Failed")
+"""Phases of pods that have ended."""
+
 PARENTS: Final = (Kind.FINE_TUNE_JOB,)
 """Kinds that people make; every other object is a child of one of them."""
 
@@ -105,6 +108,21 @@ class JobView(Meta):
     def condition(self, type_: str) -> ConditionView | None:
         """The condition of that type when it is True."""
         return next((c for c in self.conditions if c.type == type_ and c.status == "True"), None)
+
+    @property
+    def has_all_pods(self) -> bool:
+        """Whether all its pods are ready or have succeeded."""
+        return self.ready + self.succeeded >= max(self.completions, 1)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no pods of it will be made any more, whatever becomes of it."""
+        return any(self.condition(type_) for type_ in ("Complete", "Failed", "FailureTarget"))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all its pods are gone or have ended, too."""
+        return any(self.condition(type_) for type_ in ("Complete", "Failed"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
