@@ -18,6 +18,7 @@ from ..facts.parse import parse_job, parse_pod
 from ..facts.views import TERMINAL_PHASES, JobView, Key, Kind, PodView, Raw, View
 from ..stages.plan import Plan
 from ..vocabulary.names import LABEL_JOB, SERVE, Names
+from ..vocabulary.periods import TIMER_ERROR
 from .job_state import JobState
 
 SETTLED_AFTER: Final = 5.0
@@ -70,7 +71,7 @@ class Departures:
     def settling(self, key: Key, now: float) -> float:
         """Seconds in which pods of a Job that is gone may still be made."""
         left = max(self._left.get(key, self._began), self._began) + SETTLED_AFTER - now
-        return left if left > 0.001 else 0.0  # a timer for less may fire without the clock's moving
+        return left if left > TIMER_ERROR else 0.0
 
 
 class Gatekeeper:

@@ -17,6 +17,7 @@ from ..facts.views import DeploymentView, Key, Kind, Manifest, Raw, View
 from ..stages.plan import Doomed, Plan
 from ..vocabulary.errors import Conflict, Invalid, KubeError, NotFound, Rejected, TransientError
 from ..vocabulary.names import HANDOVER_MANAGER, Names
+from ..vocabulary.periods import TIMER_ERROR
 from .job_state import JobState, Refusal
 from .owner import Vanished, require_alive
 from .repeats import Child, child_of
@@ -24,8 +25,6 @@ from .repeats import Child, child_of
 logger = logging.getLogger(__name__)
 
 _TERMINATING: Final = "because it is being terminated"
-_EARLY: Final = 0.001
-"""A timer that fires a rounding error too early is not sent away again."""
 
 
 class Refused(Exception):  # noqa: N818
@@ -69,7 +68,7 @@ class Executor:
             asked.append(((doomed.kind, doomed.name), self._delete(key, state, doomed)))
         for child, request in asked:
             refusal = state.refusals.get(child)
-            if refusal is not None and refusal.until > now + _EARLY:
+            if refusal is not None and refusal.until > now + TIMER_ERROR:
                 request.close()
                 standing.append(refusal)
             else:

@@ -16,7 +16,7 @@ from ..facts.observed import Diagnosis
 from ..facts.views import DeploymentView, Kind, Raw, View
 from ..spec.settings import JobSettings
 from ..vocabulary.errors import Invalid, KubeTuneError, Rejected, TransientError
-from ..vocabulary.periods import TELL_AFTER
+from ..vocabulary.periods import TELL_AFTER, doubled
 from .first_seen import FirstSeen
 from .repeats import Child, Repeats
 from .run_memory import RunMemory
@@ -171,6 +171,6 @@ class JobState:
         if isinstance(error, Invalid):
             pause = math.inf
         elif not is_quota(error):
-            pause = min(REFUSED_POLL * 2.0 ** min(count - 1, 20), REFUSED_LIMIT)
+            pause = doubled(REFUSED_POLL, count - 1, limit=REFUSED_LIMIT)
         refusal = self.refusals[child] = Refusal(error, count, now + pause)
         return refusal

@@ -9,12 +9,10 @@ from enum import Enum
 from typing import Final
 
 from ..facts.views import Key
+from ..vocabulary.periods import TIMER_ERROR
 
 _LINGER: Final = 2.0
 """Replicas, ready pods and progress change within seconds of each other, and of news."""
-
-_EARLY: Final = 0.001
-"""A timer that fires a rounding error too early is not sent away again."""
 
 
 class Pace:
@@ -36,7 +34,7 @@ class Pace:
             # An idle time saves up turns, at most a burst of them.
             self._next = max(self._next, now - self._slack + self._interval) + self._interval
             turn = self._turns[key] = max(self._next - self._interval, now + self._linger)
-        if turn <= now + _EARLY:
+        if turn <= now + TIMER_ERROR:
             del self._turns[key]
             return 0.0
         return turn - now

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..facts.views import Kind, Manifest
 from ..vocabulary.names import ANNOTATION_INTENT
+from ..vocabulary.periods import TIMER_ERROR, doubled
 
 Child = tuple[Kind, str]
 
@@ -17,9 +18,6 @@ FIRST: Final = 1.0
 LIMIT: Final = 300.0
 CALM: Final = 2 * LIMIT
 """What was not undone for this long is put right at once the next time."""
-
-_EARLY: Final = 0.001
-"""A timer that fires a rounding error too early is not sent away again."""
 
 
 @dataclass(slots=True)
@@ -54,9 +52,9 @@ class Repeats:
         count = self.count(manifest, now)
         if count == 0:
             return 0.0
-        pause = min(FIRST * 2.0 ** min(count - 1, 20), LIMIT)
+        pause = doubled(FIRST, count - 1, limit=LIMIT)
         left = self._writes[child_of(manifest)].last + pause - now
-        return left if left > _EARLY else 0.0
+        return left if left > TIMER_ERROR else 0.0
 
     def forget(self, child: Child) -> None:
         """Forget a child that is not wanted any more."""

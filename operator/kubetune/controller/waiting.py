@@ -33,7 +33,7 @@ from ..spec.sources import named_claim, output_claim
 from ..stages.train_status import remembered_artifact
 from ..vocabulary import names
 from ..vocabulary.errors import KubeTuneError, NotFound
-from ..vocabulary.periods import LOOK_AFTER
+from ..vocabulary.periods import LOOK_AFTER, TIMER_ERROR
 from ..vocabulary.sentences import sentences
 from .job_state import JobState, Trouble
 from .rate import Pace
@@ -44,9 +44,6 @@ Waiting = JobView | DeploymentView
 
 LOOKS_PER_SECOND: Final = 2.0
 LOOK_LIMIT: Final = 30.0
-
-_AT_ONCE: Final = 0.001
-"""Less is what is left of a rounded sum, and a timer for it may fire without the clock's moving."""
 
 _HELD: Final = "Its other pods hold their nodes, and give them back if this lasts."
 
@@ -82,9 +79,9 @@ class Looker:
         if state.next_look is None:
             state.next_look, state.look_period = min(state.waiting.values()) + first, first
         pause = state.next_look - now
-        if pause < _AT_ONCE:
+        if pause < TIMER_ERROR:
             pause = self._pace.delay(key, now)
-        if pause >= _AT_ONCE:
+        if pause >= TIMER_ERROR:
             return pause
         oldest = min(waiting, key=lambda child: state.waiting[child.uid])
         before = state.diagnosis

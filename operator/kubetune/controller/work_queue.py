@@ -15,6 +15,7 @@ from typing import Final
 
 from ..facts.views import Key
 from ..vocabulary.errors import KubeTuneError, TransientError
+from ..vocabulary.periods import doubled
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class WorkQueue:
     def _backoff(self, key: Key) -> float:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(BACKOFF_FIRST * 2.0 ** min(failures, 30), BACKOFF_LIMIT)
+        delay = doubled(BACKOFF_FIRST, failures, limit=BACKOFF_LIMIT)
         return delay * self._random.uniform(0.5, 1.0)
 
     def _backs_off(self, key: Key) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..facts.observed import Observed, Outcome, Run, Tally
 from ..facts.views import Kind, Manifest
-from ..vocabulary.periods import LOOK_AFTER
+from ..vocabulary.periods import LOOK_AFTER, doubled
 from ..vocabulary.reasons import REASONS, Finding, Reason
 from .foundation import foundation
 from .plan import Doomed, Plan
@@ -92,10 +92,10 @@ def _pause(stage: Stage, look: Look, unheard: timedelta) -> timedelta:
     tally = look.observed.tally(stage.name)
     first = timedelta(seconds=look.settings.retry_backoff_seconds)
     if last.ending.outcome is Outcome.FAILED:
-        return min(first * (1 << min(tally.failures - 1, 10)), _LONGEST_PAUSE)
+        return doubled(first, tally.failures - 1, limit=_LONGEST_PAUSE)
     if last.ending.reason is Reason.GANG_INCOMPLETE:
         share = hashlib.sha256(f"{look.job.metadata.uid}{last.number}".encode()).digest()[0] / 256
-        return min(first * (1 << min(tally.interruptions - 1, 10)) * (1 + share), _LONGEST_PAUSE)
+        return doubled(first * (1 + share), tally.interruptions - 1, limit=_LONGEST_PAUSE)
     if tally.interruptions < 2:
         return timedelta()
-    return min(first * (1 << min(tally.interruptions - 2, 10)), _LONGEST_PAUSE)
+    return doubled(first, tally.interruptions - 2, limit=_LONGEST_PAUSE)
