@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..decide.transitions import transitions
+from ..facts.parse import condition_in
 from ..facts.views import Key, Manifest, Raw
 from ..vocabulary import names
 from ..vocabulary.errors import Conflict, KubeTuneError, NotFound, TransientError
@@ -146,11 +147,6 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-def condition(status: Mapping[str, Any], type_: ConditionType) -> Mapping[str, Any]:
-    """A condition of a status as JSON; empty when there is none."""
-    return next((c for c in status.get("conditions") or () if c.get("type") == type_), {})
-
-
 def _version(raw: Raw) -> object:
     return raw["metadata"].get("resourceVersion")
 
@@ -179,7 +175,7 @@ def _outline(status: Mapping[str, Any]) -> set[tuple[Any, ...]]:
 def _is_final(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether this write says that the job has reached its end, or stops."""
     for type_ in (ConditionType.READY, ConditionType.STALLED):
-        before, after = condition(old, type_), condition(new, type_)
+        before, after = condition_in(old, type_), condition_in(new, type_)
         if after.get("status") == "True" and (before.get("status"), before.get("reason")) != (
             "True",
             after.get("reason"),

@@ -28,6 +28,7 @@ from ..diagnose import (
     waits_for_claim,
 )
 from ..facts.observed import Diagnosis
+from ..facts.parse import condition_in
 from ..facts.views import BareView, DeploymentView, JobView, Key, Kind, Raw, View
 from ..spec.sources import named_claim, output_claim
 from ..stages.train_status import remembered_artifact
@@ -241,8 +242,7 @@ def _is_ending(child: JobView) -> bool:
 
 
 def _is_ready(pod: Raw) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    return condition_in(pod.get("status") or {}, "Ready").get("status") == "True"
 
 
 def _owner(pod: Raw) -> str | None:

@@ -8,9 +8,9 @@ Reconciling; the other conditions point to it.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
-from ..api.conditions import Condition, new_condition
+from ..api.conditions import Condition, ConditionStatus, new_condition
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed
 from ..stages.stage import Stage
@@ -22,8 +22,6 @@ from .stalls import stall_of
 
 _MOST_NAMED: Final = 3
 """Of the objects that are waited for."""
-
-Truth = Literal["True", "False", "Unknown"]
 
 
 def conditions_of(
@@ -40,7 +38,7 @@ def conditions_of(
     if error is not None:
         stall = Finding(Reason.INVALID_SPEC, str(error))
     current = stall or _current(job, observed, at_hand, stages)
-    found: list[tuple[str, Truth, Finding]] = []
+    found: list[tuple[str, ConditionStatus, Finding]] = []
     if current is None:
         found.append((ConditionType.READY, "True", _noted(_done(job, observed, stages), observed)))
     else:
@@ -85,7 +83,7 @@ def _done(job: FineTuneJob, observed: Observed, stages: Stages) -> Finding:
 
 def _not_ready(
     current: Finding, cause: ConditionType, at_hand: Stage | None, *, stalled: bool
-) -> tuple[Truth, Finding]:
+) -> tuple[ConditionStatus, Finding]:
     """Why the job is not ready, in short: the reason is the cause's."""
     waits = f"{at_hand.condition} is not reached" if at_hand else "Everything is reached but this"
     says = "what is wrong and what to do" if stalled else "what goes on"

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from ..api.conditions import ConditionStatus
 from ..stages.table import STAGES
 from ..vocabulary.errors import KubeError, KubeTuneError, MissingPermission, SpecError, WebhookFailed
 from ..vocabulary.reasons import ConditionType, Finding, Reason
 from ..vocabulary.sentences import sentences, shortened
-from .raw_status import Told, Truth, conditions_in, with_conditions
+from .raw_status import Told, conditions_in, with_conditions
 
 _WORDS: Final = 600
 """Characters of what the API server said."""
@@ -77,13 +78,13 @@ def failed_status(
     }
     for condition in (stage.condition for stage in STAGES):
         if condition in known and known[condition].get("status") != "True":
-            truth: Truth = "Unknown" if known[condition].get("status") == "Unknown" else "False"
+            truth: ConditionStatus = "Unknown" if known[condition].get("status") == "Unknown" else "False"
             told[condition] = Told(truth, finding.reason, f"See {ConditionType.RECONCILING}.")
             break
     return with_conditions(status, told, generation=generation, now=now)
 
 
-def _ready(known: Mapping[str, Mapping[str, Any]]) -> Truth:
+def _ready(known: Mapping[str, Mapping[str, Any]]) -> ConditionStatus:
     return "False" if known.get(ConditionType.READY, {}).get("status") == "False" else "Unknown"
 
 

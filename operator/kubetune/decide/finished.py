@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from ..facts.parse import condition_in
 from ..facts.views import Raw, View
 from ..servers.rollout import is_of_server
 from ..servers.state import had_server
@@ -25,9 +25,9 @@ def is_finished(raw: Raw, children: Iterable[View]) -> bool:
     serves = (raw.get("spec") or {}).get("serving") is not None
     if had_server(raw) and not serves:
         return False
-    if _condition(status, ConditionType.READY).get("status") == "True":
+    if condition_in(status, ConditionType.READY).get("status") == "True":
         return not serves
-    stalled = _condition(status, ConditionType.STALLED)
+    stalled = condition_in(status, ConditionType.STALLED)
     return stalled.get("status") == "True" and facts_of(str(stalled.get("reason"))).final
 
 
@@ -35,9 +35,5 @@ def is_at_rest(raw: Raw) -> bool:
     """Whether the job has what its present spec asks for or has ended for good, by its status alone."""
     status = raw.get("status") or {}
     seen = status.get("observedGeneration") == raw["metadata"].get("generation")
-    ready = _condition(status, ConditionType.READY).get("status") == "True"
+    ready = condition_in(status, ConditionType.READY).get("status") == "True"
     return (seen and ready) or is_finished(raw, ())
-
-
-def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})

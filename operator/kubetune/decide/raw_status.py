@@ -8,20 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from ..api.conditions import MESSAGE_LIMIT
+from ..api.conditions import MESSAGE_LIMIT, ConditionStatus
 from ..vocabulary.reasons import Reason
 from ..vocabulary.times import parse_time, rfc3339
-
-Truth = Literal["True", "False", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a condition says."""
 
-    truth: Truth
+    truth: ConditionStatus
     reason: Reason
     message: str
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ..facts.observed import Diagnosis
+from ..facts.parse import condition_in
 from ..facts.views import Raw
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import sentences
@@ -54,8 +55,7 @@ def created(raw: Raw) -> datetime | None:
 
 def condition(raw: Raw, type_: str) -> Raw:
     """A condition of an object, empty when it has none of that type."""
-    conditions = (raw.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c.get("type") == type_), {})
+    return condition_in(raw.get("status") or {}, type_)
 
 
 def statuses(pod: Raw) -> Iterable[Raw]:
