@@ -190,7 +190,7 @@ async def test_a_job_whose_pods_a_policy_denies_goes_on_when_it_is_lifted(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     configuration = await load_configuration({KUBECONFIG: str(control_plane.kubeconfig)})
-    async with Api(configuration) as api, FakeKubelet(api=api, script=_ends_well):
+    async with Api(configuration) as api, FakeKubelet(api=api, script=messages.ends_well):
         with suppress(ApiError):  # it is there
             await api.install_crd()
         only = "!object.metadata.name.startsWith('denied-')"
@@ -204,11 +204,6 @@ async def test_a_job_whose_pods_a_policy_denies_goes_on_when_it_is_lifted(
             assert not condition(await api.job("denied"), "Stalled")
             await api.request("DELETE", binding)
             await _until(api, "Trained", reason="Completed")
-
-
-def _ends_well(pod: Any) -> tuple[int, str]:
-    stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
-    return 0, messages.prepared() if stage == "prepare" else messages.trained()
 
 
 async def _until(api: Api, type_: str, *, reason: str) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -61,7 +60,7 @@ class Pair:
 @asynccontextmanager
 async def pair(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Pair]:
     configuration = await load_configuration({KUBECONFIG: str(control_plane.kubeconfig)})
-    async with Api(configuration) as api, FakeKubelet(api=api, script=_ends_well):
+    async with Api(configuration) as api, FakeKubelet(api=api, script=messages.ends_well):
         with suppress(ApiError):  # it is there
             await api.install_crd()
         with ExitStack() as stack:
@@ -119,11 +118,6 @@ async def test_a_leader_that_is_terminated_gives_the_lease_back(
         await _until(both.standby.leads)
         await _until_trained(both.api, ["ended"])
         assert set(both.made("ended").values()) == {1}
-
-
-def _ends_well(pod: Mapping[str, Any]) -> tuple[int, str]:
-    stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
-    return 0, messages.prepared() if stage == "prepare" else messages.trained()
 
 
 async def _until_trained(api: Api, names: list[str]) -> None:

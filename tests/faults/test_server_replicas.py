@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ AUTOSCALER: dict[str, Any] = {
 async def test_replicas_belong_to_an_autoscaler_unless_the_spec_says_them(tmp_path: Path) -> None:
     with ControlPlane.temporary() as plane:
         configuration = await load_configuration({KUBECONFIG: str(plane.kubeconfig)})
-        async with Api(configuration) as api, FakeKubelet(api=api, script=_ends_well):
+        async with Api(configuration) as api, FakeKubelet(api=api, script=messages.ends_well):
             await api.install_crd()
             with operator_process(plane.kubeconfig, SETTINGS, log=tmp_path / "operator.log") as operator:
                 async with asyncio.timeout(60):
@@ -70,11 +70,6 @@ async def test_replicas_belong_to_an_autoscaler_unless_the_spec_says_them(tmp_pa
                 await _edit(api, {"engineArgs": {"max-model-len": "2048"}})
                 await _until(lambda: _length(api), "2048")
                 assert await _replicas(api) == 5
-
-
-def _ends_well(pod: Mapping[str, Any]) -> tuple[int, str] | None:
-    stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
-    return {"prepare": (0, messages.prepared()), "train": (0, messages.trained())}.get(stage)
 
 
 async def _until(look: Callable[[], Awaitable[object]], value: object) -> None:

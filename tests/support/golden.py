@@ -32,8 +32,8 @@ from kubetune.children.server import build_server
 from kubetune.decide.plan import plan
 from kubetune.decide.status import compute_status
 from kubetune.diagnose import diagnose
-from kubetune.facts.observed import Known, Observed
-from kubetune.facts.parse import parse_bare, parse_deployment, parse_job, parse_pod
+from kubetune.facts import parse
+from kubetune.facts.observed import Observed
 from kubetune.facts.views import Kind, Raw, View
 from kubetune.servers.intent import intent_of
 from kubetune.spec.resolve import resolve
@@ -112,14 +112,11 @@ class Case:
             self.children,
             diagnosis=diagnose(**{**NOTHING_SEEN, **looked}) if looked else None,
             progress=Progress.model_validate(progress) if progress else None,
-            known=self._known,
         )
-        return with_answer(observed, self.facts.get("answered", False))
-
-    @property
-    def _known(self) -> Known:
         rested = self.facts.get("rested")
-        return Known() if rested is None else Known(rested=timedelta(seconds=rested))
+        if rested is not None:
+            observed = replace(observed, rested=timedelta(seconds=rested))
+        return with_answer(observed, self.facts.get("answered", False))
 
     @property
     def plan(self) -> Plan:
@@ -148,15 +145,7 @@ NOTHING_SEEN: dict[str, Any] = {
 
 def parse_child(raw: Raw) -> View:
     """Project an object as the operator's index does."""
-    match Kind(raw["kind"]):
-        case Kind.JOB:
-            return parse_job(raw)
-        case Kind.POD:
-            return parse_pod(raw)
-        case Kind.DEPLOYMENT:
-            return parse_deployment(raw)
-        case kind:
-            return parse_bare(raw, kind)
+    return parse.parse_child(raw, Kind(raw["kind"]))
 
 
 def cases() -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from kubetune_trainer.messages import (
     ArtifactSummary,
     DatasetSummary,
@@ -55,6 +58,12 @@ def trained() -> str:
     """Message of a completed rank 0."""
     summary = TrainSummary(from_step=0, to_step=30, artifact=ARTIFACT)
     return _message(Reason.COMPLETED, "Trained.", summary.model_dump(mode="json"), step=30)
+
+
+def ends_well(pod: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Exit code and message of a trainer's pod that completes; None for others, which run on."""
+    stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
+    return {"prepare": (0, prepared()), "train": (0, trained())}.get(stage)
 
 
 def failed(reason: Reason, message: str) -> str:

@@ -131,8 +131,6 @@ class Known:
     """uids of Jobs whose pods were all ready at one time."""
     overdue: frozenset[str] = frozenset()
     """uids of Jobs of which some pods have held nodes for longer than they may, while others found none."""
-    rested: timedelta = timedelta.max
-    """For how long the latest end of a run has been known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

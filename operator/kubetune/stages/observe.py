@@ -65,7 +65,6 @@ def observe(
         earlier=family.earlier,
         runs=runs,
         tallies={stage: count(of, before.get(stage, Tally())) for stage, of in runs.items()},
-        rested=known.rested,
         prepared=found,
         artifact=artifact,
         servers=_servers(job, family),
