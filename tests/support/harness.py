@@ -19,7 +19,7 @@ from kubetune.controller.reconcile import Dependencies, Reconciler
 from kubetune.controller.work_queue import WorkQueue
 from kubetune.facts.views import Key, Kind
 from kubetune.pods_http.probes import Probes
-from kubetune.process.main import take
+from kubetune.process.feed import take
 from kubetune.process.settings import Settings
 from kubetune.stages.table import STAGES, Stages
 from kubetune.vocabulary import names

@@ -1,6 +1,6 @@
-"""Composition root: builds the operator from its parts, translates kopf's events, runs until it is stopped.
+"""Composition root: builds the operator from its parts, and runs it until it is stopped.
 
-Handlers only project, index and enqueue. kopf writes nothing: it has no other kind of handler here.
+kopf writes nothing: its only handlers are there for their watches, whose events ``feed`` gets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import aiohttp
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
-from ..cluster.debounce import News, patience
 from ..cluster.index import RELISTED, UNWATCHED, Index
 from ..cluster.kube import Kube
 from ..cluster.kube.client import ApiKube
@@ -27,11 +26,11 @@ from ..cluster.kube.resources import RESOURCES
 from ..cluster.lease import Elector, new_identity
 from ..cluster.watch import WATCHED, Watches, expected_streams, guarded_watches, watch_all
 from ..controller.leader import Leader, Means
-from ..facts.parse import parse_child
-from ..facts.views import PARENTS, Key, Kind, Raw
+from ..facts.views import Kind
 from ..pods_http.client import HttpWeb
 from ..vocabulary.errors import KubeTuneError, NotFound
 from ..vocabulary.periods import RELIST_PERIOD, TELL_AFTER
+from .feed import Feed
 from .health import QUEUE_AGE_LIMIT, serve_health, serve_metrics
 from .metrics import Metrics
 from .settings import Settings
@@ -53,6 +52,7 @@ class Parts:
     leader: Leader
     watches: Watches
     metrics: Metrics
+    feed: Feed
     sessions: list[aiohttp.ClientSession] = field(default_factory=list)
     """kopf's, which it does not always close when it ends."""
 
@@ -82,35 +82,6 @@ def _watch(registry: kopf.OperatorRegistry, kind: Kind) -> None:
     )
     async def on_event(**_: Any) -> None:
         raise AssertionError("the guard delivers events, and kopf gets none")
-
-
-def deliver(parts: Parts, kind: Kind, type_: str | None, raw: Raw) -> None:
-    """Bring an event into the index; one that we cannot read must not end a watch."""
-    try:
-        news = take(parts.index, kind, type_, raw)
-    except Exception:
-        logger.exception("An event could not be read", extra={"kind": kind.value, "type": type_})
-        return
-    if news is not None:
-        parts.leader.add([news])
-
-
-def take(index: Index, kind: Kind, type_: str | None, raw: Raw) -> News | None:
-    """Bring one event into the index; say which key has to be looked at, and how soon."""
-    meta = raw["metadata"]
-    if kind not in PARENTS and type_ != "DELETED":
-        view = parse_child(raw, kind)
-        key = index.put(view)
-        return None if key is None else News(key, patience(view, index.children(key)))
-    if kind in PARENTS and type_ == "DELETED":
-        key = index.remove_parent(Key(kind, meta.get("namespace", ""), meta["name"]), meta["uid"])
-    elif kind in PARENTS:
-        key = index.put_parent(kind, raw)
-    else:
-        # A pod that ends and is deleted at once says how it ended in this event only.
-        last = index.put(parse_child(raw, kind)) if kind is Kind.POD and raw.get("status") else None
-        key = index.remove(meta["uid"], version=meta.get("resourceVersion")) or last
-    return None if key is None else News(key)
 
 
 async def run(settings: Settings) -> None:
@@ -166,6 +137,7 @@ async def running(
             leader=leader,
             watches=watches,
             metrics=metrics,
+            feed=Feed(kube=kube, index=index, watches=watches, leader=leader),
         )
         metrics.count_jobs(lambda: _statuses(index) if metrics.leads else ())
         ready = asyncio.Event()
@@ -210,7 +182,7 @@ async def _operate(settings: Settings, parts: Parts, on_watching: Callable[[], N
     """Run kopf's watches."""
     await _wait_for_definition(parts.kube)
     try:
-        with guarded_watches(parts.watches, partial(deliver, parts)):
+        with guarded_watches(parts.watches, parts.feed.deliver):
             await watch_all(build_registry(parts), settings.watch_namespaces, started=on_watching)
     finally:
         for session in parts.sessions:
@@ -242,7 +214,7 @@ async def _work(parts: Parts, ready: asyncio.Event) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RELIST_PERIOD.total_seconds()):
                     await asyncio.shield(leading)
-            await relist(parts, RELISTED)
+            await parts.feed.relist(RELISTED)
     finally:
         leading.cancel()
         with suppress(asyncio.CancelledError):
@@ -268,7 +240,7 @@ async def until_known(parts: Parts) -> None:
 
 async def _until_listed(parts: Parts) -> None:
     # Kinds that are not watched, or children that exist would all be posted once more.
-    while await relist(parts, UNWATCHED) is not None:  # noqa: ASYNC110 - nothing would set an event
+    while await parts.feed.relist(UNWATCHED) is not None:  # noqa: ASYNC110 - nothing would set an event
         await asyncio.sleep(START_PAUSE)
     await parts.watches.wait_until_listed()
 
@@ -281,23 +253,6 @@ async def _obstacle(kube: Kube) -> KubeTuneError | None:
         except KubeTuneError as error:
             return error
     return None
-
-
-async def relist(parts: Parts, kinds: Iterable[Kind]) -> KubeTuneError | None:
-    """Compare the index with metadata-only lists and enqueue what differs; return what kept one from it."""
-    failed: KubeTuneError | None = None
-    for kind in kinds:
-        try:
-            listing = await parts.kube.list_metadata(kind)
-        except KubeTuneError as error:
-            logger.warning("A relist failed", extra={"kind": kind.value, "reason": str(error)})
-            failed = failed or error
-            continue
-        for namespace in sorted(listing.denied):
-            logger.warning("A relist was denied", extra={"kind": kind.value, "namespace": namespace})
-            parts.watches.denied(namespace)
-        parts.leader.add(map(News, parts.index.correct(kind, listing)))
-    return failed
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
