@@ -55,7 +55,7 @@ def _trainer_metrics() -> str:
     """All metrics of the trainer as a Markdown table; importing them takes no torch."""
     from prometheus_client.metrics import MetricWrapperBase
 
-    from kubetune_trainer.progress import Reports
+    from kubetune_trainer.loop.progress import Reports
 
     metrics = [each for each in vars(Reports(total_steps=1)).values() if isinstance(each, MetricWrapperBase)]
     families = [family for each in metrics for family in each.describe()]

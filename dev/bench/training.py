@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from dev import paths
-from kubetune_trainer import row_files
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.layout import RunDirectory
-from kubetune_trainer.messages import DatasetSummary, ModelSummary, TokensPerRow
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.layout import RunDirectory
+from kubetune_trainer.contract.messages import DatasetSummary, ModelSummary, TokensPerRow
+from kubetune_trainer.data import row_files
 
 DEFAULT_MODEL = paths.cache() / "models" / "SmolLM2-135M-Instruct"
 WARM_UP_STEPS = 2

@@ -14,7 +14,7 @@ from kubetune.children.training import build_training
 from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.names import POD_INDEX
-from kubetune_trainer.messages import (
+from kubetune_trainer.contract.messages import (
     ArtifactSummary,
     DatasetSummary,
     ModelSummary,

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from kubetune.cluster.debounce import LINGER
-from kubetune_trainer.messages import ExitCode, Reason
+from kubetune_trainer.contract.messages import ExitCode, Reason
 from tests.support import messages, virtual_time
 from tests.support.harness import (
     Controllers,

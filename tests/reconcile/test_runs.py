@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.messages import Reason
+from kubetune_trainer.contract.messages import Reason
 from tests.support import messages, virtual_time
 from tests.support.harness import Controllers, Operator, Outcome, finetunejob, good, true_conditions, until
 from tests.support.memory_kube import MemoryKube, Object

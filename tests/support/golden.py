@@ -41,8 +41,8 @@ from kubetune.spec.settings import JobSettings
 from kubetune.stages.observe import observe
 from kubetune.stages.plan import Plan
 from kubetune.vocabulary.names import ROLE_SERVING
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.messages import Progress
 
 DATA = Path(__file__).parents[1] / "data"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

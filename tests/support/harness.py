@@ -25,7 +25,7 @@ from kubetune.stages.table import STAGES, Stages
 from kubetune.vocabulary import names
 from kubetune.vocabulary.errors import KubeTuneError
 from kubetune.vocabulary.periods import RELIST_PERIOD
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.messages import Progress
 from tests.support import messages, virtual_time
 from tests.support.link import Link
 from tests.support.memory_kube import Lag, MemoryKube, Object, drawn

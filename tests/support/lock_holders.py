@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kubetune_trainer.lock import BEAT_VARIABLE, GRACE_VARIABLE
+from kubetune_trainer.store.lock import BEAT_VARIABLE, GRACE_VARIABLE
 
 DEADLINE_SECONDS = 120
 """Bound of every wait."""
@@ -24,8 +24,8 @@ PATIENT = {BEAT_VARIABLE: "0.05"}
 _SCRIPT = """
 import os, sys, threading
 from pathlib import Path
-from kubetune_trainer.errors import TrainerError
-from kubetune_trainer.lock import DirectoryLock, Pace, owner_of
+from kubetune_trainer.contract.errors import TrainerError
+from kubetune_trainer.store.lock import DirectoryLock, Pace, owner_of
 
 def lost(error):
     print("lost", error.reason, error.message, flush=True)

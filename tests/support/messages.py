@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubetune_trainer.messages import (
+from kubetune_trainer.contract.messages import (
     ArtifactSummary,
     DatasetSummary,
     ModelSummary,

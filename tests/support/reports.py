@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubetune_trainer.progress import Reports
+from kubetune_trainer.loop.progress import Reports
 
 
 def full_reports() -> Reports:

@@ -21,7 +21,7 @@ from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
 from kubetune.stages.observe import observe
 from kubetune.stages.plan import Plan
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.messages import Progress
 from tests.support.golden import SETTINGS, parse_child, with_answer
 
 UID = "7d4b0f1e-2c3a-4b5d-8e6f-90a1b2c3d4e5"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kubetune_trainer.config import FileSource, ModelSource, TrainerConfig
+from kubetune_trainer.contract.config import FileSource, ModelSource, TrainerConfig
 
 
 def trainer_config(

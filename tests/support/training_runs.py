@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from dev.cluster.ports import free_ports
-from kubetune_trainer import row_files
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.layout import RunDirectory
-from kubetune_trainer.messages import DatasetSummary, ModelSummary, TerminationMessage, TokensPerRow
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.layout import RunDirectory
+from kubetune_trainer.contract.messages import DatasetSummary, ModelSummary, TerminationMessage, TokensPerRow
+from kubetune_trainer.data import row_files
 
 DEADLINE_SECONDS = 300
 """Bound of every wait; a healthy run needs a tenth of it."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.architecture import inspect, trainable
-from kubetune_trainer.config import AdapterConfig, ModelSource
-from kubetune_trainer.errors import InvalidInput, ModelUnavailable
-from kubetune_trainer.model import content_digest, fetch_model
+from kubetune_trainer.base.architecture import inspect, trainable
+from kubetune_trainer.base.fetch import content_digest, fetch_model
+from kubetune_trainer.contract.config import AdapterConfig, ModelSource
+from kubetune_trainer.contract.errors import InvalidInput, ModelUnavailable
 from tests.support.tiny_model import make_tiny_model
 from tests.support.trainer_configs import trainer_config
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubetune_trainer.artifact_check import check_weights
-from kubetune_trainer.errors import AdapterInvalid
-from kubetune_trainer.messages import ExitCode
+from kubetune_trainer.artifact.checks import check_weights
+from kubetune_trainer.contract.errors import AdapterInvalid
+from kubetune_trainer.contract.messages import ExitCode
 
 if TYPE_CHECKING:
     pass

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from kubetune_trainer import resume, unfinished
-from kubetune_trainer.checkpoints import Checkpoints, Layout, own_files
-from kubetune_trainer.errors import InvalidInput, Transient
-from kubetune_trainer.manifest import MANIFEST_NAME, verify_manifest
+from kubetune_trainer.contract.errors import InvalidInput, Transient
+from kubetune_trainer.store import resume, unfinished
+from kubetune_trainer.store.checkpoints import Checkpoints, Layout, own_files
+from kubetune_trainer.store.manifest import MANIFEST_NAME, verify_manifest
 
 if TYPE_CHECKING:
-    from kubetune_trainer.peers import Peers
+    from kubetune_trainer.gang.peers import Peers
 
 LAYOUT = Layout(world_size=2, global_batch=8, zero_stage=2, sampler="length-buckets/1")
 

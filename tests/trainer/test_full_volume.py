@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.layout import OUTPUT_VARIABLE, RunDirectory
-from kubetune_trainer.messages import ExitCode, Reason
-from kubetune_trainer.rank import explain
-from kubetune_trainer.records import Records
+from kubetune_trainer.contract.layout import OUTPUT_VARIABLE, RunDirectory
+from kubetune_trainer.contract.messages import ExitCode, Reason
+from kubetune_trainer.loop.records import Records
+from kubetune_trainer.process.rank import explain
 from tests.support.small_volume import fill, small_volume
 from tests.support.tiny_model import make_tiny_model, tiny_tokenizer
 from tests.support.training_runs import Volume, make_rows, train, training_config

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.config import FileSource, PlatformConfig, TrainerConfig
-from kubetune_trainer.errors import DataInvalid, ModelUnavailable, TrainerError, Transient
-from kubetune_trainer.hub import Hub
-from kubetune_trainer.layout import OUTPUT_VARIABLE
-from kubetune_trainer.model import fetch_model
-from kubetune_trainer.sources import Credentials, locate_data
+from kubetune_trainer.base.fetch import fetch_model
+from kubetune_trainer.contract.config import FileSource, PlatformConfig, TrainerConfig
+from kubetune_trainer.contract.errors import DataInvalid, ModelUnavailable, TrainerError, Transient
+from kubetune_trainer.contract.layout import OUTPUT_VARIABLE
+from kubetune_trainer.sources.hub import Hub
+from kubetune_trainer.sources.locate import locate_data
+from kubetune_trainer.sources.source import Credentials
 from tests.support.hub_server import TOKEN, HubServer, files_of, hub_server
 from tests.support.tiny_model import make_tiny_model
 from tests.support.trainer_configs import trainer_config

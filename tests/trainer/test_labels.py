@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kubetune_trainer.chat import Conversation, check_messages, check_tools
-from kubetune_trainer.errors import BadRow, DataInvalid, ModelUnavailable
-from kubetune_trainer.findings import Findings
-from kubetune_trainer.formats import Plain
-from kubetune_trainer.labels import ChatTemplate, Span
-from kubetune_trainer.tokens import IGNORED, Dropped, Tokeniser, TokenRow
+from kubetune_trainer.contract.errors import BadRow, DataInvalid, ModelUnavailable
+from kubetune_trainer.data.chat import Conversation, check_messages, check_tools
+from kubetune_trainer.data.findings import Findings
+from kubetune_trainer.data.formats import Plain
+from kubetune_trainer.template.labels import ChatTemplate, Span
+from kubetune_trainer.template.tokens import IGNORED, Dropped, Tokeniser, TokenRow
 from tests.support.chat_templates import CHATML, MISTRAL, stored_template
 from tests.support.tiny_model import tiny_tokenizer
 

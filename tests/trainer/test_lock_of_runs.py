@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kubetune_trainer import termination
-from kubetune_trainer.layout import OUTPUT_VARIABLE
-from kubetune_trainer.messages import ExitCode, Reason, TerminationMessage, TrainSummary
-from kubetune_trainer.publish import verified_artifact
+from kubetune_trainer.artifact.publish import verified_artifact
+from kubetune_trainer.contract import termination
+from kubetune_trainer.contract.layout import OUTPUT_VARIABLE
+from kubetune_trainer.contract.messages import ExitCode, Reason, TerminationMessage, TrainSummary
 from tests.support.lock_holders import PATIENT, SOON
 from tests.support.tiny_model import make_tiny_model
 from tests.support.training_runs import (

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer import model_card
-from kubetune_trainer.config import ModelSource
-from kubetune_trainer.messages import ModelSummary
-from kubetune_trainer.publish import Losses
+from kubetune_trainer.artifact import model_card
+from kubetune_trainer.artifact.model_card import Losses
+from kubetune_trainer.contract.config import ModelSource
+from kubetune_trainer.contract.messages import ModelSummary
 from tests.support.tiny_model import make_tiny_model
 from tests.support.training_runs import Volume, make_rows, training_config
 

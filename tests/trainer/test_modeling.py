@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.batches import IGNORED, collate, count
-from kubetune_trainer.config import AdapterConfig
-from kubetune_trainer.errors import InvalidInput, ModelUnavailable
+from kubetune_trainer.contract.config import AdapterConfig
+from kubetune_trainer.contract.errors import InvalidInput, ModelUnavailable
+from kubetune_trainer.loop.batches import IGNORED, collate, count
 from tests.support.tiny_model import make_tiny_model
 from tests.support.training_runs import make_rows
 
@@ -28,7 +28,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load(path: Path) -> Any:
     import torch
 
-    from kubetune_trainer.modeling import load_base
+    from kubetune_trainer.base.load import load_base
 
     return load_base(path, torch.float32)
 
@@ -50,7 +50,7 @@ def test_a_processor_trains_in_the_type_that_it_is_faster_in(
 ) -> None:
     import torch
 
-    from kubetune_trainer.modeling import preferred_dtype
+    from kubetune_trainer.base.load import preferred_dtype
 
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert preferred_dtype(torch.device("cpu")) == getattr(torch, expected)
@@ -59,7 +59,7 @@ def test_a_processor_trains_in_the_type_that_it_is_faster_in(
 def test_the_loss_is_the_one_of_the_full_logits(path: Path) -> None:
     import torch
 
-    from kubetune_trainer.loss import LearnedPositions, summed_loss
+    from kubetune_trainer.methods.loss import LearnedPositions, summed_loss
 
     rows = make_rows(6)
     width = max(len(row["labels"]) for row in rows)
@@ -80,7 +80,7 @@ def test_the_loss_is_the_one_of_the_full_logits(path: Path) -> None:
 
 
 def test_a_filler_has_no_loss_and_no_gradient(path: Path) -> None:
-    from kubetune_trainer.loss import LearnedPositions, summed_loss
+    from kubetune_trainer.methods.loss import LearnedPositions, summed_loss
 
     batch = collate([{"input_ids": [0], "labels": [IGNORED]}])
     assert count([batch]) == (0, 1)
@@ -99,7 +99,7 @@ def test_the_first_token_is_never_predicted_and_padding_not_counted() -> None:
 
 
 def test_all_linear_leaves_the_output_layer_alone(path: Path) -> None:
-    from kubetune_trainer.modeling import add_lora, lora_modules, trainable_parameters
+    from kubetune_trainer.base.adapters import add_lora, lora_modules, trainable_parameters
 
     model = add_lora(load(path), AdapterConfig(rank=4))
     modules = lora_modules(model)
@@ -110,7 +110,7 @@ def test_all_linear_leaves_the_output_layer_alone(path: Path) -> None:
 
 
 def test_frozen_weights_stay_out_of_checkpoints(path: Path) -> None:
-    from kubetune_trainer.modeling import add_lora
+    from kubetune_trainer.base.adapters import add_lora
 
     model = add_lora(load(path), AdapterConfig(rank=4))
     assert all(".lora_" in name for name in model.state_dict())
@@ -118,7 +118,7 @@ def test_frozen_weights_stay_out_of_checkpoints(path: Path) -> None:
 
 @pytest.mark.parametrize("targets", [("q_proj", "w_proj"), ("w_proj",)])
 def test_a_target_that_fits_nothing_is_refused(path: Path, targets: tuple[str, ...]) -> None:
-    from kubetune_trainer.modeling import add_lora
+    from kubetune_trainer.base.adapters import add_lora
 
     with pytest.raises(InvalidInput, match=r"targetModules.*w_proj"):
         add_lora(load(path), AdapterConfig(rank=4, target_modules=targets))
@@ -127,14 +127,14 @@ def test_a_target_that_fits_nothing_is_refused(path: Path, targets: tuple[str, .
 @pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings=True")  # PEFT's, which we refuse
 @pytest.mark.parametrize("target", ["embed_tokens", "lm_head"])
 def test_a_target_that_no_server_adapts_is_refused(path: Path, target: str) -> None:
-    from kubetune_trainer.modeling import add_lora
+    from kubetune_trainer.base.adapters import add_lora
 
     with pytest.raises(InvalidInput, match=rf"targetModules: .*{target} hold the token embeddings"):
         add_lora(load(path), AdapterConfig(rank=4, target_modules=("q_proj", target)))
 
 
 def test_an_output_layer_of_its_own_is_adapted(tmp_path: Path) -> None:
-    from kubetune_trainer.modeling import add_lora, lora_modules
+    from kubetune_trainer.base.adapters import add_lora, lora_modules
 
     model = load(make_tiny_model(tmp_path, tie_word_embeddings=False))
     assert "lm_head" in lora_modules(add_lora(model, AdapterConfig(rank=4, target_modules=("lm_head",))))
@@ -144,7 +144,7 @@ def test_names_of_an_adapter_are_those_that_peft_writes(tmp_path: Path) -> None:
     import peft
     from safetensors import safe_open
 
-    from kubetune_trainer.publish import adapter_shapes
+    from kubetune_trainer.artifact.publish import adapter_shapes
 
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["embed_tokens", "q_proj"])
     model = peft.get_peft_model(load(make_tiny_model(tmp_path / "base", tie_word_embeddings=False)), config)
@@ -173,7 +173,7 @@ def test_a_model_that_the_volume_does_not_give_is_tried_again(path: Path, tmp_pa
 def test_experts_that_stay_untrained_are_named() -> None:
     from transformers import MixtralConfig, MixtralForCausalLM
 
-    from kubetune_trainer.modeling import add_lora, untrained_experts
+    from kubetune_trainer.base.adapters import add_lora, untrained_experts
 
     config = MixtralConfig(
         vocab_size=64,

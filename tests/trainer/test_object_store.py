@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kubetune_trainer.config import FileSource, PlatformConfig
-from kubetune_trainer.errors import DataInvalid, ModelUnavailable, TrainerError, Transient
-from kubetune_trainer.layout import OUTPUT_VARIABLE
-from kubetune_trainer.model import PinnedModel, fetch_model
-from kubetune_trainer.sources import locate_data
+from kubetune_trainer.base.fetch import PinnedModel, fetch_model
+from kubetune_trainer.contract.config import FileSource, PlatformConfig
+from kubetune_trainer.contract.errors import DataInvalid, ModelUnavailable, TrainerError, Transient
+from kubetune_trainer.contract.layout import OUTPUT_VARIABLE
+from kubetune_trainer.sources.locate import locate_data
 from tests.support.hub_server import files_of
 from tests.support.object_store import ACCESS_KEY, SECRET_KEY, ObjectStoreServer, object_store
 from tests.support.tiny_model import make_tiny_model

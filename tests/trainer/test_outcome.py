@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kubetune_trainer import cgroup
-from kubetune_trainer.launch import Placement
-from kubetune_trainer.messages import ExitCode, Reason, TerminationMessage
-from kubetune_trainer.outcome import RankExit, conclude, write_outcome
-from kubetune_trainer.rank_log import RankLog
+from kubetune_trainer.contract.messages import ExitCode, Reason, TerminationMessage
+from kubetune_trainer.process import cgroup
+from kubetune_trainer.process.launch import Placement
+from kubetune_trainer.process.outcome import RankExit, conclude, write_outcome
+from kubetune_trainer.process.rank_log import RankLog
 from tests.support.training_runs import training_config
 
 LEFT = {

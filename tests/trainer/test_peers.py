@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kubetune_trainer.messages import ExitCode
-from kubetune_trainer.peers import explain
+from kubetune_trainer.contract.messages import ExitCode
+from kubetune_trainer.gang.peers import explain
 from tests.support.training_runs import free_port
 
 pytestmark = pytest.mark.trainer
@@ -62,7 +62,7 @@ def test_other_errors_are_not_of_the_communication(error: Exception) -> None:
 
 SLOW = """
 import os, time
-from kubetune_trainer import peers
+from kubetune_trainer.gang import peers
 from tests.support.training_runs import training_config
 
 joined = peers.join(training_config(collective_timeout_seconds=3).training)
@@ -110,7 +110,7 @@ def test_the_others_wait_for_a_slow_rank_0_but_not_for_a_lost_one() -> None:
 
 
 JOIN = """
-from kubetune_trainer import peers
+from kubetune_trainer.gang import peers
 from tests.support.training_runs import training_config
 
 print(peers.join(training_config().training).world_size)

@@ -17,11 +17,9 @@ from typing import Any
 import pytest
 
 from kubetune_trainer import __main__ as entry
-from kubetune_trainer import termination
-from kubetune_trainer.checkpoints import Checkpoints, Layout, own_files
-from kubetune_trainer.layout import OUTPUT_VARIABLE, RunDirectory
-from kubetune_trainer.manifest import sync_file, write_manifest
-from kubetune_trainer.messages import (
+from kubetune_trainer.contract import termination
+from kubetune_trainer.contract.layout import OUTPUT_VARIABLE, RunDirectory
+from kubetune_trainer.contract.messages import (
     ArtifactSummary,
     DatasetSummary,
     ExitCode,
@@ -29,8 +27,10 @@ from kubetune_trainer.messages import (
     PrepareSummary,
     TerminationMessage,
 )
-from kubetune_trainer.row_files import RowFile
-from kubetune_trainer.sampler import SAMPLER_NAME
+from kubetune_trainer.data.row_files import RowFile
+from kubetune_trainer.data.sampler import SAMPLER_NAME
+from kubetune_trainer.store.checkpoints import Checkpoints, Layout, own_files
+from kubetune_trainer.store.manifest import sync_file, write_manifest
 from tests.support.chat_templates import stored_template
 from tests.support.hub_server import files_of, hub_server
 from tests.support.small_volume import fill, small_volume

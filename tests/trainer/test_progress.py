@@ -10,11 +10,11 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kubetune_trainer.layout import RunDirectory
-from kubetune_trainer.messages import Progress
-from kubetune_trainer.progress import Reports, serve
-from kubetune_trainer.records import Records
-from kubetune_trainer.validation import ValidationPlan
+from kubetune_trainer.contract.layout import RunDirectory
+from kubetune_trainer.contract.messages import Progress
+from kubetune_trainer.loop.progress import Reports, serve
+from kubetune_trainer.loop.records import Records
+from kubetune_trainer.sizing.looks import ValidationPlan
 from tests.support.training_runs import free_port
 
 VALUES = {

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubetune_trainer.sampler import (
+from kubetune_trainer.data.sampler import (
     FILLER,
     MAX_MICRO_BATCH,
     MAX_MICRO_TOKENS,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kubetune_trainer import row_files
-from kubetune_trainer.manifest import verify_manifest
-from kubetune_trainer.messages import Progress, Reason, TrainSummary
-from kubetune_trainer.publish import verified_artifact
+from kubetune_trainer.artifact.publish import verified_artifact
+from kubetune_trainer.contract.messages import Progress, Reason, TrainSummary
+from kubetune_trainer.data import row_files
+from kubetune_trainer.store.manifest import verify_manifest
 from tests.support.tiny_model import VOCABULARY, make_tiny_model, tiny_tokenizer
 from tests.support.training_runs import (
     Pod,

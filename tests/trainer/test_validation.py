@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubetune_trainer.validation import SAMPLE_ROWS, ValidationPlan
+from kubetune_trainer.sizing.looks import SAMPLE_ROWS, ValidationPlan
 from tests.support.training_runs import training_config
 
 PLAN = ValidationPlan(rows=1000, total_steps=25, steps_per_epoch=10, checkpoint_every=4)

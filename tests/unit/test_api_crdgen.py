@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from kubetune.api import crdgen
 from kubetune.api.base import DECIMAL_PATTERN, DecimalString, api_name, decimal_text
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
-from kubetune_trainer.config import DecimalString as TrainerDecimal
+from kubetune_trainer.contract.config import DecimalString as TrainerDecimal
 from tests.crd.offline import admit
 
 REPOSITORY = Path(__file__).parents[2]

@@ -11,11 +11,11 @@ import yaml
 
 from dev.demo.run import TRIAGE, hub_surroundings
 from dev.paths import REPOSITORY
-from kubetune_trainer.config import DatasetConfig, FileSource
-from kubetune_trainer.dataset import MIN_ROWS
-from kubetune_trainer.errors import BadRow
-from kubetune_trainer.formats import RowReader
-from kubetune_trainer.rows import read_rows
+from kubetune_trainer.contract.config import DatasetConfig, FileSource
+from kubetune_trainer.contract.errors import BadRow
+from kubetune_trainer.data.formats import RowReader
+from kubetune_trainer.data.rows import read_rows
+from kubetune_trainer.prepare.dataset import MIN_ROWS
 
 MANIFESTS = sorted((REPOSITORY / "examples").rglob("*.yaml"))
 

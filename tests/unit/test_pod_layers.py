@@ -26,8 +26,8 @@ from kubetune.spec.resolve import check_serving, frozen_settings, resolve
 from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.errors import SpecError
 from kubetune.vocabulary.names import ROLE_SERVING
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.messages import ArtifactSummary
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.messages import ArtifactSummary
 from tests.crd.cases import changed
 from tests.crd.generated import values
 from tests.support import chart

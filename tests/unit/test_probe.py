@@ -14,7 +14,7 @@ from typing_extensions import override
 from kubetune.facts.views import Key, Kind
 from kubetune.pods_http.client import BODY_LIMIT, HttpWeb
 from kubetune.pods_http.probes import Probes
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.messages import Progress
 from tests.support import virtual_time
 
 KEY = Key(Kind.FINE_TUNE_JOB, "team", "job")

@@ -13,7 +13,7 @@ from kubetune.spec.resources import prepare_resources, serving_resources, traini
 from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.errors import SpecError
 from kubetune.vocabulary.quantities import amount_of, bytes_of, mebibytes
-from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.contract.config import TrainerConfig
 
 SETTINGS = JobSettings(trainer_image="trainer:1", serving_image="vllm:1", serving_cpu_image="vllm-cpu:1")
 

@@ -11,7 +11,7 @@ import pytest
 from kubetune.decide.status import compute_status
 from kubetune.vocabulary.errors import SpecError
 from kubetune.vocabulary.names import TRAIN
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.messages import Progress
 from tests.support.golden import Case, cases, load
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.architecture import Architecture
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.errors import DoesNotFit, InvalidInput
-from kubetune_trainer.estimate import Shape, plan, require_batch
-from kubetune_trainer.messages import PlanSummary
+from kubetune_trainer.base.architecture import Architecture
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.errors import DoesNotFit, InvalidInput
+from kubetune_trainer.contract.messages import PlanSummary
+from kubetune_trainer.sizing.estimate import Shape, plan, require_batch
 from tests.support.trainer_configs import trainer_config
 
 BILLION = 1_000_000_000

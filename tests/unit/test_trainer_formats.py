@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.chat import Conversation
-from kubetune_trainer.config import DatasetConfig, FileSource
-from kubetune_trainer.errors import DataInvalid, InvalidInput
-from kubetune_trainer.findings import Findings
-from kubetune_trainer.formats import Example, Plain, RowReader
-from kubetune_trainer.rows import Row
+from kubetune_trainer.contract.config import DatasetConfig, FileSource
+from kubetune_trainer.contract.errors import DataInvalid, InvalidInput
+from kubetune_trainer.data.chat import Conversation
+from kubetune_trainer.data.findings import Findings
+from kubetune_trainer.data.formats import Example, Plain, RowReader
+from kubetune_trainer.data.rows import Row
 
 USER = {"role": "user", "content": "q"}
 ANSWER = {"role": "assistant", "content": "a"}

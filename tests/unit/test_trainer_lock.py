@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from kubetune_trainer import lock, volumes
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.errors import DirectoryInUse, TrainerError, Transient
-from kubetune_trainer.layout import OUTPUT_VARIABLE
-from kubetune_trainer.lock import DirectoryLock, Hold, Pace
-from kubetune_trainer.messages import ExitCode
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.errors import DirectoryInUse, TrainerError, Transient
+from kubetune_trainer.contract.layout import OUTPUT_VARIABLE
+from kubetune_trainer.contract.messages import ExitCode
+from kubetune_trainer.store import lock, volumes
+from kubetune_trainer.store.lock import DirectoryLock, Hold, Pace
 from tests.support.lock_holders import DEADLINE_SECONDS, PATIENT, SOON, holder
 from tests.support.small_volume import fill, small_volume
 from tests.support.trainer_configs import trainer_config

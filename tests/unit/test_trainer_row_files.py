@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from kubetune_trainer.batches import Rows
-from kubetune_trainer.dataset import count_tokens
-from kubetune_trainer.errors import VolumeUnusable
-from kubetune_trainer.row_files import SCHEMA, RowFile, writing
-from kubetune_trainer.sampler import FILLER
+from kubetune_trainer.contract.errors import VolumeUnusable
+from kubetune_trainer.data.row_files import SCHEMA, RowFile, writing
+from kubetune_trainer.data.sampler import FILLER
+from kubetune_trainer.loop.batches import Rows
+from kubetune_trainer.prepare.dataset import count_tokens
 
 Row = tuple[list[int], list[int]]
 

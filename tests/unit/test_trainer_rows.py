@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kubetune_trainer.errors import BadRow, DataInvalid
-from kubetune_trainer.portions import portions
-from kubetune_trainer.rows import MAX_LINE_BYTES, Row, read_rows
+from kubetune_trainer.contract.errors import BadRow, DataInvalid
+from kubetune_trainer.data.portions import portions
+from kubetune_trainer.data.rows import MAX_LINE_BYTES, Row, read_rows
 
 GOOD = b'{"text": "good"}\n'
 HUGE = b'{"text": "' + b"x" * MAX_LINE_BYTES + b'"}\n'

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.contract.config import TrainerConfig
 from tests.support.trainer_configs import trainer_config
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from kubetune_trainer import __main__ as entry
-from kubetune_trainer import errors, termination
-from kubetune_trainer.bad_rows import BadRows
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.messages import (
+from kubetune_trainer.contract import errors, termination
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.messages import (
     TERMINATION_LIMIT,
     DatasetSummary,
     ExitCode,
@@ -25,6 +24,7 @@ from kubetune_trainer.messages import (
     TokensPerRow,
     parse_termination,
 )
+from kubetune_trainer.data.bad_rows import BadRows
 from tests.support.trainer_configs import trainer_config
 
 
@@ -203,7 +203,10 @@ def test_names_are_joined_for_a_sentence(names: list[str], sentence: str) -> Non
 
 
 def test_what_fails_early_needs_no_torch() -> None:
-    modules = "__main__ prepare estimate rows formats chat sources model adoption"
+    modules = (
+        "__main__ prepare.command prepare.adoption sizing.estimate data.rows data.formats data.chat "
+        "sources.locate base.fetch"
+    )
     code = (
         "import importlib, sys\n"
         f"for name in '{modules}'.split(): importlib.import_module('kubetune_trainer.' + name)\n"
@@ -216,7 +219,7 @@ def test_what_fails_early_needs_no_torch() -> None:
 STOPPED_WHILE_LOADING = """
 import os, signal, time
 from kubetune_trainer import __main__ as entry
-from kubetune_trainer.errors import ModelUnavailable
+from kubetune_trainer.contract.errors import ModelUnavailable
 
 def prepare(config):
     entry.end_on_sigterm(lambda: None)

@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from . import lock, termination, volumes
-from .config import CONFIG_PATH, CONFIG_VERSION, TrainerConfig
-from .errors import InvalidInput, Preempted, TrainerError
-from .messages import Reason, TerminationMessage
+from .contract import termination
+from .contract.config import CONFIG_PATH, CONFIG_VERSION, TrainerConfig
+from .contract.errors import InvalidInput, Preempted, TrainerError
+from .contract.messages import Reason, TerminationMessage
+from .store import lock, volumes
 
 logger = logging.getLogger("kubetune_trainer")
 
@@ -87,7 +88,7 @@ def _prepare(config: TrainerConfig) -> int:
     before = end_on_sigterm(own.release)
     try:
         with own.held(lost=lambda error: _leave(volumes.explained(error, config) or error)):
-            from .prepare import main as prepare
+            from .prepare.command import main as prepare
 
             return prepare(config, own.hold.confirm)
     finally:
@@ -114,7 +115,7 @@ def _leave(error: TrainerError, release: Callable[[], None] = lambda: None) -> N
 
 
 def _train(config: TrainerConfig) -> int:
-    from .launch import main as launch
+    from .process.launch import main as launch
 
     return launch(config)
 

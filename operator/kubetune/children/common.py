@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from kubetune_trainer.config import CONFIG_PATH, OUTPUT_MOUNT
+from kubetune_trainer.contract.config import CONFIG_PATH, OUTPUT_MOUNT
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.pod_template import PodTemplate

@@ -5,7 +5,7 @@ Later attempts and serving read it, never the live settings.
 
 from __future__ import annotations
 
-from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.contract.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest

@@ -7,7 +7,7 @@ addresses.
 
 from __future__ import annotations
 
-from kubetune_trainer.config import METRICS_PORT, RENDEZVOUS_PORT
+from kubetune_trainer.contract.config import METRICS_PORT, RENDEZVOUS_PORT
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest

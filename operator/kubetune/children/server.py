@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from kubetune_trainer.config import OUTPUT_MOUNT, TrainerConfig, digest_of, model_directory
-from kubetune_trainer.messages import ArtifactSummary
+from kubetune_trainer.contract.config import OUTPUT_MOUNT, TrainerConfig, digest_of, model_directory
+from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving

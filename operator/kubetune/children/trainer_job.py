@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kubetune_trainer.messages import ExitCode
+from kubetune_trainer.contract.messages import ExitCode
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubetune_trainer.config import METRICS_PORT, RENDEZVOUS_PORT, TrainerConfig
+from kubetune_trainer.contract.config import METRICS_PORT, RENDEZVOUS_PORT, TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.contract.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
 from ..decide.failures import is_lasting

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from kubetune_trainer.config import METRICS_PORT, TrainerConfig
+from kubetune_trainer.contract.config import METRICS_PORT, TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob, validate_spec
 from ..children.rendezvous import build_rendezvous

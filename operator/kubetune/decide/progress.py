@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.messages import Progress
 
 from ..api.v1alpha1.status import ProgressStatus
 from ..facts.observed import Observed, Outcome, Run

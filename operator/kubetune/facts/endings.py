@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from kubetune_trainer.messages import ExitCode
-from kubetune_trainer.messages import Reason as TrainerReason
+from kubetune_trainer.contract.messages import ExitCode
+from kubetune_trainer.contract.messages import Reason as TrainerReason
 
 from ..vocabulary.reasons import REASONS, Reason
 from ..vocabulary.sentences import sentences

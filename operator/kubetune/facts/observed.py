@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from kubetune_trainer.messages import ArtifactSummary, PrepareSummary, Progress
+from kubetune_trainer.contract.messages import ArtifactSummary, PrepareSummary, Progress
 
 from ..vocabulary.reasons import REASONS, Reason
 from .views import DeploymentView, JobView, Kind, View

@@ -7,7 +7,12 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from kubetune_trainer.messages import PrepareSummary, TerminationMessage, TrainSummary, parse_termination
+from kubetune_trainer.contract.messages import (
+    PrepareSummary,
+    TerminationMessage,
+    TrainSummary,
+    parse_termination,
+)
 
 _KEPT: Final = 512
 """Messages of the pods of as many jobs as are at work at once; each is at most 4 KiB."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.messages import Progress
 
 BODY_LIMIT: Final = 64 * 1024
 PROGRESS_TIMEOUT: Final = 2.0

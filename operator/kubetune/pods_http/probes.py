@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.messages import Progress
 
 from ..facts.views import Key
 from ..vocabulary.names import ROLES

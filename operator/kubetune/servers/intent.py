@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from kubetune_trainer.config import digest_of
-from kubetune_trainer.messages import ArtifactSummary
+from kubetune_trainer.contract.config import digest_of
+from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..spec.resolve import serving_image

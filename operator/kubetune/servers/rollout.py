@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kubetune_trainer.config import TrainerConfig, digest_of
+from kubetune_trainer.contract.config import TrainerConfig, digest_of
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving

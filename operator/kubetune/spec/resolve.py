@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from kubetune_trainer.config import (
+from kubetune_trainer.contract.config import (
     AdapterConfig,
     DatasetConfig,
     FileSource,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from kubetune_trainer.config import CREDENTIAL_KEYS, INPUT_MOUNT
+from kubetune_trainer.contract.config import CREDENTIAL_KEYS, INPUT_MOUNT
 
 from ..api.v1alpha1 import FineTuneJob
 from ..vocabulary.names import Names

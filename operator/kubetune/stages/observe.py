@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubetune_trainer.messages import Progress
+from kubetune_trainer.contract.messages import Progress
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Diagnosis, Known, Observed, Outcome, Run, RunState, Server, Tally

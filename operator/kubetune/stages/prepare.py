@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.messages import PrepareSummary
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.messages import PrepareSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..children.prepare import build_prepare

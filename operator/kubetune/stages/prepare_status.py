@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kubetune_trainer.config import TrainerConfig, model_directory
-from kubetune_trainer.messages import (
+from kubetune_trainer.contract.config import TrainerConfig, model_directory
+from kubetune_trainer.contract.messages import (
     DatasetSummary,
     ModelSummary,
     PlanSummary,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from kubetune_trainer.config import TrainerConfig
+from kubetune_trainer.contract.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import ServingStatus

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from kubetune_trainer.config import TrainerConfig
-from kubetune_trainer.messages import ArtifactSummary
+from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..children.training import build_training

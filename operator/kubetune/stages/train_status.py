@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kubetune_trainer.messages import ArtifactSummary
+from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import ArtifactStatus

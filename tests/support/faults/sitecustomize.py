@@ -26,16 +26,16 @@ def _install(fault: str) -> None:
         return wrapped
 
     if function == "step":  # told once when training begins, and after each step
-        from kubetune_trainer import training
+        from kubetune_trainer.loop import attempt
 
-        train = training.train
-        training.train = lambda config, stop, stepped: train(config, stop, wrap(stepped))
+        train = attempt.train
+        attempt.train = lambda config, stop, stepped: train(config, stop, wrap(stepped))
     elif function == "agree":  # the ranks agree whether to stop, after each step and each validation batch
-        from kubetune_trainer.peers import Peers
+        from kubetune_trainer.gang.peers import Peers
 
         Peers.any = wrap(Peers.any)
     elif function == "gather":
-        from kubetune_trainer import publish
+        from kubetune_trainer.artifact import publish
 
         gather = publish._gather_weights
 
@@ -50,6 +50,8 @@ def _install(fault: str) -> None:
         setattr(os, function, wrap(getattr(os, function)))
 
 
-if "KUBETUNE_FAULT" in os.environ and any(argument == "kubetune_trainer.rank" for argument in sys.orig_argv):
+if "KUBETUNE_FAULT" in os.environ and any(
+    argument == "kubetune_trainer.process.rank" for argument in sys.orig_argv
+):
     for each in os.environ["KUBETUNE_FAULT"].split():
         _install(each)

@@ -1,0 +1,1 @@
+"""What training yields: written, checked and published."""

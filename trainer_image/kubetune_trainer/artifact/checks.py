@@ -1,0 +1,93 @@
+"""Checks of trained weights, on the files as they were written, before anything may serve them.
+
+A serving engine that loads a wrong adapter may crash, or answer like the base model, which is worse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contract.errors import AdapterInvalid, name_list
+
+if TYPE_CHECKING:
+    import torch
+
+_PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+_LORA_B = ".lora_B."
+
+
+def check_weights(
+    directory: Path,
+    expected: Mapping[str, tuple[int, ...]],
+    *,
+    lora: bool,
+    untrained: Collection[str] = (),
+) -> None:
+    """Compare the safetensors files of a directory with the names and shapes that they must hold.
+
+    ``untrained`` are last parts of names whose tensors may be of another type than the trained ones.
+
+    Raises:
+        AdapterInvalid: tensors are missing, left over, empty, of the wrong shape, not finite, of several
+        types, or
+            LoRA's B is still zero in every module; the message names them.
+        OSError: the volume did not let a file be read.
+    """
+    pickles = sorted(path.name for path in directory.rglob("*") if path.suffix in _PICKLES)
+    _refuse(pickles, "are not safetensors files")
+    tensors = _Tensors(directory)
+    _refuse(sorted(expected.keys() - tensors.shapes.keys()), "are missing")
+    _refuse(sorted(tensors.shapes.keys() - expected.keys()), "belong to no module that was trained")
+    _refuse([name for name, shape in tensors.shapes.items() if 0 in shape], "are empty")
+    _refuse(
+        [
+            f"{name} {list(tensors.shapes[name])} instead of {list(shape)}"
+            for name, shape in expected.items()
+            if tensors.shapes[name] != tuple(shape)
+        ],
+        "have a shape that does not fit the base model and the rank",
+    )
+    types = {str(kind) for name, kind in tensors.types.items() if name.rpartition(".")[2] not in untrained}
+    if len(types) > 1:
+        raise AdapterInvalid(f"The trained tensors are of several types: {name_list(sorted(types))}.")
+    _refuse(tensors.not_finite, "hold NaN or infinite numbers")
+    if lora and all(tensors.zero[name] for name in expected if _LORA_B in name):
+        raise AdapterInvalid(
+            "Every LoRA B matrix is zero: nothing was learned. Raise learningRate, epochs or maxSteps."
+        )
+
+
+class _Tensors:
+    """What the files hold: one tensor in memory at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.types: dict[str, torch.dtype] = {}
+        self.zero: dict[str, bool] = {}
+        self.not_finite: list[str] = []
+        for path in sorted(directory.glob("*.safetensors")):
+            try:
+                with safe_open(path, framework="pt") as file:
+                    for name in file.keys():  # noqa: SIM118 - it is no dict
+                        self._add(name, file.get_tensor(name))
+            except SafetensorError as error:
+                raise AdapterInvalid(f"{path.name} cannot be read: {error}") from error
+
+    def _add(self, name: str, tensor: torch.Tensor) -> None:
+        self.shapes[name] = tuple(tensor.shape)
+        self.types[name] = tensor.dtype
+        # The sum of absolute values tells both, in one pass and without a mask: NaN and inf survive a sum.
+        total = float(tensor.float().abs().sum())
+        self.zero[name] = total == 0
+        if not math.isfinite(total):
+            self.not_finite.append(name)
+
+
+def _refuse(names: list[str], what: str) -> None:
+    if names:
+        raise AdapterInvalid(f"The trained weights did not pass their checks: {name_list(names)} {what}.")

@@ -1,0 +1,147 @@
+"""The artifact's README.md: what it is, what it was trained on and how, and how to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..contract.config import TrainerConfig
+from ..contract.layout import RunDirectory
+from ..contract.messages import DatasetSummary, ModelSummary
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Losses:
+    """Losses of the finished run."""
+
+    train: float | None
+    validation: float | None
+    first_validation: float | None
+
+
+def render(
+    config: TrainerConfig,
+    run: RunDirectory,
+    base: ModelSummary,
+    losses: Losses,
+    untrained_experts: Sequence[str],
+) -> str:
+    """Write the card as Markdown with the header that model hubs read."""
+    dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
+    lora = config.training.adapter.type == "LoRA"
+    hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
+    parts = [
+        _header(hub, lora),
+        f"# {config.name}",
+        config.use_case or "A fine-tuned model.",
+        "The licence of the base model applies; this card grants none of its own.",
+        "## Base model\n",
+        _table({"Model": config.model.uri, "Revision": base.revision, "Architecture": base.architecture}),
+        "## Data\n",
+        _table(_data(config, dataset)),
+        "## Training\n",
+        _table(_training(config)),
+        "## Results\n",
+        _table(_results(losses)),
+        *_experts(untrained_experts),
+        "## Use\n",
+        _use(hub, config.model.uri, config.name, lora),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _header(hub: str | None, lora: bool) -> str:
+    lines = [
+        "---",
+        f"base_model: {json.dumps(hub)}" if hub else "",
+        f"library_name: {'peft' if lora else 'transformers'}",
+    ]
+    lines += [
+        "pipeline_tag: text-generation",
+        "tags: [kubetune, lora]" if lora else "tags: [kubetune]",
+        "---",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _data(config: TrainerConfig, dataset: DatasetSummary) -> dict[str, Any]:
+    return {
+        "Training rows": f"{dataset.train_rows} from {config.dataset.train.uri}",
+        "Validation rows": dataset.validation_rows,
+        "Training tokens": dataset.train_tokens,
+        "Tokens per row": f"mean {dataset.tokens_per_row.mean}, median {dataset.tokens_per_row.p50}, "
+        f"95 % {dataset.tokens_per_row.p95}, longest {dataset.tokens_per_row.max}",
+        "Truncated, dropped and duplicate rows": f"{dataset.truncated_rows}, {dataset.dropped_rows} and "
+        f"{dataset.duplicate_rows}",
+        "Fingerprint": dataset.fingerprint,
+    }
+
+
+def _training(config: TrainerConfig) -> dict[str, Any]:
+    training, adapter = config.training, config.training.adapter
+    kind = "Full fine-tune"
+    if adapter.type == "LoRA":
+        kind = (
+            f"LoRA, rank {adapter.rank}, alpha {adapter.alpha}, dropout {adapter.dropout}, "
+            f"on {', '.join(adapter.target_modules)}"
+        )
+    return {
+        "Method": training.method,
+        "Trained": kind,
+        "Epochs": training.epochs,
+        "Most steps": training.max_steps or "not limited",
+        "Global batch": training.batch_size,
+        "Learning rate": training.learning_rate,
+        "Schedule": f"{training.schedule.type}, warm-up {training.schedule.warmup_ratio}",
+        "Seed": training.seed,
+        "Longest row": f"{config.dataset.max_length} tokens",
+    }
+
+
+def _results(losses: Losses) -> dict[str, Any]:
+    rows = {"Training loss of the last step": losses.train, "Validation loss": losses.validation}
+    rows["Validation loss before training"] = losses.first_validation
+    return {name: "not measured" if value is None else f"{value:.4f}" for name, value in rows.items()}
+
+
+def _experts(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    listed = "\n".join(f"- `{name}`" for name in names)
+    return ["## Not trained\n", f"These expert layers stayed as they are in the base model:\n\n{listed}"]
+
+
+def _use(hub: str | None, uri: str, name: str, lora: bool) -> str:
+    where = "DIRECTORY is this directory"
+    if not lora:
+        return f"{where}. With vLLM:\n\n```\nvllm serve DIRECTORY --served-model-name {name}\n```"
+    loading = """from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained("DIRECTORY")"""
+    if hub is None:  # the adapter names a base that no library can fetch
+        where = f"{where}, BASE is one with the files of the base model, {uri}"
+        loading = """from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained("BASE")
+model = PeftModel.from_pretrained(base, "DIRECTORY")"""
+    return f"""{where}. With PEFT:
+
+```python
+{loading}
+```
+
+With vLLM:
+
+```
+vllm serve {hub or "BASE"} --enable-lora --lora-modules {name}=DIRECTORY
+```"""
+
+
+def _table(rows: dict[str, Any]) -> str:
+    lines = [
+        f"| {key} | {str(value).replace('|', ' ').replace(chr(10), ' ')} |" for key, value in rows.items()
+    ]
+    return "\n".join(["| | |", "|---|---|", *lines])

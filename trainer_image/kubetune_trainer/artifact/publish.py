@@ -1,0 +1,261 @@
+"""The artifact: collected from all ranks, checked, and published whole with one rename.
+
+``adapter/`` of a LoRA run or ``model/`` of a full fine-tune: weights, tokenizer, chat template, model
+card and a manifest, whose digest is the artifact's name from then on."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..base.adapters import full_shape, untrained_experts
+from ..contract.config import TrainerConfig
+from ..contract.errors import AdapterInvalid, name_list
+from ..contract.layout import RunDirectory
+from ..contract.messages import ArtifactSummary, ModelSummary
+from ..gang.peers import Peers
+from ..store import unfinished, volumes
+from ..store.manifest import (
+    Manifest,
+    ManifestError,
+    list_files,
+    sync_directory,
+    sync_file,
+    verify_manifest,
+    write_manifest,
+)
+from . import model_card
+from .checks import check_weights
+from .model_card import Losses
+
+logger = logging.getLogger(__name__)
+
+_GATHERED_AT_ONCE = 64
+"""Tensors that ZeRO-3 puts together in one go: few collectives, and little memory beside the model."""
+
+
+def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
+    """The run's artifact, when there is one and every file is as it was published.
+
+    Raises:
+        OSError: the volume did not let it be read.
+    """
+    run = RunDirectory(run_directory)
+    for directory in (run.adapter, run.model):
+        try:
+            manifest = verify_manifest(directory)
+            return _summary(run, directory, manifest)
+        except ManifestError as error:
+            if directory.exists():
+                logger.warning("The artifact is not used: %s", error)
+    return None
+
+
+def publish(
+    model: Any,
+    config: TrainerConfig,
+    run: RunDirectory,
+    base: ModelSummary,
+    losses: Losses | None,
+    peers: Peers,
+    confirm: Callable[[], None],
+) -> ArtifactSummary | None:
+    """Publish what was trained. Every rank must call it; rank 0, which has the losses, gets the summary.
+
+    ``confirm`` is called right before anything changes, and raises when this attempt may not.
+
+    Raises:
+        AdapterInvalid: the weights did not pass their checks.
+    """
+    weights = _gather_weights(model, peers, whole=config.training.adapter.type == "Full")
+    failure: Exception | None = None
+    summary: ArtifactSummary | None = None
+    if losses is not None:
+        try:
+            summary = _write(model, weights, config, run, base, losses, confirm)
+        except Exception as error:  # said here: what caused it does not travel with it
+            failure = volumes.explained(error, config) or error
+    # The others must not report success, and must not hang.
+    failure = peers.broadcast(failure, patient=True)
+    if failure is not None:
+        raise failure
+    return summary
+
+
+def _write(
+    model: Any,
+    weights: dict[str, Any],
+    config: TrainerConfig,
+    run: RunDirectory,
+    base: ModelSummary,
+    losses: Losses,
+    confirm: Callable[[], None],
+) -> ArtifactSummary:
+    lora = config.training.adapter.type == "LoRA"
+    final = run.adapter if lora else run.model
+    confirm()
+    for left in unfinished.left(final):
+        shutil.rmtree(left, ignore_errors=True)
+    directory = unfinished.beside(final)
+    directory.mkdir(parents=True)
+    expected = (
+        _save_adapter(model, weights, config, base, directory)
+        if lora
+        else _save_model(model, weights, Path(base.path), directory)
+    )
+    _save_tokenizer(Path(base.path), directory)
+    card = model_card.render(config, run, base, losses, untrained_experts(model))
+    (directory / "README.md").write_text(card, encoding="utf-8")
+    check_weights(directory, expected, lora=lora, untrained=_untrained(model))
+    for path in directory.iterdir():
+        path.chmod(0o644)  # safetensors writes 0600, and serving pods have another user
+    details = {
+        "type": config.training.adapter.type,
+        "rank": config.training.adapter.rank if lora else None,
+        "base_model": config.model.uri,
+        "base_revision": base.revision,
+        "train_loss": _decimal(losses.train),
+        "validation_loss": _decimal(losses.validation),
+    }
+    manifest = write_manifest(
+        directory, [sync_file(directory, name) for name in list_files(directory)], details
+    )
+    confirm()
+    if final.exists():  # it did not verify, or this attempt would have taken it; a user may have changed it
+        aside = final.with_name(f".broken-{final.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        final.rename(aside)
+    directory.rename(final)
+    sync_directory(run.root)
+    return _summary(run, final, manifest)
+
+
+def _save_adapter(
+    model: Any, weights: dict[str, Any], config: TrainerConfig, base: ModelSummary, directory: Path
+) -> dict[str, tuple[int, ...]]:
+    """Write the adapter, and return what the file must hold."""
+    settings = model.peft_config["default"]
+    hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
+    settings.base_model_name_or_path = hub or config.model.uri
+    settings.revision = base.revision if hub else None
+    # PEFT keeps sets, whose order changes from process to process: the same run must have the same digest.
+    settings.target_modules = sorted(settings.target_modules)
+    if settings.target_parameters:
+        settings.target_parameters = sorted(settings.target_parameters)
+    # Embeddings are not trained; PEFT would look for the base model on the hub to find that out.
+    model.save_pretrained(directory, state_dict=weights, save_embedding_layers=False)
+    (directory / "README.md").unlink(missing_ok=True)  # PEFT's empty card
+    return adapter_shapes(model)
+
+
+def adapter_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """Names, as PEFT writes them, and shapes of everything that was trained.
+
+    Raises:
+        AdapterInvalid: PEFT would leave some of it out.
+    """
+    from peft import get_peft_model_state_dict
+
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    saved = get_peft_model_state_dict(model, state_dict=dict(trained), save_embedding_layers=False)
+    kept = {id(parameter) for parameter in saved.values()}
+    if left_out := [name for name, parameter in trained.items() if id(parameter) not in kept]:
+        raise AdapterInvalid(f"{name_list(left_out)} were trained, but do not belong to an adapter's file.")
+    return {name: full_shape(parameter) for name, parameter in saved.items()}
+
+
+def _save_model(
+    model: Any, weights: dict[str, Any], base: Path, directory: Path
+) -> dict[str, tuple[int, ...]]:
+    """Write the whole model in the base's layout, and return what the files must hold."""
+    from safetensors import safe_open
+
+    expected = {}
+    for path in sorted(base.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no dict
+                expected[name] = tuple(file.get_slice(name).get_shape())
+    # A base without an architecture's buffers gets none, or they would look like strangers.
+    stored = {_last_part(name) for name in expected}
+    constants = {name for name in _buffers(model) if _last_part(name) not in stored}
+    model.save_pretrained(
+        directory, state_dict={name: tensor for name, tensor in weights.items() if name not in constants}
+    )
+    # Some repositories store a tied output layer too, or tensors that the architecture has given up.
+    unused = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
+    return {
+        name: shape
+        for name, shape in expected.items()
+        if name not in model.all_tied_weights_keys and not any(pattern.search(name) for pattern in unused)
+    }
+
+
+def _save_tokenizer(base: Path, directory: Path) -> None:
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False).save_pretrained(
+        directory
+    )
+
+
+def _gather_weights(model: Any, peers: Peers, *, whole: bool) -> dict[str, Any]:
+    """Trained tensors, or the whole model, on rank 0's CPU; empty on the other ranks.
+
+    ZeRO-3 has split parameters, which are put together; buffers, such as the bias of an expert router, are
+    whole on every rank."""
+    wanted = [
+        (name, parameter) for name, parameter in model.named_parameters() if whole or parameter.requires_grad
+    ]
+    weights: dict[str, Any] = {}
+    for start in range(0, len(wanted), _GATHERED_AT_ONCE):
+        part = wanted[start : start + _GATHERED_AT_ONCE]
+        with _put_together([parameter for _, parameter in part]):
+            if peers.rank == 0:
+                weights.update((name, parameter.detach().to("cpu", copy=True)) for name, parameter in part)
+    if whole and peers.rank == 0:
+        weights.update((name, buffer.to("cpu", copy=True)) for name, buffer in _buffers(model).items())
+    return weights
+
+
+def _buffers(model: Any) -> dict[str, Any]:
+    """Buffers that belong to the model's files."""
+    stored = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name in stored}
+
+
+def _untrained(model: Any) -> set[str]:
+    """Last parts of names that only tensors have which training leaves alone, in the type that they have."""
+    frozen: set[str] = set(_buffers(model))
+    trained: set[str] = set()
+    for name, parameter in model.named_parameters():
+        (trained if parameter.requires_grad else frozen).add(name)
+    return {_last_part(name) for name in frozen} - {_last_part(name) for name in trained}
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _put_together(parameters: list[Any]) -> Any:
+    import contextlib
+
+    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
+        return contextlib.nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(parameters)
+
+
+def _summary(run: RunDirectory, directory: Path, manifest: Manifest) -> ArtifactSummary:
+    details: Mapping[str, Any] = manifest.details
+    return ArtifactSummary(
+        path=run.relative(directory), digest=manifest.digest, size_bytes=manifest.size_bytes, **details
+    )
+
+
+def _decimal(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"

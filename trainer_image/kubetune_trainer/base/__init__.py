@@ -1,0 +1,1 @@
+"""The base model: fetched, understood from its configuration, loaded, adapted."""

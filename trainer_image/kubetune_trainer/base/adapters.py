@@ -1,0 +1,150 @@
+"""LoRA matrices beside the base model's layers, and what they leave as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..contract.config import AdapterConfig
+from ..contract.errors import InvalidInput, name_list
+
+ALL_LINEAR = ("all-linear",)
+
+
+def add_lora(base: Any, adapter: AdapterConfig) -> Any:
+    """Put LoRA matrices beside the target modules and freeze everything else.
+
+    Raises:
+        InvalidInput: a target module is not in this model, or is none that an adapter can be served for.
+    """
+    import peft
+
+    all_linear = adapter.target_modules == ALL_LINEAR
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=float(adapter.dropout),
+        target_modules="all-linear" if all_linear else list(adapter.target_modules),
+        bias="none",
+    )
+    try:
+        # The matrices take the base's type: DeepSpeed keeps the float32 copies that the optimizer works on.
+        model = peft.get_peft_model(base, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules fit nothing in this model: {error}"
+        ) from error
+    if not all_linear:
+        modules = lora_modules(model)
+        _require_targets(adapter.target_modules, modules)
+        _require_servable(model, modules)
+    _drop_frozen_from_state(model)
+    return model
+
+
+def lora_modules(model: Any) -> dict[str, Any]:
+    """Modules that have LoRA matrices, by their name in the base model."""
+    from peft.tuners.lora import LoraLayer
+
+    return {
+        name.removeprefix("base_model.model."): module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+
+
+def untrained_experts(model: Any) -> list[str]:
+    """Expert weights that stay as they are, by their name in the base model."""
+    return list(untrained_expert_sizes(model))
+
+
+def untrained_expert_sizes(model: Any) -> dict[str, int]:
+    """Expert weights that stay as they are, with their sizes; works on the meta device too.
+
+    transformers fuses the experts of a layer into tensors of three dimensions. PEFT adapts these where it
+    knows how the architecture was fused, and silently leaves them out elsewhere.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    adapted = {id(module.get_param()) for module in model.modules() if isinstance(module, ParamWrapper)}
+    return {
+        name.removeprefix("base_model.model.").replace(".base_layer", ""): math.prod(full_shape(parameter))
+        for name, parameter in model.named_parameters()
+        if len(full_shape(parameter)) >= 3
+        and "expert" in name
+        and not parameter.requires_grad
+        and id(parameter) not in adapted
+    }
+
+
+def untrained_linears(model: Any) -> list[str]:
+    """Linear layers without LoRA matrices, the output layer aside, by their name in the base model.
+
+    Where PEFT adapts fused experts it takes their names off its list, and with them the dense layers and the
+    shared experts that are called alike.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    output = model.get_output_embeddings()
+    return [
+        name.removeprefix("base_model.model.")
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and not isinstance(module, LoraLayer)
+        and ".lora_" not in name
+        and not name.endswith(".base_layer")
+        and module is not output
+    ]
+
+
+def full_shape(parameter: Any) -> tuple[int, ...]:
+    """A parameter's shape, also where ZeRO-3 has left only a piece of it on this rank."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def trainable_parameters(model: Any) -> int:
+    """Weights that the optimizer changes."""
+    return sum(
+        math.prod(full_shape(parameter)) for parameter in model.parameters() if parameter.requires_grad
+    )
+
+
+def _require_targets(asked: Iterable[str], found: Iterable[str]) -> None:
+    """PEFT is content when one target fits; a job that asked for more would silently train less."""
+    names = list(found)
+    missing = [target for target in asked if not any(f".{name}".endswith(f".{target}") for name in names)]
+    if missing:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(missing)} fit no linear layer of this model. "
+            "Remove them; experts that are fused into one tensor cannot be LoRA targets."
+        )
+
+
+def _require_servable(model: Any, modules: Mapping[str, Any]) -> None:
+    """vLLM serves LoRA on linear layers and experts; on tables of some architectures only."""
+    from peft.tuners.lora import Linear
+    from peft.tuners.lora.layer import ParamWrapper
+
+    refused = [name for name, module in modules.items() if not isinstance(module, Linear | ParamWrapper)]
+    if model.config.get_text_config().tie_word_embeddings:  # the output layer is the table of the inputs
+        output = model.get_output_embeddings()
+        refused += [name for name, module in modules.items() if module is output]
+    if refused:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(sorted(refused))} hold the token embeddings or "
+            "are no linear layers, and vLLM cannot serve an adapter for them. Remove them."
+        )
+
+
+def _drop_frozen_from_state(model: Any) -> None:
+    """Keep frozen weights out of checkpoints: DeepSpeed leaves out most, but not a tied output layer."""
+
+    def drop(_: Any, state: dict[str, Any], prefix: str, __: Any) -> None:
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            if not parameter.requires_grad:
+                state.pop(prefix + name, None)
+
+    model.register_state_dict_post_hook(drop)

@@ -1,0 +1,196 @@
+"""Reads what a model is from its configuration and safetensors headers, without its weights or code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..contract.config import AdapterConfig
+from ..contract.errors import InvalidInput, ModelUnavailable, first_line, name_list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """A base model's kind and size."""
+
+    name: str
+    """Class of the model, such as LlamaForCausalLM."""
+    config: Any
+    """The transformers configuration."""
+    parameters: int
+    context: int | None
+    """Positions that the model was made for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainable:
+    """What training changes."""
+
+    parameters: int
+    warnings: tuple[str, ...] = ()
+
+
+def inspect(path: Path, uri: str) -> Architecture:
+    """Read and check a model's configuration and the headers of its weights."""
+    found = describe(path, uri)
+    stored = sum(_tensor_sizes(path, uri))
+    if stored < 0.9 * found.parameters:
+        raise ModelUnavailable(
+            f"The weights of {uri} hold {stored:,} of {found.parameters:,} parameters: files are missing."
+        )
+    return found
+
+
+def describe(path: Path, uri: str) -> Architecture:
+    """Read and check a model's configuration alone."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    raw = _read_json(path / "config.json", uri)
+    kind, names = raw.get("model_type"), raw.get("architectures") or ["unknown"]
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if raw.get("auto_map"):
+            raise ModelUnavailable(
+                f"{uri} ({names[0]}) needs code from its repository (auto_map in config.json), which is "
+                "never run. Use a model that transformers supports itself."
+            )
+        raise ModelUnavailable(
+            f"{uri} has the architecture {names[0]} (model_type {kind}), which is no text-generation model "
+            "that this trainer knows. Use another model, or a newer trainer image."
+        )
+    if quantised := raw.get("quantization_config"):
+        method = (
+            quantised.get("quant_method", "unknown method")
+            if isinstance(quantised, dict)
+            else "unknown method"
+        )
+        raise ModelUnavailable(
+            f"{uri} is quantised ({method}): use the repository with the original weights."
+        )
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # whatever a wrong value makes the configuration class raise
+        raise ModelUnavailable(f"config.json of {uri} cannot be used: {first_line(error)}") from error
+    text = config.get_text_config()
+    return Architecture(
+        name=names[0],
+        config=config,
+        parameters=sum(parameter.numel() for parameter in _on_meta(config, uri).parameters()),
+        context=getattr(text, "max_position_embeddings", None),
+    )
+
+
+def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> Trainable:
+    """Count what an adapter trains, and name what it leaves out.
+
+    Raises:
+        InvalidInput: targets that no layer has or no server adapts; or some that experts have too, which
+            would stay untrained.
+    """
+    if adapter.type == "Full":
+        return Trainable(parameters=architecture.parameters)
+    from .adapters import (
+        ALL_LINEAR,
+        add_lora,
+        lora_modules,
+        trainable_parameters,
+        untrained_expert_sizes,
+        untrained_linears,
+    )
+
+    model = add_lora(_on_meta(architecture.config, uri), adapter)
+    count = trainable_parameters(model)
+    experts = untrained_expert_sizes(model)
+    all_linear = adapter.target_modules == ALL_LINEAR
+    if not experts:
+        left = _patterns(untrained_linears(model)) if all_linear else []
+        warning = f"all-linear leaves out {name_list(left)}, which stay untrained, in this architecture."
+        return Trainable(parameters=count, warnings=(warning,) if left else ())
+    share = 100 * sum(experts.values()) / architecture.parameters
+    names = name_list(_patterns(experts))
+    which = f"The experts ({names}) hold {share:.0f} % of the parameters and stay untrained"
+    if all_linear:
+        fused = "they are fused tensors, which all-linear leaves out in this architecture"
+        return Trainable(parameters=count, warnings=(f"{which}: {fused}.",))
+    if asked := _expert_projections(experts) & {name.rpartition(".")[2] for name in lora_modules(model)}:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(sorted(asked))} fit layers beside the experts, "
+            f"but not the experts. {which}: they are fused tensors. Remove these targets, which trains "
+            "attention only, or use a model without experts."
+        )
+    return Trainable(parameters=count, warnings=(f"{which}: targetModules does not name them.",))
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    """Names with a star for the number of the layer, each once."""
+    return sorted({".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names})
+
+
+def _expert_projections(experts: Iterable[str]) -> set[str]:
+    """What the matrices inside an expert are called, also where they are fused; a router is none of them."""
+    names = {name.rpartition(".")[2] for name in experts}
+    return names | ({"gate_proj", "up_proj"} if "gate_up_proj" in names else set())
+
+
+def _on_meta(config: Any, uri: str) -> Any:
+    """The model's modules without memory for weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # a configuration whose sizes do not fit together
+        raise ModelUnavailable(f"config.json of {uri} cannot be used: {first_line(error)}") from error
+
+
+def _tensor_sizes(path: Path, uri: str) -> list[int]:
+    """Elements of each tensor, from the headers; refuses a file that is cut off or missing."""
+    files = sorted(path.glob("*.safetensors"))
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        named = set(_read_json(index, uri).get("weight_map", {}).values())
+        if missing := sorted(name for name in named if not (path / name).exists()):
+            raise ModelUnavailable(
+                f"{uri} lacks {name_list(missing)}, which model.safetensors.index.json names."
+            )
+        files = [path / name for name in sorted(named)]
+    sizes = []
+    for file in files:
+        header, begin = _header(file, uri)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        if file.stat().st_size < begin + end:
+            raise ModelUnavailable(f"{file.name} of {uri} is cut off: it has {file.stat().st_size:,} bytes.")
+        for tensor in header.values():
+            elements = 1
+            for size in tensor["shape"]:
+                elements *= size
+            sizes.append(elements)
+    return sizes
+
+
+def _header(file: Path, uri: str) -> tuple[dict[str, Any], int]:
+    """A safetensors header (8 bytes of length, then JSON) and where the data begins."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > min(100_000_000, file.stat().st_size):  # the format's own limit
+            raise ModelUnavailable(f"{file.name} of {uri} is no safetensors file.")
+        try:
+            header = json.loads(stream.read(length))
+        except ValueError:
+            raise ModelUnavailable(f"{file.name} of {uri} is no safetensors file.") from None
+    header.pop("__metadata__", None)
+    return header, 8 + length
+
+
+def _read_json(path: Path, uri: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"{path.name} of {uri} cannot be read: {first_line(error)}") from None
+    if not isinstance(value, dict):
+        raise ModelUnavailable(f"{path.name} of {uri} is not a JSON object.")
+    return value

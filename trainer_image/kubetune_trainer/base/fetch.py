@@ -1,0 +1,258 @@
+"""Finds the base model: a mounted directory, or one fetched to the output volume that all jobs there share.
+
+A fetched model is complete or absent: files arrive in a directory of the job's own, get a manifest, and are
+renamed into place. Whoever is second finds the other's copy and drops its own; a job that is cut off goes on
+with the files it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..contract.config import ModelSource, TrainerConfig, digest_of
+from ..contract.errors import ModelUnavailable, Transient, VolumeUnusable, name_list
+from ..contract.layout import model_path, output_root
+from ..sources.source import Credentials, RemoteFile, scheme_of
+from ..store import manifest
+from ..store.volumes import MAKE_ROOM
+
+logger = logging.getLogger(__name__)
+
+_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
+_CONFIG = "config.json"
+_WHOLE_FILE_LIMIT = 16 * 1024 * 1024
+_SAMPLES, _SAMPLE_BYTES = 64, 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedModel:
+    """A base model on a local path."""
+
+    path: Path
+    revision: str
+    """Commit of a hub model, else a digest of the files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """A base model whose files are known, and perhaps not here yet."""
+
+    present: bool
+    """Nothing is left to fetch."""
+    fetch_config: Callable[[Path], Path]
+    """Make only config.json readable, in a directory: it may say enough to spare the weights."""
+    fetch: Callable[[], PinnedModel]
+    """Make the files readable here."""
+
+
+def fetch_model(config: TrainerConfig) -> PinnedModel:
+    """Pin the model's revision and make its files readable here."""
+    return find_model(config).fetch()
+
+
+def find_model(config: TrainerConfig) -> FoundModel:
+    """Pin the model's revision; raises ModelUnavailable for one that is not to be had or not to be used."""
+    source = config.model
+    match scheme_of(source.uri):
+        case "hf":
+            return _from_hub(source, config)
+        case "s3":
+            return _from_store(source, config.name)
+        case _:
+            mount = Path(source.mount or "")
+            return FoundModel(present=True, fetch_config=lambda _: mount, fetch=lambda: _mounted(source))
+
+
+def _from_hub(source: ModelSource, config: TrainerConfig) -> FoundModel:
+    from ..sources.hub import Hub, Repository
+
+    repository = Repository.of(source.uri)
+    if repository.path:
+        raise ModelUnavailable(f"model.uri {source.uri} must be hf://organisation/name, without a path.")
+    hub = Hub(Credentials("model"), config.platform.hf_endpoint)
+    listing = hub.list_files(repository.name, "model", source.revision or repository.revision)
+    files = wanted(listing.files, source.uri)
+
+    def download(file: RemoteFile, directory: Path) -> None:
+        hub.download(repository.name, "model", listing.commit, file, directory)
+
+    return _found(source.uri, listing.commit, files, download, job=config.name)
+
+
+def _from_store(source: ModelSource, job: str) -> FoundModel:
+    from ..sources.s3 import ObjectStore
+
+    store = ObjectStore(Credentials("model"))
+    files = wanted(store.list_files(source.uri), source.uri)
+    revision = digest_of([[file.name, file.size, file.etag] for file in files])
+
+    def download(file: RemoteFile, directory: Path) -> None:
+        target = directory / file.name
+        if not target.exists():
+            partial = target.with_name(f"{file.name}.partial")
+            store.download(source.uri, file, partial)
+            partial.rename(target)
+
+    return _found(source.uri, revision, files, download, job=job)
+
+
+def _mounted(source: ModelSource) -> PinnedModel:
+    path = Path(source.mount or "")
+    if source.mount is None or not path.is_dir():
+        raise ModelUnavailable(f"{source.uri} is no directory on the claim. Correct model.uri.")
+    found = [
+        RemoteFile(name=file.name, size=file.stat().st_size, etag="")
+        for file in path.iterdir()
+        if file.is_file()
+    ]
+    files = wanted(sorted(found, key=lambda file: file.name), source.uri)
+    revision = digest_of([[file.name, file.size, content_digest(path / file.name)] for file in files])
+    return PinnedModel(path=path, revision=revision)
+
+
+def wanted(files: Sequence[RemoteFile], uri: str) -> list[RemoteFile]:
+    """The files of a model that are read: safetensors, configuration and tokenizer; refuses anything else."""
+    root = [file for file in files if "/" not in file.name]
+    names = {file.name for file in root}
+    weights = [name for name in names if name.endswith(".safetensors")]
+    if _CONFIG not in names:
+        if "adapter_config.json" in names:
+            raise ModelUnavailable(
+                f"{uri} is an adapter, not a base model. Name its base model in model.uri."
+            )
+        raise ModelUnavailable(f"{uri} has no config.json; it has {name_list(sorted(names)) or 'no files'}.")
+    if not weights:
+        pickles = sorted(name for name in names if name.endswith(_PICKLES))
+        if pickles:
+            raise ModelUnavailable(
+                f"{uri} has its weights only as {name_list(pickles, 3)}, which can run code when loaded: "
+                "convert to safetensors, or use a repository that has them."
+            )
+        raise ModelUnavailable(f"{uri} has no weights (*.safetensors).")
+    # Some repositories hold the same weights twice, once in the vendor's own layout.
+    vendor = any(name.startswith("model") for name in weights)
+    return [
+        file
+        for file in root
+        if PurePosixPath(file.name).suffix in _SUFFIXES
+        and file.name != manifest.MANIFEST_NAME
+        and not (vendor and file.name.startswith("consolidated"))
+    ]
+
+
+def _found(
+    uri: str,
+    revision: str,
+    files: Sequence[RemoteFile],
+    download: Callable[[RemoteFile, Path], None],
+    *,
+    job: str,
+) -> FoundModel:
+    def fetch_config(directory: Path) -> Path:
+        directory.mkdir(parents=True, exist_ok=True)
+        download(next(file for file in files if file.name == _CONFIG), directory)
+        return directory
+
+    return FoundModel(
+        present=_is_complete(model_path(uri, revision), files),
+        fetch_config=fetch_config,
+        fetch=lambda: _fetched(uri, revision, files, download, job=job),
+    )
+
+
+def _fetched(
+    uri: str,
+    revision: str,
+    files: Sequence[RemoteFile],
+    download: Callable[[RemoteFile, Path], None],
+    *,
+    job: str,
+) -> PinnedModel:
+    """Fetch once to the output volume."""
+    target = model_path(uri, revision)
+    pinned = PinnedModel(path=target, revision=revision)
+    partial = target.with_name(f"{target.name}.partial-{job}")
+    _remove_left_over(partial, job)
+    if _is_complete(target, files):
+        logger.info("model found on the volume", extra={"uri": uri, "revision": revision})
+        return pinned
+    partial.mkdir(parents=True, exist_ok=True)
+    _require_space(uri, files, partial)
+    for file in files:
+        logger.info("fetching %s (%s bytes)", file.name, f"{file.size:,}")
+        download(file, partial)
+    shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub client's own records
+    entries = []
+    for file in files:
+        entry = manifest.sync_file(partial, file.name)
+        try:
+            file.require(entry.sha256, uri)
+        except Transient:
+            (partial / file.name).unlink()
+            raise
+        entries.append(entry)
+    manifest.write_manifest(partial, entries, {"uri": uri, "revision": revision})
+    if target.exists() and not _is_complete(target, files):  # a copy that lost files
+        target.rename(target.with_name(f"{target.name}.damaged-{job}"))
+    try:
+        partial.rename(target)
+    except OSError:
+        if not _is_complete(target, files):
+            raise
+        shutil.rmtree(partial)  # another job was first
+    _remove_left_over(partial, job)  # readers of a damaged copy keep what they have open
+    manifest.sync_directory(target.parent)
+    return pinned
+
+
+def _remove_left_over(partial: Path, job: str) -> None:
+    """Remove the job's damaged copies, and what it fetched of a revision that has moved on since."""
+    for kind in ("partial", "damaged"):
+        for left in partial.parent.glob(f"*.{kind}-{job}"):
+            if left != partial:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_complete(directory: Path, files: Sequence[RemoteFile]) -> bool:
+    """Whether every file is there with its size, and the manifest that is written last."""
+    try:
+        sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
+    except OSError:
+        return False
+    return manifest.MANIFEST_NAME in sizes and all(
+        file.name in sizes and (not file.size or sizes[file.name] == file.size)  # mirrors may not tell sizes
+        for file in files
+    )
+
+
+def _require_space(uri: str, files: Sequence[RemoteFile], partial: Path) -> None:
+    missing = sum(file.size for file in files if not (partial / file.name).exists())
+    free = shutil.disk_usage(output_root()).free
+    if missing > free:
+        raise VolumeUnusable(
+            f"The output volume has {free / 1e9:.1f} GB free, but {uri} needs {missing / 1e9:.1f} GB: "
+            f"{MAKE_ROOM}."
+        )
+
+
+def content_digest(path: Path) -> str:
+    """Digest of a file; of large weights, of their beginning, their end and samples in between.
+
+    Other weights of the same shape differ everywhere, and reading 100 GB would take prepare minutes.
+    """
+    size = path.stat().st_size
+    content = hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= _WHOLE_FILE_LIMIT or path.suffix != ".safetensors":
+            content.update(file.read())
+        else:
+            for sample in range(_SAMPLES):
+                file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
+                content.update(file.read(_SAMPLE_BYTES))
+    return content.hexdigest()

@@ -1,0 +1,1 @@
+"""One attempt at training: steps, looks, checkpoints, what is told meanwhile."""

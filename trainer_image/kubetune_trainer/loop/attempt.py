@@ -1,0 +1,238 @@
+"""One rank's attempt from beginning to end, readable from top to bottom.
+
+torch and the libraries on top of it are imported inside the functions: rank 0 answers scrapes before they
+load."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contract.config import TrainerConfig, TrainingConfig
+from ..contract.errors import TrainerError, VolumeUnusable
+from ..contract.layout import RunDirectory
+from ..contract.messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
+from ..data.sampler import Batching, planned_steps, steps_per_epoch
+from ..gang.peers import Peers, join
+from ..gang.stop import StopFlag
+from ..sizing.looks import ValidationPlan
+from ..store import lock
+from ..store.checkpoints import Checkpoints, Layout
+from ..store.manifest import naming
+from ..store.resume import Found, Survey, unreadable, verify_together
+from . import libraries
+from .journal import Journal
+from .progress import Reports, serve
+from .records import Records
+
+if TYPE_CHECKING:
+    from .batches import Rows
+
+logger = logging.getLogger(__name__)
+
+DTYPE_VARIABLE = "KUBETUNE_DTYPE"
+"""Environment variable that forces "float32" or "bfloat16" (tests that compare numbers closely)."""
+
+_SCHEDULES = {"Cosine": "cosine", "Linear": "linear", "Constant": "constant_with_warmup"}
+
+
+def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None]) -> TrainSummary:
+    """Train from the last verified checkpoint to the end, and publish the artifact."""
+    training, run = config.training, RunDirectory.of(config)
+    dataset, base = _read_prepared(run)
+    total = planned_steps(
+        dataset.train_rows, training.batch_size, epochs=training.epochs, max_steps=training.max_steps
+    )
+    plan = ValidationPlan.of(training, train_rows=dataset.train_rows, validation_rows=dataset.validation_rows)
+    reports = Reports(total, plan)
+    if os.environ["RANK"] == "0":
+        serve(reports)
+    libraries.load()
+    peers = join(training)
+    batching = Batching.of(training.batch_size, peers.world_size, longest=dataset.tokens_per_row.max)
+    layout = Layout.of(training, world_size=peers.world_size)
+    confirm = lock.confirmation(os.environ)
+    checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep, confirm=confirm)
+    artifact, found = _look(run, checkpoints, peers)
+    if artifact is not None:
+        return TrainSummary(from_step=total, to_step=total, artifact=artifact)
+
+    dtype = found.dtype if found else _dtype(peers)
+    # Full training changes the base's weights, so that it is scored first. Under an adapter they stay as they
+    # are, and the first step comes before: what is wrong with a run shows there, and all rows may take long.
+    score_first = found is None and training.adapter.type == "Full"
+    arguments = _arguments(training, batching, run, total, bf16=dtype == "bfloat16", evaluate=score_first)
+    model = _model(training, Path(base.path), dtype)
+
+    from ..base.adapters import trainable_parameters
+    from .evaluation import Evaluation
+    from .trainer import Attempt, FineTuner
+
+    rows = _rows(run.train_rows, counted=dataset.train_rows)
+    journal = None
+    from_step = found.step if found else 0
+    if peers.rank == 0:
+        journal = Journal(reports=reports, records=Records(run, from_step=from_step))
+        if found:
+            epoch = found.step / steps_per_epoch(len(rows), training.batch_size)
+            saved_at = found.path.stat().st_mtime
+            reports.resumed(step=found.step, epoch=epoch, tokens=found.tokens, saved_at=saved_at)
+            reports.evaluated(
+                loss=journal.records.last("validation_loss"),
+                full_loss=journal.records.last("full_validation_loss"),
+            )
+    evaluation = None
+    if plan is not None:
+        evaluation = Evaluation(
+            rows=_rows(run.validation_rows, counted=dataset.validation_rows),
+            plan=plan,
+            batching=batching,
+            peers=peers,
+            stop=stop,
+            seed=training.seed,
+        )
+    attempt = Attempt(
+        peers=peers,
+        batching=batching,
+        stop=stop,
+        train=rows,
+        evaluation=evaluation,
+        from_base=found is None,
+        checkpoints=checkpoints,
+        checkpoint_every=training.checkpoint_every_steps,
+        expected_checkpoint_bytes=Checkpoints.expected_bytes(trainable_parameters(model)),
+        dtype=dtype,
+        tokens=found.tokens if found else 0,
+        journal=journal,
+        stepped=stepped,
+    )
+    trainer = FineTuner(model, arguments, attempt)
+    stepped(from_step)
+    trainer.train(resume_from_checkpoint=str(found.path) if found else None)
+    stop.raise_if_agreed()
+
+    from ..artifact.model_card import Losses
+    from ..artifact.publish import publish
+
+    losses = None
+    if journal is not None:
+        records = journal.records
+        records.finish()
+        losses = Losses(
+            train=records.last("loss"),
+            validation=records.last("full_validation_loss"),
+            first_validation=records.first("full_validation_loss"),
+        )
+    artifact = publish(model, config, run, base, losses, peers, confirm)
+    return TrainSummary(from_step=from_step, to_step=total, artifact=artifact)
+
+
+def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
+    try:
+        with naming(run.prepared):
+            dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
+            return dataset, ModelSummary.model_validate_json(run.model_file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise VolumeUnusable.changed(run.prepared, str(error)) from error
+
+
+def _rows(path: Path, *, counted: int) -> Rows:
+    """The prepared rows of a split: as many as prepare counted, or somebody changed the file."""
+    from .batches import Rows
+
+    rows = Rows(path)
+    if len(rows) != counted:
+        raise VolumeUnusable.changed(path.parent, f"{path.name} has {len(rows)} rows, not {counted}")
+    return rows
+
+
+def _look(
+    run: RunDirectory, checkpoints: Checkpoints, peers: Peers
+) -> tuple[ArtifactSummary | None, Found | None]:
+    """What the volume already holds; rank 0 looks, and all ranks verify and decide the same."""
+    answer: tuple[ArtifactSummary | None, Survey | None] | TrainerError = (None, None)
+    if peers.rank == 0:
+        from ..artifact.publish import verified_artifact
+
+        try:
+            artifact = verified_artifact(run.root)
+            answer = artifact, None if artifact else checkpoints.survey()
+        except TrainerError as error:
+            answer = error
+        except OSError as error:
+            answer = unreadable(error)
+    answer = peers.broadcast(answer, patient=True)  # an artifact is read whole
+    if isinstance(answer, TrainerError):
+        raise answer
+    artifact, survey = answer
+    return artifact, survey.newest(verify_together(peers)) if survey else None
+
+
+def _dtype(peers: Peers) -> str:
+    """The type of the weights; rank 0 decides, should the nodes be of different kinds."""
+    from ..base.load import preferred_dtype
+
+    forced = os.environ.get(DTYPE_VARIABLE)
+    return peers.broadcast(forced or str(preferred_dtype(peers.device)).removeprefix("torch."))
+
+
+def _arguments(
+    training: TrainingConfig, batching: Batching, run: RunDirectory, total: int, *, bf16: bool, evaluate: bool
+) -> Any:
+    """HF's arguments. They must exist before the model is loaded: ZeRO-3 splits it while loading."""
+    from transformers import TrainingArguments
+    from transformers.utils.logging import disable_progress_bar
+
+    from .deepspeed_config import GRADIENT_CLIPPING, deepspeed_config
+
+    disable_progress_bar()
+    return TrainingArguments(
+        output_dir=str(run.checkpoints),
+        max_steps=total,
+        per_device_train_batch_size=batching.micro_batch,
+        gradient_accumulation_steps=batching.accumulation,
+        learning_rate=float(training.learning_rate),
+        lr_scheduler_type=_SCHEDULES[training.schedule.type],
+        warmup_steps=warmup_steps(training.schedule.warmup_ratio, total),
+        max_grad_norm=GRADIENT_CLIPPING,
+        optim="adamw_torch",
+        seed=training.seed,
+        bf16=bf16,
+        use_cpu=not training.gpus_per_node,
+        deepspeed=deepspeed_config(training, batching, bf16=bf16),
+        ddp_timeout=training.collective_timeout_seconds,
+        # Long rows on a GPU run out of memory for activations first; on CPU there is more memory than speed.
+        activation_checkpointing=training.gpus_per_node > 0,
+        eval_on_start=evaluate,
+        eval_strategy="no",  # the callback decides on evaluations and checkpoints
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would hide a NaN
+        report_to=[],
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+        dataloader_num_workers=0,  # rows are memory-mapped
+    )
+
+
+def warmup_steps(ratio: str, total: int) -> int:
+    """Steps until the peak of the learning rate; the first has rate 0, so the last step is none of them."""
+    return min(math.ceil(Decimal(ratio) * total), total - 1)
+
+
+def _model(training: TrainingConfig, base: Path, dtype: str) -> Any:
+    import torch
+    from transformers import set_seed
+
+    from ..base.adapters import add_lora
+    from ..base.load import load_base
+
+    set_seed(training.seed)  # LoRA's A is random, and must be the same on every rank
+    model = load_base(base, getattr(torch, dtype))
+    return add_lora(model, training.adapter) if training.adapter.type == "LoRA" else model

@@ -1,0 +1,262 @@
+"""The training loop: HF Trainer with our batches, loss, evaluation, checkpoints and stop.
+
+HF Trainer keeps the loop, the optimizer, the schedule and the resume. Its private methods that are
+overridden or called here are those of the pinned minor version."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from typing_extensions import override
+
+from ..contract.errors import NumericalFailure, Transient
+from ..data.sampler import Batching, TrainBatches
+from ..gang.peers import Peers
+from ..gang.stop import StopFlag
+from ..methods.loss import LearnedPositions, summed_loss
+from ..store import checkpoints as saving
+from ..store import resume, unfinished
+from ..store.checkpoints import Checkpoints
+from ..store.manifest import FileEntry
+from .batches import Rows, collate, count
+from .evaluation import Evaluation, Score
+from .journal import Journal
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Attempt:
+    """What one attempt needs beside the model."""
+
+    peers: Peers
+    batching: Batching
+    stop: StopFlag
+    train: Rows
+    evaluation: Evaluation | None
+    """None without validation rows."""
+    from_base: bool
+    """Whether training begins with the base model, and not at a checkpoint: then the base is scored."""
+    checkpoints: Checkpoints
+    checkpoint_every: int
+    expected_checkpoint_bytes: int
+    dtype: str
+    tokens: int
+    """Tokens of the steps before this attempt."""
+    journal: Journal | None
+    """On rank 0 only."""
+    stepped: Callable[[int], None]
+    """Told of every step that is done."""
+
+
+class FineTuner(Trainer):
+    """HF Trainer on prepared rows; the loss is the mean over the learned tokens of the global batch."""
+
+    def __init__(self, model: Any, args: TrainingArguments, attempt: Attempt) -> None:
+        super().__init__(model=model, args=args, callbacks=[_Steps(self, attempt)])
+        self.control: Any
+        self.remove_callback(PrinterCallback)
+        self.loss_is_scaled_for_ga = True
+        self.tokens = attempt.tokens
+        self._base_is_due = attempt.from_base
+        self._attempt = attempt
+        self._head = LearnedPositions(model)
+        self._correct = torch.zeros((), dtype=torch.int64, device=attempt.peers.device)
+        self._learned = self._step_tokens = 0
+        self._started = time.perf_counter()
+        self.train_batches = TrainBatches(
+            attempt.train.lengths, attempt.batching, rank=attempt.peers.rank, seed=args.seed
+        )
+
+    @override
+    def get_train_dataloader(self) -> Any:
+        # Not through accelerate: it would cut the batches for the ranks once more, and repeat rows to
+        # even them.
+        return DataLoader(self._attempt.train, batch_sampler=self.train_batches, collate_fn=collate)  # type: ignore[arg-type]
+
+    @override
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
+        """Learned tokens of the global batch: called with all micro-batches before each step."""
+        self._started = time.perf_counter()
+        self._learned, self._step_tokens = self._attempt.peers.sum([*count(batch_samples)])
+        return max(1, self._learned)
+
+    @override
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        logits = self._head.logits(model, inputs)
+        with torch.no_grad():
+            self._correct += (logits.argmax(-1) == inputs["targets"]).sum()
+        # Gradients are averaged over the ranks, and the loss must be the mean over all of their tokens.
+        return summed_loss(logits, inputs["targets"]) * (self._attempt.peers.world_size / num_items_in_batch)
+
+    @override
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # it walks all parameters at every micro-batch, for a number that nobody reads
+
+    @override
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" not in logs:
+            return  # the summary at the end
+        step, loss = self.state.global_step, logs["loss"]
+        # At ZeRO stage 0 in float32 DeepSpeed does not tell the gradient's norm; a NaN is -1 for it.
+        norm = {"grad_norm": logs["grad_norm"]} if logs.get("grad_norm") is not None else {}
+        if not all(map(math.isfinite, (loss, *norm.values()))) or any(value < 0 for value in norm.values()):
+            told = f" and the gradient's norm {norm['grad_norm']}" if norm else ""
+            raise NumericalFailure(
+                f"Step {step}: the loss is {loss}{told}. Lower learningRate "
+                f"(now {self.args.learning_rate}), or look for odd rows; earlier checkpoints are intact."
+            )
+        (correct,) = self._attempt.peers.sum([int(self._correct)])
+        self._correct.zero_()
+        self.tokens += self._step_tokens
+        self._attempt.stepped(step)
+        if self._attempt.journal is not None:
+            self._attempt.journal.stepped(
+                tokens=self._step_tokens,
+                seconds=time.perf_counter() - self._started,
+                values={
+                    "step": step,
+                    "epoch": round(self.state.epoch or 0.0, 4),
+                    "loss": loss,
+                    "mean_token_accuracy": correct / max(1, self._learned),
+                    "learning_rate": logs["learning_rate"],
+                    **norm,
+                },
+            )
+
+    @override
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Score the validation rows of all looks that are due."""
+        metrics: dict[str, float] = {}
+        for step in self.due_looks():
+            sample = self._look(step)
+            if sample is None:  # the ranks have agreed to stop
+                self.control.should_training_stop = True
+                self.control.should_evaluate = self.control.should_save = False
+                return {}
+            metrics = {"eval_loss": sample.mean_loss, "eval_mean_token_accuracy": sample.accuracy}
+        self._base_is_due = False
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def due_looks(self) -> list[int]:
+        """Steps after which rows are to be scored now: 0, the base model, if nobody has, and the last."""
+        evaluation, step = self._attempt.evaluation, self.state.global_step
+        if evaluation is None:
+            return []
+        base = [0] if self._base_is_due else []
+        return base + ([step] if step > 0 and evaluation.plan.due(step) else [])
+
+    def _look(self, step: int) -> Score | None:
+        """Score the rows that are due after a step, which for step 0 is the base model; tell the sample's."""
+        assert self._attempt.evaluation is not None
+        started = time.perf_counter()
+        self.model_wrapped.eval()
+        is_lora = isinstance(self.model, PeftModel)
+        with self.model.disable_adapter() if step == 0 and is_lora else nullcontext():
+            scores = self._attempt.evaluation.score(step, self._score)
+        if scores is None:
+            return None
+        sample, full = scores
+        if self._attempt.journal is not None:
+            seconds = time.perf_counter() - started
+            self._attempt.journal.evaluated(step=step, sample=sample, full=full, seconds=seconds)
+        return sample
+
+    def _score(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs = self._prepare_inputs(batch)
+        logits = self._head.logits(self.model_wrapped, inputs)
+        return summed_loss(logits, inputs["targets"]), (logits.argmax(-1) == inputs["targets"]).sum()
+
+    @override
+    def _run_epoch(self, **arguments: Any) -> None:
+        if self._attempt.stop.agreed or self.state.global_step >= self.state.max_steps:
+            # Stopped while scoring before the first step; or resumed from the last step, in the middle of an
+            # epoch. HF would do one step more.
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**arguments)
+
+    @override
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        started = time.perf_counter()
+        attempt, step = self._attempt, self.state.global_step
+        directory: Path | None = None
+        if attempt.peers.rank == 0:
+            directory = attempt.checkpoints.begin(step, expected_bytes=attempt.expected_checkpoint_bytes)
+        directory = attempt.peers.broadcast(directory)
+        if directory is None:
+            return
+        self._save_optimizer_and_scheduler(str(directory))  # the weights too: DeepSpeed writes them together
+        self._save_rng_state(str(directory))
+        if attempt.peers.rank == 0:
+            self.state.save_to_json(str(directory / "trainer_state.json"))
+        own = saving.own_files(directory, attempt.peers.rank)
+        files = attempt.peers.gather(own)
+        surplus = False
+        if attempt.peers.rank == 0:
+            attempt.checkpoints.commit(
+                directory, itertools.chain(*files), step=step, tokens=self.tokens, dtype=attempt.dtype
+            )
+            surplus = attempt.checkpoints.surplus
+        if attempt.peers.broadcast(surplus):
+            self._retire(unfinished.final(directory), own)
+        if attempt.journal is not None:
+            seconds = time.perf_counter() - started
+            size = sum(file.size for file in itertools.chain(*files))
+            attempt.journal.saved(step=step, seconds=seconds, size=size)
+
+    def _retire(self, newest: Path, own: list[FileEntry]) -> None:
+        """Delete older checkpoints once every rank has read back its files of the newest."""
+        attempt = self._attempt
+        try:
+            damage = resume.agree(attempt.peers, newest, own)
+        except Transient as error:
+            damage = error.message
+        if attempt.peers.rank != 0:
+            return
+        if damage is None:
+            attempt.checkpoints.retire()
+        else:
+            logger.warning("Older checkpoints are kept: %s", damage)
+
+
+class _Steps(TrainerCallback):
+    """What happens between steps: the order of rows, evaluation, checkpoints and the agreed stop."""
+
+    def __init__(self, trainer: FineTuner, attempt: Attempt) -> None:
+        self._trainer = trainer
+        self._attempt = attempt
+
+    @override
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        torch.manual_seed(args.seed + self._attempt.peers.rank)  # every rank draws a dropout of its own
+        self._attempt.stop.stepping()
+
+    @override
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.train_batches.set_epoch(int(state.epoch or 0))
+
+    @override
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        last = state.global_step >= state.max_steps
+        control.should_save = last or state.global_step % self._attempt.checkpoint_every == 0
+        control.should_evaluate = bool(self._trainer.due_looks())
+        if self._attempt.stop.agree(self._attempt.peers):
+            # A checkpoint at this step (should_save) belongs here once the grace period allows for it.
+            control.should_training_stop = True
+            control.should_evaluate = control.should_save = False

@@ -1,0 +1,1 @@
+"""The subcommand prepare: everything that can fail before a GPU is held."""

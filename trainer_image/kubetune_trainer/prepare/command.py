@@ -1,0 +1,139 @@
+"""``prepare``: everything that can fail before a GPU is held, from top to bottom.
+
+Pins the model, checks and tokenises the data, estimates the run, and leaves ``prepared/`` in its directory.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+from ..contract import termination
+from ..contract.config import TrainerConfig
+from ..contract.errors import DataInvalid, InvalidInput
+from ..contract.layout import RunDirectory
+from ..contract.messages import ExitCode, ModelSummary, PrepareSummary
+from ..sizing import estimate, space
+from ..sources.locate import locate_data
+from ..sources.source import DataSource, Role
+from ..store.checkpoints import Checkpoints, Layout
+from . import adoption
+
+logger = logging.getLogger(__name__)
+
+_SCRATCH = ".prepare-"
+
+
+def main(config: TrainerConfig, confirm: Callable[[], None]) -> int:
+    """Prepare a run and write the termination message; ``confirm`` says that the directory is locked."""
+    run = RunDirectory.of(config)
+    # Left by a pod that was killed: who holds the lock is alone.
+    for left in run.root.parent.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=run.root.parent))
+    try:
+        summary = prepare(config, run, scratch, confirm)
+    except DataInvalid:
+        confirm()
+        adoption.keep_errors(run, scratch / run.errors_file.name)
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    message = sentence(config, summary)
+    logger.info("%s", message)
+    termination.write(termination.completed(message, summary))
+    return ExitCode.COMPLETED
+
+
+def prepare(
+    config: TrainerConfig, run: RunDirectory, scratch: Path, confirm: Callable[[], None]
+) -> PrepareSummary:
+    """Check everything, and install ``prepared/``."""
+    _require_consistent(config)
+    estimate.require_batch(config)
+
+    from ..base import architecture, fetch
+    from . import dataset, staging
+
+    found, data = fetch.find_model(config), _locate(config)
+    if not found.present:
+        staging.check(config, data, scratch=scratch)
+        described = architecture.describe(found.fetch_config(scratch / "model"), config.model.uri)
+        architecture.trainable(described, config.training.adapter, config.model.uri)
+    pinned = found.fetch()
+    kind = architecture.inspect(pinned.path, config.model.uri)
+    trained = architecture.trainable(kind, config.training.adapter, config.model.uri)
+    summary = ModelSummary(
+        revision=pinned.revision, path=str(pinned.path), architecture=kind.name, parameters=kind.parameters
+    )
+    source = staging.made_from(config, data, summary)
+    held = adoption.held_rows(run, made_from=source, revision=pinned.revision)
+    if held is not None:
+        logger.info("the run holds the rows of these files already: nothing is tokenised again")
+    rows = held or staging.stage(
+        config, data, summary, kind, source=source, notes=trained.warnings, scratch=scratch
+    )
+    for warning in rows.warnings:
+        logger.warning("%s", warning)
+    staged = run if held else RunDirectory(scratch)
+    shape = estimate.Shape(
+        rows=rows.train_rows,
+        tokens=rows.train_tokens,
+        longest=rows.tokens_per_row.max,
+        validation_rows=rows.validation_rows,
+        validation_tokens=dataset.count_tokens(staged.validation_rows),
+    )
+    plan = estimate.plan(config, kind, trained.parameters, shape)
+    if held is None:
+        adoption.install(run, RunDirectory(scratch), confirm)
+    adoption.clear_errors(run)
+    artifact = adoption.finished_artifact(run)
+    if artifact is None:
+        checkpoints = _fitting_checkpoints(config, run)
+        if (tight := space.check(run, checkpoints, trained=trained.parameters)) is not None:
+            logger.warning("%s", tight)
+            rows = rows.model_copy(update={"warnings": (*rows.warnings, tight)})
+    return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact)
+
+
+def sentence(config: TrainerConfig, summary: PrepareSummary) -> str:
+    """What prepare found, for people."""
+    rows = summary.dataset
+    name = config.model.uri.rstrip("/").rpartition("/")[2]
+    validation = f" and {rows.validation_rows:,} for validation" if rows.validation_rows else ""
+    text = f"{rows.train_rows:,} rows{validation}, {rows.train_tokens:,} tokens"
+    text = f"{text}; {name} pinned at {summary.model.revision[:7]}"
+    return f"{text}; a finished artifact is adopted" if summary.artifact else text
+
+
+def _require_consistent(config: TrainerConfig) -> None:
+    data = config.dataset
+    if data.validation is not None and data.validation_fraction is not None:
+        raise InvalidInput(
+            "dataset.validation and dataset.validationFraction exclude each other: remove one."
+        )
+    if data.validation_fraction is not None and not 0 < Decimal(data.validation_fraction) < 1:
+        raise InvalidInput(
+            f"dataset.validationFraction {data.validation_fraction} must be between 0 and 1, such as 0.1."
+        )
+
+
+def _fitting_checkpoints(config: TrainerConfig, run: RunDirectory) -> Checkpoints:
+    """An earlier job of this name may have begun the run on other nodes: say so before GPUs are held."""
+    training = config.training
+    layout = Layout.of(training, world_size=training.world_size)
+    checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep)
+    checkpoints.require_fitting()
+    return checkpoints
+
+
+def _locate(config: TrainerConfig) -> dict[Role, DataSource]:
+    data, platform = config.dataset, config.platform
+    sources: dict[Role, DataSource] = {"train": locate_data(data.train, "train", platform=platform)}
+    if data.validation is not None:
+        sources["validation"] = locate_data(data.validation, "validation", platform=platform)
+    return sources

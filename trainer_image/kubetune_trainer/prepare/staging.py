@@ -1,0 +1,226 @@
+"""Checks and tokenises a job's rows, and stages ``prepared/``; knows what decides how it comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+
+from ..base.architecture import Architecture
+from ..base.limits import limits_of
+from ..contract.config import TrainerConfig, digest_of
+from ..contract.errors import ModelUnavailable, first_line
+from ..contract.layout import RunDirectory
+from ..contract.messages import DatasetSummary, ModelSummary
+from ..data.bad_rows import BadRows
+from ..sources.source import DataSource, Role
+from ..template.tokens import Tokeniser
+from . import adoption, dataset
+
+logger = logging.getLogger(__name__)
+
+PREPARED_VERSION = 1
+"""Raised when the same rows come out as other tokens or labels: runs of an earlier version are set aside."""
+
+_LIBRARIES = ("jinja2", "pyarrow", "tokenizers", "transformers")
+"""Libraries whose other versions may read or tokenise the same files differently."""
+
+_FEW_ROWS = 50
+
+Data = Mapping[Role, DataSource]
+
+
+def made_from(config: TrainerConfig, data: Data, model: ModelSummary) -> str | None:
+    """Digest of everything that decides what comes out of the rows; None when it cannot be told.
+
+    Remote files are known by their etags, so that nothing is fetched.
+    """
+    contents = {role: [asdict(file) for file in source.contents()] for role, source in data.items()}
+    if not all(file["etag"] for files in contents.values() for file in files):
+        return None
+    made_by = {
+        "version": PREPARED_VERSION,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "model": {"uri": config.model.uri, "revision": model.revision},
+        "dataset": config.dataset.model_dump(exclude={"train": {"mount"}, "validation": {"mount"}}),
+        "seed": config.training.seed,
+        "contents": contents,
+    }
+    return f"sha256:{digest_of(made_by)}"
+
+
+def check(config: TrainerConfig, data: Data, *, scratch: Path) -> None:
+    """Check the rows as far as no model is needed, before one is fetched.
+
+    Raises:
+        DataInvalid: rows or files cannot be used; all bad rows are in ``errors.jsonl`` of ``scratch``.
+    """
+    with closing(BadRows(scratch / "errors.jsonl")) as bad:
+        read: dict[Role, int] = {}
+        for role, source in data.items():
+            logger.info("checking the %s rows before the model is fetched", role)
+            files = source.fetch(_fetched(scratch, role))
+            read[role] = dataset.check_split(files, config.dataset, bad=bad, role=role)
+    if bad.count:
+        raise bad.error(sum(read.values()))
+    dataset.require_count(read["train"])
+
+
+def _fetched(scratch: Path, role: Role) -> Path:
+    return scratch / "files" / role
+
+
+def stage(
+    config: TrainerConfig,
+    data: Data,
+    model: ModelSummary,
+    kind: Architecture,
+    *,
+    source: str | None,
+    notes: Sequence[str],
+    scratch: Path,
+) -> DatasetSummary:
+    """Tokenise the rows and write ``prepared/`` into ``scratch``.
+
+    ``source`` is what ``made_from`` said before; ``notes`` are warnings about the model.
+
+    Raises:
+        DataInvalid: rows or files cannot be used; all bad rows are in ``errors.jsonl`` of ``scratch``.
+        ModelUnavailable: the tokenizer cannot be used.
+    """
+    run = RunDirectory(scratch)
+    run.prepared.mkdir()
+    train, validation, template = _tokenise(config, data, model, kind, scratch)
+    lengths = train.lengths
+    summary = DatasetSummary(
+        fingerprint=_fingerprint(config, train, validation, template),
+        train_rows=len(lengths),
+        validation_rows=len(validation.digests) if validation else 0,
+        train_tokens=sum(lengths),
+        tokens_per_row=dataset.tokens_per_row(lengths),
+        truncated_rows=train.truncated,
+        dropped_rows=train.dropped,
+        duplicate_rows=dataset.duplicates(train),
+        warnings=(*_warnings(config, train, validation, kind.context), *notes),
+    )
+    dataset.save(train, run.train_rows)
+    if validation is not None:
+        dataset.save(validation, run.validation_rows)
+    details = {
+        "format": train.format,
+        "rows_read": train.read,
+        "uri": config.dataset.train.uri,
+        "files": train.files,
+        "validation_files": validation.files if validation else (),
+        # A file that changed while it was read says nothing about the rows.
+        "made_from": source if source == made_from(config, data, model) else None,
+        "row_files": adoption.row_files(run),
+    }
+    adoption.write_json(run.model_file, model.model_dump(mode="json"))
+    adoption.write_json(run.dataset_file, {**summary.model_dump(mode="json"), "details": details})
+    run.errors_file.touch()
+    return summary
+
+
+def _tokenise(
+    config: TrainerConfig, data: Data, model: ModelSummary, kind: Architecture, scratch: Path
+) -> tuple[dataset.Split, dataset.Split | None, str]:
+    """Both splits and the chat template; raises DataInvalid with the bad rows of both files."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model.path, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # whatever a wrong tokenizer file makes the library raise
+        raise ModelUnavailable(
+            f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
+        ) from error
+    rows = config.dataset
+    tokeniser = Tokeniser(
+        tokenizer, max_length=rows.max_length, on_too_long=rows.on_too_long, limits=limits_of(kind)
+    )
+    with closing(BadRows(scratch / "errors.jsonl")) as bad:
+
+        def split(role: Role) -> dataset.Split:
+            files = data[role].fetch(_fetched(scratch, role))
+            path = scratch / f"{role}.arrow"
+            return dataset.tokenise_split(files, rows, tokeniser, path=path, bad=bad, role=role)
+
+        train = split("train")
+        validation = split("validation") if "validation" in data else None
+    if bad.count:
+        raise bad.error(train.read + (validation.read if validation else 0))
+    dataset.require_rows(train, validation)
+    if rows.validation_fraction is not None:
+        train, validation = dataset.split_off(
+            train, Decimal(rows.validation_fraction), seed=config.training.seed
+        )
+    if not tokeniser.rows_with_end:
+        train.warnings.append(
+            "No row ends with a special token of the model, so it does not learn to stop: "
+            "check its chat template."
+        )
+    return train, validation, json.dumps(tokenizer.chat_template)
+
+
+def _fingerprint(
+    config: TrainerConfig, train: dataset.Split, validation: dataset.Split | None, template: str
+) -> str:
+    made_by = {
+        "version": PREPARED_VERSION,
+        "template": hashlib.sha256(template.encode()).hexdigest(),
+        "max_length": config.dataset.max_length,
+        "train": train.fingerprint(),
+        "validation": validation.fingerprint() if validation else None,
+    }
+    return f"sha256:{digest_of(made_by)}"
+
+
+def _warnings(
+    config: TrainerConfig, train: dataset.Split, validation: dataset.Split | None, context: int | None
+) -> list[str]:
+    limit, count = config.dataset.max_length, len(train.digests)
+    found = list(train.warnings)
+    if count < _FEW_ROWS:
+        found.append(f"{count} training rows are few: 50 to 100 good ones are where results begin to show.")
+    if count < config.training.batch_size:
+        found.append(
+            f"training.batchSize {config.training.batch_size} is larger than the {count} training rows: "
+            "each epoch is one step."
+        )
+    found += _too_long(train, limit)
+    if validation is not None and config.dataset.validation_fraction is None:  # else its counts are train's
+        found += _too_long(validation, limit, kind="validation ")
+    if repeated := dataset.duplicates(train):
+        found.append(f"{repeated:,} training rows repeat an earlier one.")
+    if validation is not None and (leaked := dataset.leaked(train, validation)):
+        found.append(
+            f"{leaked:,} of {len(validation.digests):,} validation rows are training rows too: "
+            "the validation loss will look better than it is."
+        )
+    if context is not None and limit > context:
+        found.append(
+            f"dataset.maxLength {limit:,} is more than the {context:,} tokens that the model was made for."
+        )
+    return found
+
+
+def _too_long(split: dataset.Split, limit: int, *, kind: str = "") -> list[str]:
+    """What became of a split's rows that are longer than ``limit``."""
+    found = []
+    if split.truncated:
+        answers = split.answers_cut if split.format != "Text" else 0
+        cut = f"; in {answers:,} of them part of the answer was cut" if answers else ""
+        found.append(
+            f"{split.truncated:,} {kind}rows are longer than dataset.maxLength {limit:,} and were cut{cut}."
+        )
+    if split.dropped:
+        found.append(
+            f"{split.dropped:,} {kind}rows are longer than dataset.maxLength {limit:,} and were dropped."
+        )
+    return found

@@ -1,0 +1,87 @@
+"""What a source is: its role in the job, its credentials, and the files that it has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..contract.errors import Transient
+
+Role = Literal["model", "train", "validation"]
+
+_FIELDS: dict[Role, str] = {"model": "model", "train": "dataset.train", "validation": "dataset.validation"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """One file with rows."""
+
+    path: Path
+    name: str
+    """How messages call it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file that can be fetched."""
+
+    name: str
+    """Relative to the repository or prefix."""
+    size: int
+    etag: str
+    """Changes with the content."""
+
+    def require(self, sha256: str, where: str) -> None:
+        """Compare a fetched file's content with what the hub tells of large files.
+
+        Raises:
+            Transient: it is another content.
+        """
+        if len(self.etag) == len(sha256) and self.etag != sha256:  # other etags are no SHA-256
+            raise Transient(f"{self.name} of {where} arrived damaged; it will be fetched again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Reads the environment variables that the operator sets from a source's Secret."""
+
+    role: Role
+
+    def get(self, key: str) -> str | None:
+        """Value of a key of CREDENTIAL_KEYS; the one without the source's prefix is the fallback."""
+        return os.environ.get(f"{self.role.upper()}_{key}") or os.environ.get(key) or None
+
+    @property
+    def field(self) -> str:
+        """Field of the job that names the Secret."""
+        return f"{_FIELDS[self.role]}.credentials.secretName"
+
+
+def field_of(role: Role) -> str:
+    """Field of the job that holds the URI."""
+    return f"{_FIELDS[role]}.uri"
+
+
+def scheme_of(uri: str) -> str:
+    """``hf``, ``s3``, ``pvc`` or ``configMap``."""
+    return uri.partition("://")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSource:
+    """The files of a data source: found, and not fetched yet."""
+
+    contents: Callable[[], list[RemoteFile]]
+    """What the files hold now, by their etags; an empty etag says that nobody knows."""
+    fetch: Callable[[Path], list[DataFile]]
+    """Make the files readable here; remote ones are put into a directory, unless they are there already."""
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

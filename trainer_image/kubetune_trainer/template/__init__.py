@@ -1,0 +1,1 @@
+"""Chat templates: what a row looks like to the model, and which of its tokens are learned."""
