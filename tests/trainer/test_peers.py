@@ -65,16 +65,19 @@ import os, time
 from kubetune_trainer.gang import peers
 from tests.support.training_runs import training_config
 
-joined = peers.join(training_config(collective_timeout_seconds=3).training)
+joined = peers.join(training_config(collective_timeout_seconds=3).training, lambda: [b"token"])
 joined.gather(None)
-if joined.rank == 0:
+
+def publish():
     time.sleep(6)  # as while a large model is written
-print(joined.broadcast("published" if joined.rank == 0 else None, patient=True), flush=True)
+    return "published"
+
+print(joined.told_by_first(publish), flush=True)
 if joined.rank == 0:
     os.kill(os.getpid(), 9)
 started = time.monotonic()
 try:
-    joined.broadcast(None, patient=True)
+    joined.told_by_first(publish)
 except RuntimeError as error:
     print(type(peers.explain(error)).__name__, time.monotonic() - started < 3, flush=True)
 os._exit(0)
@@ -109,11 +112,82 @@ def test_the_others_wait_for_a_slow_rank_0_but_not_for_a_lost_one() -> None:
     assert said[1][-2:] == ["published", "PeerLost True"]
 
 
+TELLING = """
+import os
+from kubetune_trainer.contract.errors import InvalidInput, TrainerError, VolumeUnusable
+from kubetune_trainer.gang import exchange, peers
+from tests.support.training_runs import training_config
+
+exchange._PATIENCE = 2.0
+rank = int(os.environ["RANK"])
+token = b"token"
+
+def tell():
+    raise VolumeUnusable("The volume is full.")
+
+try:
+    {script}
+except TrainerError as error:
+    print(type(error).__name__, error, flush=True)
+os._exit(0)
+"""
+_JOIN = "joined = peers.join(training_config(collective_timeout_seconds=60).training, lambda: [{token}])"
+_FALSE = _JOIN.format(token="token if rank == 0 else b'guess'")
+_UNSIGNED = """
+    Sealed = exchange.Exchange._sealed
+    exchange.Exchange._sealed = lambda self, value: bytes(32) + Sealed(self, value)[32:] if rank else (
+        Sealed(self, value))"""
+
+
+def told(script: str) -> list[str]:
+    """The last line that each of two ranks prints."""
+    shared = environment(world_size=2)
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", TELLING.format(script=script)],
+            env={**shared, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    return [rank.communicate(timeout=300)[0].splitlines()[-1] for rank in ranks]
+
+
+def test_ranks_tell_each_other_values_in_order() -> None:
+    honest = "lambda: [token] if rank == 0 else [b'another', token]"  # as where a lock was just taken over
+    join = f"joined = peers.join(training_config().training, {honest})"
+    value = "[rank, 'Zürich', 0.1, None] + ['long'] * rank"
+    script = f"{join}; print(joined.gather({value}), joined.broadcast({value}), joined.gather(None))"
+    said = (
+        "[[0, 'Zürich', 0.1, None], [1, 'Zürich', 0.1, None, 'long']] [0, 'Zürich', 0.1, None] [None, None]"
+    )
+    assert told(script) == [said, said]
+
+
+def test_what_rank_0_failed_at_is_the_error_of_all() -> None:
+    script = _JOIN.format(token="token") + "; joined.told_by_first(tell)"
+    assert told(script) == ["VolumeUnusable The volume is full."] * 2
+
+
+def test_a_rank_without_the_token_is_not_believed() -> None:
+    """One that does not find it gives up; one that pretends to have it is refused before its JSON is read."""
+    assert told(f"{_FALSE}; print('joined')") == ["joined", f"TrainerError {REFUSED_RANK}"]
+    said = told(f"{_UNSIGNED}\n    {_JOIN.format(token='token')}; print(joined.gather('x'))")
+    assert said == [f"TrainerError {REFUSED_RANK}"] * 2
+
+
+REFUSED_RANK = (
+    "A rank sent what does not carry the token of this attempt: another process has taken part under its "
+    "number, or the pods do not have the same output volume. Let a NetworkPolicy keep other pods from this "
+    "job's, and give it a volume that all its nodes share (ReadWriteMany)."
+)
+
 JOIN = """
 from kubetune_trainer.gang import peers
 from tests.support.training_runs import training_config
 
-print(peers.join(training_config().training).world_size)
+print(peers.join(training_config().training, lambda: [b"token"]).world_size)
 """
 
 

@@ -63,8 +63,8 @@ def publish(
     losses: Losses | None,
     peers: Peers,
     confirm: Callable[[], None],
-) -> ArtifactSummary | None:
-    """Publish what was trained. Every rank must call it; rank 0, which has the losses, gets the summary.
+) -> ArtifactSummary:
+    """Publish what was trained. Every rank must call it; rank 0 has the losses, and writes.
 
     ``confirm`` is called right before anything changes, and raises when this attempt may not.
 
@@ -72,18 +72,17 @@ def publish(
         AdapterInvalid: the weights did not pass their checks.
     """
     weights = _gather_weights(model, peers, whole=config.training.adapter.type == "Full")
-    failure: Exception | None = None
-    summary: ArtifactSummary | None = None
-    if losses is not None:
+
+    def write() -> Any:
+        assert losses is not None  # rank 0 has them
         try:
-            summary = _write(model, weights, config, run, base, losses, confirm)
+            return _write(model, weights, config, run, base, losses, confirm).model_dump(mode="json")
         except Exception as error:  # said here: what caused it does not travel with it
-            failure = volumes.explained(error, config) or error
-    # The others must not report success, and must not hang.
-    failure = peers.broadcast(failure, patient=True)
-    if failure is not None:
-        raise failure
-    return summary
+            if (told := volumes.explained(error, config)) is None:
+                raise
+            raise told from error
+
+    return ArtifactSummary.model_validate(peers.told_by_first(write))
 
 
 def _write(

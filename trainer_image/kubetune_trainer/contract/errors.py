@@ -167,6 +167,27 @@ class DirectoryInUse(TrainerError):
     reason = Reason.DIRECTORY_IN_USE
 
 
+def as_json(error: BaseException) -> dict[str, str]:
+    """An error as ranks tell it to each other: what kind it is, and its sentence."""
+    if isinstance(error, TrainerError):
+        return {"kind": type(error).__name__, "message": error.message}
+    return {"kind": TrainerError.__name__, "message": f"{type(error).__name__}: {error}"}
+
+
+def from_json(told: Mapping[str, str]) -> TrainerError:
+    """The error that another rank told; a kind that is not known is a plain TrainerError."""
+    return _kinds().get(told["kind"], TrainerError)(told["message"])
+
+
+def _kinds() -> dict[str, type[TrainerError]]:
+    kinds, found = [TrainerError], {}
+    while kinds:
+        kind = kinds.pop()
+        found[kind.__name__] = kind
+        kinds += kind.__subclasses__()
+    return found
+
+
 def first_line(error: BaseException) -> str:
     """What an exception of a library says, short enough for a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -7,17 +7,18 @@ must not wait for a GPU.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from ..contract import errors
 from ..contract.config import TrainingConfig
 from ..contract.errors import PeerLost, TrainerError
+from .exchange import Exchange, agreed_token
 
 if TYPE_CHECKING:
     import torch
-
-_T = TypeVar("_T")
 
 _PATIENCE = timedelta(days=1)
 """How long ranks wait while one of them reads or writes a whole model: hours, where the volume is slow. They
@@ -48,24 +49,36 @@ class Peers:
     local_rank: int
     world_size: int
     device: torch.device
-    group: Any
-    patient_group: Any
+    exchange: Exchange
+    patient_exchange: Exchange
 
-    def broadcast(self, value: _T, *, patient: bool = False) -> _T:
-        """What rank 0 says, on every rank; it may take its time when they are patient."""
-        import torch.distributed as dist
+    def broadcast(self, value: Any) -> Any:
+        """What rank 0 says, on every rank; it goes through JSON."""
+        return self.exchange.broadcast(value)
 
-        box = [value]
-        dist.broadcast_object_list(box, src=0, group=self.patient_group if patient else self.group)
-        return box[0]
+    def gather(self, value: Any) -> list[Any]:
+        """What every rank says, in order of rank, through JSON; it is also a barrier."""
+        return self.exchange.gather(value)
 
-    def gather(self, value: _T) -> list[_T]:
-        """What every rank says, in order of rank; it is also a barrier."""
-        import torch.distributed as dist
+    def told_by_first(self, action: Callable[[], Any]) -> Any:
+        """Let rank 0 do what may take long, and tell all ranks what it returns, through JSON.
 
-        values: list[Any] = [None] * self.world_size
-        dist.all_gather_object(values, value, group=self.group)
-        return values
+        Raises:
+            TrainerError: rank 0 failed. Every rank raises it, or the others would report a success, or hang.
+        """
+        failure: Exception | None = None
+        said: dict[str, Any] = {}
+        if self.rank == 0:
+            try:
+                said = {"value": action()}
+            except Exception as error:  # told first: the others wait
+                failure, said = error, {"error": errors.as_json(error)}
+        said = self.patient_exchange.broadcast(said)
+        if failure is not None:
+            raise failure
+        if "error" in said:
+            raise errors.from_json(said["error"])
+        return said["value"]
 
     def sum(self, values: list[int]) -> list[int]:
         """Sum whole numbers over all ranks."""
@@ -82,12 +95,12 @@ class Peers:
         if self.world_size == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.int64)
-        dist.all_reduce(tensor, op=getattr(dist.ReduceOp, operation), group=self.group)
+        dist.all_reduce(tensor, op=getattr(dist.ReduceOp, operation), group=self.exchange.group)
         return [int(value) for value in tensor.tolist()]
 
 
-def join(training: TrainingConfig) -> Peers:
-    """Meet the other ranks at the address that the parent has set.
+def join(training: TrainingConfig, tokens: Callable[[], Iterable[bytes]]) -> Peers:
+    """Meet the other ranks at the address that the parent has set; ``tokens`` finds the attempt's token.
 
     It comes before TrainingArguments: they would join with a timeout of their own, which is ignored on
     CPU, and a silent peer would then hang this rank for ever."""
@@ -113,13 +126,20 @@ def join(training: TrainingConfig) -> Peers:
     patient_group = dist.new_group(backend="gloo", timeout=timeout)
     # Not before: a rank that is lost while they meet must not be waited for so long.
     _set_pg_timeout(_PATIENCE, patient_group)
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    token = agreed_token(tokens, rank=rank, world_size=world_size, group=group)
+
+    def exchange(group: Any, name: bytes) -> Exchange:
+        return Exchange(rank=rank, world_size=world_size, group=group, token=token + name)
+
     return Peers(
-        rank=dist.get_rank(),
+        rank=rank,
         local_rank=local_rank,
-        world_size=dist.get_world_size(),
+        world_size=world_size,
         device=device,
-        group=dist.new_group(backend="gloo", timeout=timeout),
-        patient_group=patient_group,
+        exchange=exchange(group, b""),
+        patient_exchange=exchange(patient_group, b" patient"),
     )
 
 

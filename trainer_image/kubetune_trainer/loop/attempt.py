@@ -13,8 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from ..contract.config import TrainerConfig, TrainingConfig
-from ..contract.errors import TrainerError, VolumeUnusable
+from ..contract.errors import VolumeUnusable
 from ..contract.layout import RunDirectory
 from ..contract.messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
 from ..data.sampler import Batching, planned_steps, steps_per_epoch
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 DTYPE_VARIABLE = "KUBETUNE_DTYPE"
 """Environment variable that forces "float32" or "bfloat16" (tests that compare numbers closely)."""
 
+_LOOKED = TypeAdapter(tuple[ArtifactSummary | None, Survey | None])
+
 _SCHEDULES = {"Cosine": "cosine", "Linear": "linear", "Constant": "constant_with_warmup"}
 
 
@@ -53,7 +57,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     if os.environ["RANK"] == "0":
         serve(reports)
     libraries.load()
-    peers = join(training)
+    peers = join(training, lock.tokens(config, os.environ))
     batching = Batching.of(training.batch_size, peers.world_size, longest=dataset.tokens_per_row.max)
     layout = Layout.of(training, world_size=peers.world_size)
     confirm = lock.confirmation(os.environ)
@@ -155,21 +159,17 @@ def _look(
     run: RunDirectory, checkpoints: Checkpoints, peers: Peers
 ) -> tuple[ArtifactSummary | None, Found | None]:
     """What the volume already holds; rank 0 looks, and all ranks verify and decide the same."""
-    answer: tuple[ArtifactSummary | None, Survey | None] | TrainerError = (None, None)
-    if peers.rank == 0:
+
+    def look() -> Any:
         from ..artifact.publish import verified_artifact
 
         try:
             artifact = verified_artifact(run.root)
-            answer = artifact, None if artifact else checkpoints.survey()
-        except TrainerError as error:
-            answer = error
+            return _LOOKED.dump_python((artifact, None if artifact else checkpoints.survey()), mode="json")
         except OSError as error:
-            answer = unreadable(error)
-    answer = peers.broadcast(answer, patient=True)  # an artifact is read whole
-    if isinstance(answer, TrainerError):
-        raise answer
-    artifact, survey = answer
+            raise unreadable(error) from error
+
+    artifact, survey = _LOOKED.validate_python(peers.told_by_first(look))  # an artifact is read whole
     return artifact, survey.newest(verify_together(peers)) if survey else None
 
 

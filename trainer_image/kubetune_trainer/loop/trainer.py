@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -195,29 +195,29 @@ class FineTuner(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         started = time.perf_counter()
         attempt, step = self._attempt, self.state.global_step
-        directory: Path | None = None
+        begun: Path | None = None
         if attempt.peers.rank == 0:
-            directory = attempt.checkpoints.begin(step, expected_bytes=attempt.expected_checkpoint_bytes)
-        directory = attempt.peers.broadcast(directory)
-        if directory is None:
+            begun = attempt.checkpoints.begin(step, expected_bytes=attempt.expected_checkpoint_bytes)
+        name = attempt.peers.broadcast(begun and begun.name)
+        if name is None:
             return
+        directory = attempt.checkpoints.directory / name
         self._save_optimizer_and_scheduler(str(directory))  # the weights too: DeepSpeed writes them together
         self._save_rng_state(str(directory))
         if attempt.peers.rank == 0:
             self.state.save_to_json(str(directory / "trainer_state.json"))
         own = saving.own_files(directory, attempt.peers.rank)
-        files = attempt.peers.gather(own)
+        told = attempt.peers.gather([asdict(file) for file in own])
+        files = [FileEntry(**file) for file in itertools.chain(*told)]
         surplus = False
         if attempt.peers.rank == 0:
-            attempt.checkpoints.commit(
-                directory, itertools.chain(*files), step=step, tokens=self.tokens, dtype=attempt.dtype
-            )
+            attempt.checkpoints.commit(directory, files, step=step, tokens=self.tokens, dtype=attempt.dtype)
             surplus = attempt.checkpoints.surplus
         if attempt.peers.broadcast(surplus):
             self._retire(unfinished.final(directory), own)
         if attempt.journal is not None:
             seconds = time.perf_counter() - started
-            size = sum(file.size for file in itertools.chain(*files))
+            size = sum(file.size for file in files)
             attempt.journal.saved(step=step, seconds=seconds, size=size)
 
     def _retire(self, newest: Path, own: list[FileEntry]) -> None:

@@ -184,6 +184,11 @@ class Checkpoints:
         return manifest
 
     @property
+    def directory(self) -> Path:
+        """Where they lie."""
+        return self._directory
+
+    @property
     def surplus(self) -> bool:
         """Whether there are more than are kept, so that it is worth verifying the newest."""
         return len(self._finished()) > self._keep

@@ -37,6 +37,8 @@ _LOOKS = 30
 """Looks of the grace time. They are counted, and not the seconds: the clock goes on while the volume or this
 process hangs, when a holder cannot beat either."""
 
+_NAME = ".lock"
+
 _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY}
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
 
@@ -118,6 +120,15 @@ def confirmation(environment: Mapping[str, str]) -> Callable[[], None]:
     return Hold(Path(environment[LOCK_VARIABLE])).confirm if environment["RANK"] == "0" else lambda: None
 
 
+def tokens(config: TrainerConfig, environment: Mapping[str, str]) -> Callable[[], list[bytes]]:
+    """How a rank finds its attempt's token, which is that of the lock: its pod holds it, or it is read on the
+    volume. Only who reads the job's volume can know it."""
+    if held := environment.get(LOCK_VARIABLE):
+        return lambda: [Path(held).name.encode()]
+    path = RunDirectory.of(config).root.parent / _NAME
+    return lambda: [name.encode() for name in _look(path)]
+
+
 def of(config: TrainerConfig, stage: str, environment: Mapping[str, str]) -> DirectoryLock:
     """The lock of the job's directory: what is named by the job alone has one writer then, and a run that is
     set aside does not take it along."""
@@ -130,10 +141,10 @@ class DirectoryLock:
 
     def __init__(self, directory: Path, *, owner: str, pace: Pace) -> None:
         self._directory = directory
-        self._path = directory / ".lock"
+        self._path = directory / _NAME
         self._owner = owner
         self._pace = pace
-        token = os.urandom(8).hex()
+        token = os.urandom(16).hex()  # which the ranks sign with too
         self._candidate = directory / f".lock-{token}"
         self.hold = Hold(self._path / token)
         self._problem: TrainerError | None = None

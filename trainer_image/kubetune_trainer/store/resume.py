@@ -110,16 +110,15 @@ def agree(peers: Peers, directory: Path, files: Iterable[FileEntry]) -> str | No
     Raises:
         Transient: on one rank the volume did not let a file be read.
     """
-    verdict: str | Transient | None
     try:
-        verdict = damage(directory, files)
+        verdict = {"damage": damage(directory, files)}
     except OSError as error:
-        verdict = unreadable(error)
+        verdict = {"unreadable": unreadable(error).message}
     verdicts = peers.gather(verdict)
     for said in verdicts:
-        if isinstance(said, Transient):
-            raise said
-    return next((said for said in verdicts if isinstance(said, str)), None)
+        if "unreadable" in said:
+            raise Transient(said["unreadable"])
+    return next((said["damage"] for said in verdicts if said["damage"]), None)
 
 
 def unreadable(error: OSError) -> Transient:
