@@ -228,7 +228,8 @@ def fault(*, rank: int, function: str, call: int, signal: str) -> dict[str, str]
 
 def faults(*each: str) -> dict[str, str]:
     """Environment with several faults, as ``support/faults`` writes them."""
-    paths = [str(Path(__file__).parent / "faults"), os.environ.get("PYTHONPATH", "")]
+    here = Path(__file__).parent
+    paths = [str(here / "faults"), str(here.parents[1]), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "KUBETUNE_FAULT": " ".join(each)}
 
 

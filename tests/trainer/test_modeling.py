@@ -10,7 +10,8 @@ import pytest
 
 from kubetune_trainer.contract.config import AdapterConfig
 from kubetune_trainer.contract.errors import InvalidInput, ModelUnavailable
-from kubetune_trainer.loop.batches import IGNORED, collate, count
+from kubetune_trainer.methods.method import Size
+from kubetune_trainer.methods.sft import IGNORED, SFT
 from tests.support.tiny_model import make_tiny_model
 from tests.support.training_runs import make_rows
 
@@ -59,20 +60,19 @@ def test_a_processor_trains_in_the_type_that_it_is_faster_in(
 def test_the_loss_is_the_one_of_the_full_logits(path: Path) -> None:
     import torch
 
-    from kubetune_trainer.methods.loss import LearnedPositions, summed_loss
-
     rows = make_rows(6)
     width = max(len(row["labels"]) for row in rows)
     labels = torch.tensor([row["labels"] + [IGNORED] * (width - len(row["labels"])) for row in rows])
-    batch = collate(rows)
     model = load(path)
+    method = SFT(model)
+    batch = method.collate(rows)
     full = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
     full.backward()
     expected = model.model.embed_tokens.weight.grad.clone()
 
     model.zero_grad()
-    logits = LearnedPositions(model).logits(model, batch)
-    loss = summed_loss(logits, batch["targets"]) / len(batch["targets"])
+    logits = method.logits(model, batch)
+    loss = method.loss(model, batch).total / method.size([batch]).weight
     loss.backward()
     assert logits.shape == (int((labels[:, 1:] != IGNORED).sum()), model.config.vocab_size)
     torch.testing.assert_close(loss, full)
@@ -80,22 +80,22 @@ def test_the_loss_is_the_one_of_the_full_logits(path: Path) -> None:
 
 
 def test_a_filler_has_no_loss_and_no_gradient(path: Path) -> None:
-    from kubetune_trainer.methods.loss import LearnedPositions, summed_loss
-
-    batch = collate([{"input_ids": [0], "labels": [IGNORED]}])
-    assert count([batch]) == (0, 1)
     model = load(path)
-    loss = summed_loss(LearnedPositions(model).logits(model, batch), batch["targets"])
+    method = SFT(model)
+    batch = method.collate([method.filler])
+    assert method.size([batch]) == Size(weight=0, tokens=1)
+    loss = method.loss(model, batch).total
     loss.backward()
     assert loss.item() == 0
     assert all(not parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)
 
 
-def test_the_first_token_is_never_predicted_and_padding_not_counted() -> None:
-    batch = collate([{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}, {"input_ids": [8], "labels": [8]}])
+def test_the_first_token_is_never_predicted_and_padding_not_counted(path: Path) -> None:
+    method = SFT(load(path))
+    batch = method.collate([{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}, {"input_ids": [8], "labels": [8]}])
     assert batch["targets"].tolist() == [6, 7]
     assert batch["positions"].tolist() == [0, 1]
-    assert count([batch, batch]) == (4, 8)
+    assert method.size([batch, batch]) == Size(weight=4, tokens=8)
 
 
 def test_all_linear_leaves_the_output_layer_alone(path: Path) -> None:

@@ -488,3 +488,22 @@ def test_a_full_fine_tune_publishes_every_weight_in_the_layout_of_its_base(
     }
     first, *_, last = made.curve("validation_loss")
     assert last < first
+
+
+def test_another_method_needs_no_other_loop(tmp_path: Path, model: Path) -> None:
+    """It has batches, a loss, a weight and metrics of its own; two ranks find what one finds."""
+    runs = []
+    for ranks in (1, 2):
+        made = volume(tmp_path / str(ranks), model, **PARITY)
+        made.environment = FLOAT32 | faults(*(f"{rank}:method:0:none" for rank in range(ranks)))
+        succeed(made, tmp_path / f"pods-{ranks}", ranks=ranks)
+        runs.append(made)
+    one, two = (made.records() for made in runs)
+    assert verified_artifact(runs[1].run.root) is not None
+    for key in ("loss", "mean_probability", "validation_loss", "full_validation_mean_probability"):
+        values = [[line[key] for line in lines if key in line] for lines in (one, two)]
+        assert len(values[0]) > 1
+        assert values[0] == pytest.approx(values[1], rel=1e-4)
+    assert not any("mean_token_accuracy" in line for line in one)
+    learned = [line for line in one if "loss" in line]
+    assert learned[-1]["mean_probability"] > learned[0]["mean_probability"]

@@ -14,7 +14,8 @@ import pytest
 from kubetune_trainer.contract.errors import VolumeUnusable
 from kubetune_trainer.data.row_files import SCHEMA, RowFile, writing
 from kubetune_trainer.data.sampler import FILLER
-from kubetune_trainer.loop.batches import Rows
+from kubetune_trainer.loop.prepared_rows import Rows
+from kubetune_trainer.methods.sft import SFT
 from kubetune_trainer.prepare.dataset import count_tokens
 
 Row = tuple[list[int], list[int]]
@@ -130,7 +131,7 @@ def test_a_split_without_a_file_has_no_tokens(tmp_path: Path) -> None:
 
 
 def test_the_filler_has_no_labels(path: Path) -> None:
-    rows = Rows(path)
+    rows = Rows(path, SFT.filler)
     assert (len(rows), rows.lengths) == (20, RowFile(path).lengths)
     assert rows[FILLER] == {"input_ids": [0], "labels": [-100]}
     assert rows[19]["input_ids"].tolist() == make(19)[0]

@@ -1,7 +1,8 @@
 """Faults at an exact point of one rank; Python imports this module at start when it is on PYTHONPATH.
 
 KUBETUNE_FAULT is "rank:function:call:signal": the rank sends itself the signal at the n-th call. Several are
-separated by spaces. With the function "gather" the rank loses the content of a tensor instead.
+separated by spaces. With the function "gather" the rank loses the content of a tensor instead; with
+"method" it trains by the toy method.
 """
 
 import os
@@ -46,6 +47,11 @@ def _install(fault: str) -> None:
             return weights
 
         publish._gather_weights = emptied
+    elif function == "method":
+        from kubetune_trainer.methods.table import METHODS
+        from tests.support.toy_method import EveryToken
+
+        METHODS["SFT"] = EveryToken
     else:
         setattr(os, function, wrap(getattr(os, function)))
 

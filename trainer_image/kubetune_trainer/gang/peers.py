@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..contract import errors
 from ..contract.config import TrainingConfig
@@ -19,6 +19,8 @@ from .exchange import Exchange, agreed_token
 
 if TYPE_CHECKING:
     import torch
+
+Number = TypeVar("Number", int, float)
 
 _PATIENCE = timedelta(days=1)
 """How long ranks wait while one of them reads or writes a whole model: hours, where the volume is slow. They
@@ -80,23 +82,25 @@ class Peers:
             raise errors.from_json(said["error"])
         return said["value"]
 
-    def sum(self, values: list[int]) -> list[int]:
-        """Sum whole numbers over all ranks."""
+    def sum(self, values: list[Number]) -> list[Number]:
+        """Sum numbers over all ranks: whole ones exactly, others in float64."""
         return self._reduce(values, "SUM")
 
     def any(self, flag: bool) -> bool:
         """Whether one rank says so."""
         return bool(self._reduce([int(flag)], "MAX")[0])
 
-    def _reduce(self, values: list[int], operation: str) -> list[int]:
+    def _reduce(self, values: list[Number], operation: str) -> list[Number]:
         import torch
         import torch.distributed as dist
 
         if self.world_size == 1:
             return values
-        tensor = torch.tensor(values, dtype=torch.int64)
+        whole = all(isinstance(value, int) for value in values)
+        tensor = torch.tensor(values, dtype=torch.int64 if whole else torch.float64)
         dist.all_reduce(tensor, op=getattr(dist.ReduceOp, operation), group=self.exchange.group)
-        return [int(value) for value in tensor.tolist()]
+        summed: list[Number] = tensor.tolist()
+        return summed
 
 
 def join(training: TrainingConfig, tokens: Callable[[], Iterable[bytes]]) -> Peers:

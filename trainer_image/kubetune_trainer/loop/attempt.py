@@ -33,7 +33,8 @@ from .progress import Reports, serve
 from .records import Records
 
 if TYPE_CHECKING:
-    from .batches import Rows
+    from ..methods.method import Row
+    from .prepared_rows import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +75,12 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     model = _model(training, Path(base.path), dtype)
 
     from ..base.adapters import trainable_parameters
+    from ..methods.table import METHODS
     from .evaluation import Evaluation
     from .trainer import Attempt, FineTuner
 
-    rows = _rows(run.train_rows, counted=dataset.train_rows)
+    method = METHODS[training.method](model)
+    rows = _rows(run.train_rows, method.filler, counted=dataset.train_rows)
     journal = None
     from_step = found.step if found else 0
     if peers.rank == 0:
@@ -93,7 +96,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     evaluation = None
     if plan is not None:
         evaluation = Evaluation(
-            rows=_rows(run.validation_rows, counted=dataset.validation_rows),
+            rows=_rows(run.validation_rows, method.filler, counted=dataset.validation_rows),
+            method=method,
             plan=plan,
             batching=batching,
             peers=peers,
@@ -104,6 +108,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         peers=peers,
         batching=batching,
         stop=stop,
+        method=method,
         train=rows,
         evaluation=evaluation,
         from_base=found is None,
@@ -145,11 +150,11 @@ def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
         raise VolumeUnusable.changed(run.prepared, str(error)) from error
 
 
-def _rows(path: Path, *, counted: int) -> Rows:
+def _rows(path: Path, filler: Row, *, counted: int) -> Rows:
     """The prepared rows of a split: as many as prepare counted, or somebody changed the file."""
-    from .batches import Rows
+    from .prepared_rows import Rows
 
-    rows = Rows(path)
+    rows = Rows(path, filler)
     if len(rows) != counted:
         raise VolumeUnusable.changed(path.parent, f"{path.name} has {len(rows)} rows, not {counted}")
     return rows

@@ -4,45 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from ..data.sampler import Batching, evaluation_batches
 from ..gang.peers import Peers
 from ..gang.stop import StopFlag
+from ..methods.method import Batch, Loss, Method
 from ..sizing.looks import ValidationPlan
-from .batches import Rows, collate
+from .prepared_rows import Rows
 
-if TYPE_CHECKING:
-    import torch
-
-Scorer = Callable[[dict[str, Any]], "tuple[torch.Tensor, torch.Tensor]"]
-"""Summed loss, and number of learned tokens that rank first, of a batch."""
+Scorer = Callable[[Batch], Loss]
+"""Runs the model on a batch that is not on its device yet."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Score:
-    """Sums over the learned tokens of some rows."""
+    """Sums over some rows."""
 
     loss: float
-    correct: int
-    learned: int
+    metrics: dict[str, float]
+    """By the method's names."""
+    weight: int
     rows: int
 
     @property
     def mean_loss(self) -> float:
-        """Loss per learned token."""
-        return self.loss / max(1, self.learned)
+        """Loss per unit of weight: a learned token, for SFT."""
+        return self.loss / max(1, self.weight)
 
     @property
-    def accuracy(self) -> float:
-        """Share of learned tokens that rank first."""
-        return self.correct / max(1, self.learned)
+    def mean_metrics(self) -> dict[str, float]:
+        """The same of the metrics."""
+        return {name: total / max(1, self.weight) for name, total in self.metrics.items()}
 
     def __add__(self, other: Score) -> Score:
         return Score(
             loss=self.loss + other.loss,
-            correct=self.correct + other.correct,
-            learned=self.learned + other.learned,
+            metrics={name: total + other.metrics[name] for name, total in self.metrics.items()},
+            weight=self.weight + other.weight,
             rows=self.rows + other.rows,
         )
 
@@ -52,6 +50,7 @@ class Evaluation:
     """The validation rows of one rank's attempt."""
 
     rows: Rows
+    method: Method
     plan: ValidationPlan
     batching: Batching
     peers: Peers
@@ -74,19 +73,23 @@ class Evaluation:
     def _sum(self, indices: Sequence[int], scorer: Scorer) -> Score | None:
         import torch
 
-        device = self.peers.device
-        loss = torch.zeros((), dtype=torch.float64, device=device)
-        correct = torch.zeros((), dtype=torch.int64, device=device)
-        learned = 0
+        names = ("loss", *self.method.metrics)
+        sums = {name: torch.zeros((), dtype=torch.float64, device=self.peers.device) for name in names}
+        weight = 0
         for part in evaluation_batches(self.rows.lengths, indices, self.batching, rank=self.peers.rank):
-            batch = collate([self.rows[index] for index in part])
-            learned += len(batch["targets"])
+            batch = self.method.collate([self.rows[index] for index in part])
+            weight += self.method.size([batch]).weight
             with torch.no_grad():
-                batch_loss, batch_correct = scorer(batch)
-            loss += batch_loss
-            correct += batch_correct
+                found = scorer(batch)
+            for name, value in {"loss": found.total, **found.metrics}.items():
+                sums[name] += value
             if self.stop.agree(self.peers):
                 return None
-        sums = self.peers.gather((loss.item(), int(correct), learned))
-        losses, corrects, counts = zip(*sums, strict=True)
-        return Score(loss=sum(losses), correct=sum(corrects), learned=sum(counts), rows=len(indices))
+        told = self.peers.gather([weight, {name: value.item() for name, value in sums.items()}])
+        totals = {name: sum(said[name] for _, said in told) for name in names}
+        return Score(
+            loss=totals.pop("loss"),
+            metrics=totals,
+            weight=sum(count for count, _ in told),
+            rows=len(indices),
+        )

@@ -34,13 +34,9 @@ class Journal:
 
     def evaluated(self, *, step: int, sample: Score, full: Score | None, seconds: float) -> None:
         """Validation rows were scored: the sample, and at some steps all of them."""
-        values = {
-            "validation_loss": sample.mean_loss,
-            "validation_mean_token_accuracy": sample.accuracy,
-        }
+        values = _named("validation", sample)
         if full is not None:
-            values["full_validation_loss"] = full.mean_loss
-            values["full_validation_mean_token_accuracy"] = full.accuracy
+            values |= _named("full_validation", full)
         scored = full or sample
         self.reports.evaluated(
             loss=sample.mean_loss,
@@ -63,3 +59,8 @@ class Journal:
         self.reports.saved(step=step, seconds=seconds)
         self.records.save()
         logger.info("step %d: checkpoint of %d bytes in %.2f seconds", step, size, seconds)
+
+
+def _named(prefix: str, score: Score) -> dict[str, float]:
+    values = {"loss": score.mean_loss, **score.mean_metrics}
+    return {f"{prefix}_{name}": value for name, value in values.items()}

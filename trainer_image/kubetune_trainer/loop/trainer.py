@@ -25,14 +25,14 @@ from ..contract.errors import NumericalFailure, Transient
 from ..data.sampler import Batching, TrainBatches
 from ..gang.peers import Peers
 from ..gang.stop import StopFlag
-from ..methods.loss import LearnedPositions, summed_loss
+from ..methods.method import Batch, Loss, Method
 from ..store import checkpoints as saving
 from ..store import resume, unfinished
 from ..store.checkpoints import Checkpoints
 from ..store.manifest import FileEntry
-from .batches import Rows, collate, count
 from .evaluation import Evaluation, Score
 from .journal import Journal
+from .prepared_rows import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Attempt:
     peers: Peers
     batching: Batching
     stop: StopFlag
+    method: Method
     train: Rows
     evaluation: Evaluation | None
     """None without validation rows."""
@@ -62,7 +63,7 @@ class Attempt:
 
 
 class FineTuner(Trainer):
-    """HF Trainer on prepared rows; the loss is the mean over the learned tokens of the global batch."""
+    """HF Trainer on prepared rows; the loss is the mean over the weight of the global batch."""
 
     def __init__(self, model: Any, args: TrainingArguments, attempt: Attempt) -> None:
         super().__init__(model=model, args=args, callbacks=[_Steps(self, attempt)])
@@ -72,9 +73,11 @@ class FineTuner(Trainer):
         self.tokens = attempt.tokens
         self._base_is_due = attempt.from_base
         self._attempt = attempt
-        self._head = LearnedPositions(model)
-        self._correct = torch.zeros((), dtype=torch.int64, device=attempt.peers.device)
-        self._learned = self._step_tokens = 0
+        self._metrics = {
+            name: torch.zeros((), dtype=torch.float64, device=attempt.peers.device)
+            for name in attempt.method.metrics
+        }
+        self._weight = self._step_tokens = 0
         self._started = time.perf_counter()
         self.train_batches = TrainBatches(
             attempt.train.lengths, attempt.batching, rank=attempt.peers.rank, seed=args.seed
@@ -84,24 +87,26 @@ class FineTuner(Trainer):
     def get_train_dataloader(self) -> Any:
         # Not through accelerate: it would cut the batches for the ranks once more, and repeat rows to
         # even them.
-        return DataLoader(self._attempt.train, batch_sampler=self.train_batches, collate_fn=collate)  # type: ignore[arg-type]
+        rows: Any = self._attempt.train
+        return DataLoader(rows, batch_sampler=self.train_batches, collate_fn=self._attempt.method.collate)
 
     @override
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
-        """Learned tokens of the global batch: called with all micro-batches before each step."""
+        """Weight of the global batch: called with all micro-batches before each step."""
         self._started = time.perf_counter()
-        self._learned, self._step_tokens = self._attempt.peers.sum([*count(batch_samples)])
-        return max(1, self._learned)
+        size = self._attempt.method.size(batch_samples)
+        self._weight, self._step_tokens = self._attempt.peers.sum([size.weight, size.tokens])
+        return max(1, self._weight)
 
     @override
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        logits = self._head.logits(model, inputs)
-        with torch.no_grad():
-            self._correct += (logits.argmax(-1) == inputs["targets"]).sum()
-        # Gradients are averaged over the ranks, and the loss must be the mean over all of their tokens.
-        return summed_loss(logits, inputs["targets"]) * (self._attempt.peers.world_size / num_items_in_batch)
+        found = self._attempt.method.loss(model, inputs)
+        for name, value in found.metrics.items():
+            self._metrics[name] += value
+        # Gradients are averaged over the ranks, and the loss must be the mean over all of their rows.
+        return found.total * (self._attempt.peers.world_size / num_items_in_batch)
 
     @override
     def floating_point_ops(self, inputs: Any) -> int:
@@ -120,8 +125,7 @@ class FineTuner(Trainer):
                 f"Step {step}: the loss is {loss}{told}. Lower learningRate "
                 f"(now {self.args.learning_rate}), or look for odd rows; earlier checkpoints are intact."
             )
-        (correct,) = self._attempt.peers.sum([int(self._correct)])
-        self._correct.zero_()
+        metrics = self._step_metrics()
         self.tokens += self._step_tokens
         self._attempt.stepped(step)
         if self._attempt.journal is not None:
@@ -132,11 +136,18 @@ class FineTuner(Trainer):
                     "step": step,
                     "epoch": round(self.state.epoch or 0.0, 4),
                     "loss": loss,
-                    "mean_token_accuracy": correct / max(1, self._learned),
+                    **metrics,
                     "learning_rate": logs["learning_rate"],
                     **norm,
                 },
             )
+
+    def _step_metrics(self) -> dict[str, float]:
+        """Means over the global batch of the step that is done."""
+        sums = self._attempt.peers.sum([float(total) for total in self._metrics.values()])
+        for total in self._metrics.values():
+            total.zero_()
+        return {name: total / max(1, self._weight) for name, total in zip(self._metrics, sums, strict=True)}
 
     @override
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -148,7 +159,7 @@ class FineTuner(Trainer):
                 self.control.should_training_stop = True
                 self.control.should_evaluate = self.control.should_save = False
                 return {}
-            metrics = {"eval_loss": sample.mean_loss, "eval_mean_token_accuracy": sample.accuracy}
+            metrics = {"eval_loss": sample.mean_loss}
         self._base_is_due = False
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -177,10 +188,8 @@ class FineTuner(Trainer):
             self._attempt.journal.evaluated(step=step, sample=sample, full=full, seconds=seconds)
         return sample
 
-    def _score(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs = self._prepare_inputs(batch)
-        logits = self._head.logits(self.model_wrapped, inputs)
-        return summed_loss(logits, inputs["targets"]), (logits.argmax(-1) == inputs["targets"]).sum()
+    def _score(self, batch: Batch) -> Loss:
+        return self._attempt.method.loss(self.model_wrapped, self._prepare_inputs(batch))
 
     @override
     def _run_epoch(self, **arguments: Any) -> None:

@@ -1,1 +1,1 @@
-"""What is optimised."""
+"""Training methods: what a batch is, what is optimised, what is told of it."""

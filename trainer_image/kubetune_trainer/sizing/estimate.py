@@ -9,13 +9,13 @@ from ..contract.config import TrainerConfig, TrainingConfig
 from ..contract.errors import DoesNotFit, InvalidInput
 from ..contract.messages import MOST_SECONDS, PlanSummary
 from ..data.sampler import Batching, planned_steps
+from ..methods.table import METHODS
 from .looks import ValidationPlan
 
 _GPU_OVERHEAD = 1_500_000_000  # CUDA context, NCCL buffers, fragmentation
 _CPU_OVERHEAD = 1_400_000_000  # a Python process with torch and DeepSpeed (measured)
 _OPTIMIZER_BYTES = 12  # float32 copy and Adam's two moments
 _LAYER_BYTES = 34  # activations per token and hidden unit of one layer at 2 bytes a number (Korthikanti 2022)
-_LOGIT_BYTES = 10  # logits at 2 bytes, their float32 copy and its gradient
 
 _GPU_FLOPS = 1.2e14  # of an A100 or H100, at the utilisation that small batches reach
 _CPU_FLOPS = 8e10  # of one busy core (measured: 217 tokens/s on two, 135 M parameters)
@@ -93,7 +93,7 @@ def _memory(config: TrainerConfig, architecture: Architecture, trained: int, tok
     layer = _LAYER_BYTES * hidden * tokens * width / 2
     # On GPU activations are recomputed layer by layer, so that only each layer's input is kept.
     activations = layer + layers * width * hidden * tokens if on_gpu else layers * layer
-    logits = _LOGIT_BYTES * tokens * text.vocab_size
+    logits = METHODS[training.method].head_bytes(tokens, text.vocab_size)
     overhead = _GPU_OVERHEAD if on_gpu else _CPU_OVERHEAD
     return round(weights + gradients + optimizer + activations + logits + overhead)
 
