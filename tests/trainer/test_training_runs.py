@@ -491,11 +491,13 @@ def test_a_full_fine_tune_publishes_every_weight_in_the_layout_of_its_base(
 
 
 def test_another_method_needs_no_other_loop(tmp_path: Path, model: Path) -> None:
-    """It has batches, a loss, a weight and metrics of its own; two ranks find what one finds."""
+    """It has batches, a loss, a weight and metrics of its own; two ranks find what one finds, and neither
+    unpickles what the other sends."""
     runs = []
     for ranks in (1, 2):
         made = volume(tmp_path / str(ranks), model, **PARITY)
-        made.environment = FLOAT32 | faults(*(f"{rank}:method:0:none" for rank in range(ranks)))
+        hooks = (f"{rank}:{hook}:0:none" for rank in range(ranks) for hook in ("method", "unpickle"))
+        made.environment = FLOAT32 | faults(*hooks)
         succeed(made, tmp_path / f"pods-{ranks}", ranks=ranks)
         runs.append(made)
     one, two = (made.records() for made in runs)

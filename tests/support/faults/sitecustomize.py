@@ -1,8 +1,8 @@
 """Faults at an exact point of one rank; Python imports this module at start when it is on PYTHONPATH.
 
 KUBETUNE_FAULT is "rank:function:call:signal": the rank sends itself the signal at the n-th call. Several are
-separated by spaces. With the function "gather" the rank loses the content of a tensor instead; with
-"method" it trains by the toy method.
+separated by spaces. With the function "gather" the rank loses the content of a tensor instead, with "method"
+it trains by the toy method, with "unpickle" it fails where an object of another rank would be unpickled.
 """
 
 import os
@@ -47,6 +47,13 @@ def _install(fault: str) -> None:
             return weights
 
         publish._gather_weights = emptied
+    elif function == "unpickle":
+        from torch.distributed import distributed_c10d
+
+        def refused(*_):
+            raise AssertionError("an object of another rank was to be unpickled")
+
+        distributed_c10d._tensor_to_object = refused
     elif function == "method":
         from kubetune_trainer.methods.table import METHODS
         from tests.support.toy_method import EveryToken
