@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dev.bench import burst, delivery, demo, idle, machine, processor, speed, writes
+from dev.bench import burst, delivery, demo, idle, machine, processor, rows, speed, writes
 from dev.bench.figures import Figure, show
 from dev.cluster.kubeconfig import local_kubeconfig
 from dev.errors import DevError
@@ -38,6 +38,7 @@ PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     idle.PART: lambda o: idle.measure(finished=o.finished, seconds=o.idle_seconds),
     burst.PART: lambda o: burst.measure(jobs=o.jobs, repeats=o.repeats, gate=o.gate, profile=o.profile),
     demo.PART: lambda _: _demo(),
+    rows.PART: lambda _: rows.measure(),
     speed.PART: lambda o: speed.measure(repeats=o.repeats),
 }
 
