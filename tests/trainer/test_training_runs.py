@@ -509,3 +509,13 @@ def test_another_method_needs_no_other_loop(tmp_path: Path, model: Path) -> None
     assert not any("mean_token_accuracy" in line for line in one)
     learned = [line for line in one if "loss" in line]
     assert learned[-1]["mean_probability"] > learned[0]["mean_probability"]
+
+
+def test_a_step_in_which_nothing_is_learned_is_an_error(tmp_path: Path, model: Path) -> None:
+    made = Volume(tmp_path / "output", training_config(batch_size=12))
+    rows = [{**row, "labels": [-100] * len(row["labels"])} for row in make_rows(30)]
+    made.prepare(model, rows, make_rows(9, seed=2))
+    (pod,) = train(made, tmp_path / "pods")
+    assert pod.message.reason == Reason.DATA_INVALID
+    assert "Nothing is learned in step 1" in pod.message.message
+    assert not any("loss" in line for line in made.records())

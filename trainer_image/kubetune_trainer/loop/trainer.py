@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from typing_extensions import override
 
-from ..contract.errors import NumericalFailure, Transient
+from ..contract.errors import DataInvalid, NumericalFailure, Transient
 from ..data.sampler import Batching, TrainBatches
 from ..gang.peers import Peers
 from ..gang.stop import StopFlag
@@ -96,7 +96,12 @@ class FineTuner(Trainer):
         self._started = time.perf_counter()
         size = self._attempt.method.size(batch_samples)
         self._weight, self._step_tokens = self._attempt.peers.sum([size.weight, size.tokens])
-        return max(1, self._weight)
+        if not self._weight:
+            raise DataInvalid(
+                f"Nothing is learned in step {self.state.global_step + 1}: none of its rows has a token to "
+                "learn. Prepare makes no such rows; delete prepared/ of this run, and it is made again."
+            )
+        return self._weight
 
     @override
     def compute_loss(
@@ -147,7 +152,7 @@ class FineTuner(Trainer):
         sums = self._attempt.peers.sum([float(total) for total in self._metrics.values()])
         for total in self._metrics.values():
             total.zero_()
-        return {name: total / max(1, self._weight) for name, total in zip(self._metrics, sums, strict=True)}
+        return {name: total / self._weight for name, total in zip(self._metrics, sums, strict=True)}
 
     @override
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
