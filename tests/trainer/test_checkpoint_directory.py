@@ -170,9 +170,9 @@ class Ranks:
 
     world_size = 2
 
-    def __init__(self, rank: int, other: str | Transient | None = None) -> None:
+    def __init__(self, rank: int, **other: str | None) -> None:
         self.rank = rank
-        self._other = other
+        self._other = other or {"damage": None}
 
     def gather(self, value: object) -> list[object]:
         return [value, self._other] if self.rank == 0 else [self._other, value]
@@ -188,12 +188,12 @@ def test_each_rank_verifies_its_share_and_all_decide_the_same(store: Path) -> No
     verdicts = [resume.verify_together(cast("Peers", Ranks(rank)))(survey.candidates[0]) for rank in range(2)]
     (damage,) = [verdict for verdict in verdicts if verdict is not None]
     for rank in range(2):
-        peers = cast("Peers", Ranks(rank, other=damage))
+        peers = cast("Peers", Ranks(rank, damage=damage))
         assert resume.verify_together(peers)(survey.candidates[0]) is not None
 
 
 def test_a_read_error_on_one_rank_is_told_on_all(store: Path) -> None:
-    peers = cast("Peers", Ranks(0, other=Transient("The output volume did not let a file be read.")))
+    peers = cast("Peers", Ranks(0, unreadable="The output volume did not let a file be read."))
     with pytest.raises(Transient, match="did not let"):
         checkpoints(store).survey().newest(resume.verify_together(peers))
 
