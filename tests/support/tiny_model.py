@@ -82,6 +82,100 @@ def make_tiny_model(
     return directory
 
 
+_TEXT = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": HIDDEN,
+    "intermediate_size": 2 * HIDDEN,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}
+_VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 128,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 4,
+}
+
+
+def _qwen3_5() -> Any:
+    """Images and text; every fourth layer has attention, the others a state."""
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    linear = {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
+    linear |= {"linear_key_head_dim": 16, "linear_value_head_dim": 16}
+    text = _TEXT | linear | {"num_hidden_layers": 4, "head_dim": 16}
+    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": 4}
+    config = Qwen3_5Config(text_config=text, vision_config={**vision, "out_hidden_size": HIDDEN})
+    return Qwen3_5ForConditionalGeneration(config)
+
+
+def _gemma3() -> Any:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    text = _TEXT | {"head_dim": 16, "sliding_window": 32, "tie_word_embeddings": True}
+    return Gemma3ForConditionalGeneration(
+        Gemma3Config(text_config=text, vision_config=_VISION, mm_tokens_per_image=4)
+    )
+
+
+def _llama4() -> Any:
+    """The first layer is dense, the second has experts."""
+    from transformers import Llama4Config, Llama4ForConditionalGeneration
+
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2}
+    text = _TEXT | experts | {"head_dim": 16, "intermediate_size_mlp": 2 * HIDDEN, "pad_token_id": 0}
+    sizes = {"vision_output_dim": 64, "projector_input_dim": 64, "projector_output_dim": 64}
+    return Llama4ForConditionalGeneration(
+        Llama4Config(text_config=text, vision_config={**_VISION, **sizes, "num_attention_heads": 2})
+    )
+
+
+def _qwen2_moe() -> Any:
+    """Experts, whose stacked matrices PEFT does not adapt, beside one that is shared."""
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    return Qwen2MoeForCausalLM(Qwen2MoeConfig(**_TEXT, **experts, shared_expert_intermediate_size=48))
+
+
+def _mixtral() -> Any:
+    """Experts, whose stacked matrices PEFT adapts."""
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    return MixtralForCausalLM(MixtralConfig(**_TEXT, num_local_experts=4, num_experts_per_tok=2))
+
+
+FAMILIES = {
+    "gemma3": _gemma3,
+    "llama4": _llama4,
+    "mixtral": _mixtral,
+    "qwen2_moe": _qwen2_moe,
+    "qwen3_5": _qwen3_5,
+}
+"""Families whose checkpoints have other names than the model that transformers loads from them."""
+
+
+def make_tiny_of(family: str, directory: Path) -> Path:
+    """Save a tiny random model of a family of FAMILIES, or "llama", with the tokenizer.
+
+    The same family gives the same bytes."""
+    import torch
+
+    if family == "llama":
+        return make_tiny_model(directory)
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    FAMILIES[family]().save_pretrained(directory)
+    torch.set_rng_state(state)
+    tiny_tokenizer().save_pretrained(directory)
+    return directory
+
+
 def chat_row(question: str, answer: str) -> str:
     """One JSONL line of a two-message conversation."""
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

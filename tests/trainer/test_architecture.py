@@ -183,9 +183,8 @@ def test_experts_that_get_lora_matrices_are_counted(tmp_path: Path) -> None:
     found = trainable(inspect(tmp_path, URI), AdapterConfig(rank=4, alpha=8), URI)
     assert found.warnings == ()
     attention = 4 * (2 * (64 + 64) + 2 * (64 + 32))
-    router = 4 * (64 + 4)
-    experts = 4 * 8 * (64 + 256) + 4 * 4 * (128 + 64)  # gate and up are two matrices in one: rank 8
-    assert found.parameters == 2 * (attention + router + experts)
+    experts = 4 * 4 * (64 + 256) + 4 * 4 * (128 + 64)  # gate and up are two matrices in one; no router
+    assert found.parameters == 2 * (attention + experts)
 
 
 @pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys:RuntimeWarning")

@@ -32,7 +32,7 @@ def use(tmp_path: Path, uri: str, **training: Any) -> str:
     made.prepare(Path(PATH), make_rows(12), [])
     base = ModelSummary(revision="abc", path=PATH, architecture="LlamaForCausalLM", parameters=1)
     losses = Losses(train=1.0, validation=None, first_validation=None)
-    card = model_card.render(config, made.run, base, losses, [])
+    card = model_card.render(config, made.run, base, losses, [], {})
     assert PATH not in card
     return card.partition("## Use\n\n")[2]
 

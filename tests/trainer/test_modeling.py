@@ -140,21 +140,6 @@ def test_an_output_layer_of_its_own_is_adapted(tmp_path: Path) -> None:
     assert "lm_head" in lora_modules(add_lora(model, AdapterConfig(rank=4, target_modules=("lm_head",))))
 
 
-def test_names_of_an_adapter_are_those_that_peft_writes(tmp_path: Path) -> None:
-    import peft
-    from safetensors import safe_open
-
-    from kubetune_trainer.artifact.publish import adapter_shapes
-
-    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["embed_tokens", "q_proj"])
-    model = peft.get_peft_model(load(make_tiny_model(tmp_path / "base", tie_word_embeddings=False)), config)
-    model.save_pretrained(tmp_path, save_embedding_layers=False)
-    with safe_open(tmp_path / "adapter_model.safetensors", framework="pt") as file:
-        written = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    assert adapter_shapes(model) == written
-    assert any("lora_embedding_A" in name for name in written)
-
-
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="cannot be loaded"):
         load(tmp_path)

@@ -6,10 +6,13 @@ A serving engine that loads a wrong adapter may crash, or answer like the base m
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..base.checkpoint import Shapes
+from ..base.stored_names import PEFT_PREFIX
 from ..contract.errors import AdapterInvalid, name_list
 
 if TYPE_CHECKING:
@@ -58,6 +61,42 @@ def check_weights(
         raise AdapterInvalid(
             "Every LoRA B matrix is zero: nothing was learned. Raise learningRate, epochs or maxSteps."
         )
+
+
+def check_named_after_base(adapter: Shapes, base: Shapes) -> None:
+    """Compare names and shapes of an adapter with the base model's own files, as a server will.
+
+    Each A and B belong to a matrix of the base model, [out, in]: A is [rank, in] and B is [out, rank].
+
+    Raises:
+        AdapterInvalid: some would be passed over or padded by a server, which says nothing of it.
+    """
+    pairs: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for name, shape in adapter.items():
+        module, _, matrix = name.removeprefix(PEFT_PREFIX).removesuffix(".weight").rpartition(".")
+        pairs[module][matrix] = shape
+    strangers, halves, misfits = [], [], []
+    for module, pair in pairs.items():
+        inputs, outputs = pair.get("lora_A"), pair.get("lora_B")
+        if inputs is None or outputs is None or len(pair) != 2:
+            halves.append(module)
+        elif (fits := _fits(module, inputs, outputs, base)) is None:
+            strangers.append(module)
+        elif not fits:
+            misfits.append(module)
+    _refuse(strangers, "are no matrices of the base model's files")
+    _refuse(halves, "have not both of A and B")
+    _refuse(misfits, "have a shape that does not fit the base model's files")
+
+
+def _fits(module: str, inputs: tuple[int, ...], outputs: tuple[int, ...], base: Shapes) -> bool | None:
+    """Whether a pair fits the matrix, or the stacked experts, that it is named after; None without one."""
+    if (shape := base.get(f"{module}.weight")) is not None:
+        return (outputs[0], inputs[1]) == shape and inputs[0] == outputs[1]
+    projection = "gate_up_proj" if module.endswith(".base_layer") else "down_proj"
+    if (shape := base.get(f"{module.removesuffix('.base_layer')}.{projection}")) is not None:
+        return sorted((outputs[0], inputs[1])) == sorted(shape[1:]) and inputs[0] == outputs[1]
+    return None
 
 
 class _Tensors:

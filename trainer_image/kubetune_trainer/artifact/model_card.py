@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,12 @@ def render(
     base: ModelSummary,
     losses: Losses,
     untrained_experts: Sequence[str],
+    key_mapping: Mapping[str, str],
 ) -> str:
-    """Write the card as Markdown with the header that model hubs read."""
+    """Write the card as Markdown with the header that model hubs read.
+
+    ``key_mapping`` is what PEFT needs to find the adapter's names in the model that transformers loads.
+    """
     dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
     lora = config.training.adapter.type == "LoRA"
     hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
@@ -47,7 +51,7 @@ def render(
         _table(_results(losses)),
         *_experts(untrained_experts),
         "## Use\n",
-        _use(hub, config.model.uri, config.name, lora),
+        _use(hub, config.model.uri, config.name, lora, key_mapping),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -113,7 +117,7 @@ def _experts(names: Sequence[str]) -> list[str]:
     return ["## Not trained\n", f"These expert layers stayed as they are in the base model:\n\n{listed}"]
 
 
-def _use(hub: str | None, uri: str, name: str, lora: bool) -> str:
+def _use(hub: str | None, uri: str, name: str, lora: bool, key_mapping: Mapping[str, str]) -> str:
     where = "DIRECTORY is this directory"
     if not lora:
         return f"{where}. With vLLM:\n\n```\nvllm serve DIRECTORY --served-model-name {name}\n```"
@@ -122,11 +126,13 @@ def _use(hub: str | None, uri: str, name: str, lora: bool) -> str:
 model = AutoPeftModelForCausalLM.from_pretrained("DIRECTORY")"""
     if hub is None:  # the adapter names a base that no library can fetch
         where = f"{where}, BASE is one with the files of the base model, {uri}"
-        loading = """from peft import PeftModel
+    if hub is None or key_mapping:
+        mapping = f", key_mapping={dict(key_mapping)}" if key_mapping else ""
+        loading = f"""from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-base = AutoModelForCausalLM.from_pretrained("BASE")
-model = PeftModel.from_pretrained(base, "DIRECTORY")"""
+base = AutoModelForCausalLM.from_pretrained("{hub or "BASE"}")
+model = PeftModel.from_pretrained(base, "DIRECTORY"{mapping})"""
     return f"""{where}. With PEFT:
 
 ```python

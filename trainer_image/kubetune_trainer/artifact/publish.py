@@ -6,15 +6,15 @@ card and a manifest, whose digest is the artifact's name from then on."""
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..base.adapters import full_shape, untrained_experts
+from ..base.adapters import untrained_experts
+from ..base.checkpoint import Shapes, tensor_shapes
+from ..base.stored_names import adapter_names, unused_patterns
 from ..contract.config import TrainerConfig
-from ..contract.errors import AdapterInvalid, name_list
 from ..contract.layout import RunDirectory
 from ..contract.messages import ArtifactSummary, ModelSummary
 from ..gang.peers import Peers
@@ -29,7 +29,8 @@ from ..store.manifest import (
     write_manifest,
 )
 from . import model_card
-from .checks import check_weights
+from .adapter import key_mapping, save_adapter
+from .checks import check_named_after_base, check_weights
 from .model_card import Losses
 
 logger = logging.getLogger(__name__)
@@ -101,13 +102,17 @@ def _write(
         shutil.rmtree(left, ignore_errors=True)
     directory = unfinished.beside(final)
     directory.mkdir(parents=True)
-    expected = (
-        _save_adapter(model, weights, config, base, directory)
-        if lora
-        else _save_model(model, weights, Path(base.path), directory)
-    )
+    stored = tensor_shapes(Path(base.path), config.model.uri)
+    mapping: dict[str, str] = {}
+    if lora:
+        names = adapter_names(model, stored)
+        mapping = key_mapping(names)
+        expected = save_adapter(model, weights, config, base, names, directory)
+        check_named_after_base(expected, stored)
+    else:
+        expected = _save_model(model, weights, stored, directory)
     _save_tokenizer(Path(base.path), directory)
-    card = model_card.render(config, run, base, losses, untrained_experts(model))
+    card = model_card.render(config, run, base, losses, untrained_experts(model), mapping)
     (directory / "README.md").write_text(card, encoding="utf-8")
     check_weights(directory, expected, lora=lora, untrained=_untrained(model))
     for path in directory.iterdir():
@@ -133,62 +138,21 @@ def _write(
     return _summary(run, final, manifest)
 
 
-def _save_adapter(
-    model: Any, weights: dict[str, Any], config: TrainerConfig, base: ModelSummary, directory: Path
-) -> dict[str, tuple[int, ...]]:
-    """Write the adapter, and return what the file must hold."""
-    settings = model.peft_config["default"]
-    hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
-    settings.base_model_name_or_path = hub or config.model.uri
-    settings.revision = base.revision if hub else None
-    # PEFT keeps sets, whose order changes from process to process: the same run must have the same digest.
-    settings.target_modules = sorted(settings.target_modules)
-    if settings.target_parameters:
-        settings.target_parameters = sorted(settings.target_parameters)
-    # Embeddings are not trained; PEFT would look for the base model on the hub to find that out.
-    model.save_pretrained(directory, state_dict=weights, save_embedding_layers=False)
-    (directory / "README.md").unlink(missing_ok=True)  # PEFT's empty card
-    return adapter_shapes(model)
-
-
-def adapter_shapes(model: Any) -> dict[str, tuple[int, ...]]:
-    """Names, as PEFT writes them, and shapes of everything that was trained.
-
-    Raises:
-        AdapterInvalid: PEFT would leave some of it out.
-    """
-    from peft import get_peft_model_state_dict
-
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    saved = get_peft_model_state_dict(model, state_dict=dict(trained), save_embedding_layers=False)
-    kept = {id(parameter) for parameter in saved.values()}
-    if left_out := [name for name, parameter in trained.items() if id(parameter) not in kept]:
-        raise AdapterInvalid(f"{name_list(left_out)} were trained, but do not belong to an adapter's file.")
-    return {name: full_shape(parameter) for name, parameter in saved.items()}
-
-
 def _save_model(
-    model: Any, weights: dict[str, Any], base: Path, directory: Path
+    model: Any, weights: dict[str, Any], stored: Shapes, directory: Path
 ) -> dict[str, tuple[int, ...]]:
     """Write the whole model in the base's layout, and return what the files must hold."""
-    from safetensors import safe_open
-
-    expected = {}
-    for path in sorted(base.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - it is no dict
-                expected[name] = tuple(file.get_slice(name).get_shape())
     # A base without an architecture's buffers gets none, or they would look like strangers.
-    stored = {_last_part(name) for name in expected}
-    constants = {name for name in _buffers(model) if _last_part(name) not in stored}
+    last_parts = {_last_part(name) for name in stored}
+    constants = {name for name in _buffers(model) if _last_part(name) not in last_parts}
     model.save_pretrained(
         directory, state_dict={name: tensor for name, tensor in weights.items() if name not in constants}
     )
     # Some repositories store a tied output layer too, or tensors that the architecture has given up.
-    unused = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
+    unused = unused_patterns(model)
     return {
         name: shape
-        for name, shape in expected.items()
+        for name, shape in stored.items()
         if name not in model.all_tied_weights_keys and not any(pattern.search(name) for pattern in unused)
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ from ..contract.config import AdapterConfig
 from ..contract.errors import InvalidInput, name_list
 
 ALL_LINEAR = ("all-linear",)
+
+_ROUTERS = r"(?:.*\.)?(?:router|gate)(?:\..*)?"
+"""What chooses experts: adapted, it sends tokens elsewhere than in the base model."""
 
 
 def add_lora(base: Any, adapter: AdapterConfig) -> Any:
@@ -19,6 +23,7 @@ def add_lora(base: Any, adapter: AdapterConfig) -> Any:
         InvalidInput: a target module is not in this model, or is none that an adapter can be served for.
     """
     import peft
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 
     all_linear = adapter.target_modules == ALL_LINEAR
     config = peft.LoraConfig(
@@ -28,8 +33,17 @@ def add_lora(base: Any, adapter: AdapterConfig) -> Any:
         lora_dropout=float(adapter.dropout),
         target_modules="all-linear" if all_linear else list(adapter.target_modules),
         bias="none",
+        exclude_modules=_excluded(base),
     )
     try:
+        convert_peft_config_for_transformers(config, base, None)
+        # It targets experts where it knows how they are stacked, with twice the rank for gate and up
+        # together. They share a pair of the rank that was asked for: servers have slots for that.
+        config.rank_pattern, config.alpha_pattern = {}, {}
+        if config.target_parameters:
+            config.target_parameters = [
+                name for name in sorted(config.target_parameters) if not re.fullmatch(_ROUTERS, name)
+            ] or None
         # The matrices take the base's type: DeepSpeed keeps the float32 copies that the optimizer works on.
         model = peft.get_peft_model(base, config, autocast_adapter_dtype=False)
     except ValueError as error:
@@ -80,7 +94,7 @@ def untrained_expert_sizes(model: Any) -> dict[str, int]:
 
 
 def untrained_linears(model: Any) -> list[str]:
-    """Linear layers without LoRA matrices, the output layer aside, by their name in the base model.
+    """Linear layers without LoRA matrices that could have some, by their name in the base model.
 
     Where PEFT adapts fused experts it takes their names off its list, and with them the dense layers and the
     shared experts that are called alike.
@@ -88,7 +102,7 @@ def untrained_linears(model: Any) -> list[str]:
     import torch
     from peft.tuners.lora import LoraLayer
 
-    output = model.get_output_embeddings()
+    output, excluded = model.get_output_embeddings(), model.peft_config["default"].exclude_modules
     return [
         name.removeprefix("base_model.model.")
         for name, module in model.named_modules()
@@ -97,6 +111,7 @@ def untrained_linears(model: Any) -> list[str]:
         and ".lora_" not in name
         and not name.endswith(".base_layer")
         and module is not output
+        and not re.fullmatch(excluded or "", name.removeprefix("base_model.model."))
     ]
 
 
@@ -137,6 +152,19 @@ def _require_servable(model: Any, modules: Mapping[str, Any]) -> None:
             f"spec.training.adapter.targetModules: {name_list(sorted(refused))} hold the token embeddings or "
             "are no linear layers, and vLLM cannot serve an adapter for them. Remove them."
         )
+
+
+def _excluded(base: Any) -> str | None:
+    """Pattern of the modules that are never adapted: routers, and all that is beside the text model.
+
+    Towers and projectors of images have layers of the same names, which servers do not adapt."""
+    names = {module: name for name, module in base.named_modules()}
+    decoder, output = names.get(base.get_decoder()), names.get(base.get_output_embeddings())
+    pattern = _ROUTERS
+    if decoder:
+        kept = "|".join(re.escape(name) for name in (decoder, output) if name)
+        pattern = rf"(?!(?:{kept})(?:\.|$)).+|{_ROUTERS}"
+    return pattern if any(re.fullmatch(pattern, name) for name in names.values()) else None
 
 
 def _drop_frozen_from_state(model: Any) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..contract.config import AdapterConfig
 from ..contract.errors import InvalidInput, ModelUnavailable, first_line, name_list
+from .checkpoint import Shapes, read_json, tensor_shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Architecture:
     parameters: int
     context: int | None
     """Positions that the model was made for."""
+    tensors: Shapes = field(default_factory=dict)
+    """Shape of each tensor by its name in the checkpoint; empty while only the configuration is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +39,13 @@ class Trainable:
 def inspect(path: Path, uri: str) -> Architecture:
     """Read and check a model's configuration and the headers of its weights."""
     found = describe(path, uri)
-    stored = sum(_tensor_sizes(path, uri))
+    tensors = tensor_shapes(path, uri)
+    stored = sum(math.prod(shape) for shape in tensors.values())
     if stored < 0.9 * found.parameters:
         raise ModelUnavailable(
             f"The weights of {uri} hold {stored:,} of {found.parameters:,} parameters: files are missing."
         )
-    return found
+    return replace(found, tensors=tensors)
 
 
 def describe(path: Path, uri: str) -> Architecture:
@@ -49,7 +53,7 @@ def describe(path: Path, uri: str) -> Architecture:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    raw = _read_json(path / "config.json", uri)
+    raw = read_json(path / "config.json", uri)
     kind, names = raw.get("model_type"), raw.get("architectures") or ["unknown"]
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         if raw.get("auto_map"):
@@ -87,10 +91,11 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
     """Count what an adapter trains, and name what it leaves out.
 
     Raises:
-        InvalidInput: targets that no layer has or no server adapts; or some that experts have too, which
-            would stay untrained.
+        InvalidInput: targets that no layer has or no server adapts or finds; or some that experts have too,
+            which would stay untrained; or a full fine-tune that would lose a part of the model.
     """
     if adapter.type == "Full":
+        _require_whole(architecture, uri)
         return Trainable(parameters=architecture.parameters)
     from .adapters import (
         ALL_LINEAR,
@@ -100,8 +105,11 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
         untrained_expert_sizes,
         untrained_linears,
     )
+    from .stored_names import adapter_names
 
     model = add_lora(_on_meta(architecture.config, uri), adapter)
+    if architecture.tensors:
+        adapter_names(model, architecture.tensors)
     count = trainable_parameters(model)
     experts = untrained_expert_sizes(model)
     all_linear = adapter.target_modules == ALL_LINEAR
@@ -122,6 +130,26 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
             "attention only, or use a model without experts."
         )
     return Trainable(parameters=count, warnings=(f"{which}: targetModules does not name them.",))
+
+
+def _require_whole(architecture: Architecture, uri: str) -> None:
+    """A full fine-tune publishes the whole model: what transformers does not load would be lost."""
+    from .stored_names import stored_names, unused_patterns
+
+    model = _on_meta(architecture.config, uri)
+    names = stored_names(model, architecture.tensors)
+    loaded = {name for sources in names.values() for name in sources}
+    unused = unused_patterns(model)
+    lost = [
+        name
+        for name in architecture.tensors
+        if name not in loaded and not any(pattern.search(name) for pattern in unused)
+    ]
+    if lost:
+        raise InvalidInput(
+            f"spec.training.adapter.type Full would lose a part of {uri} ({name_list(_patterns(lost), 3)}), "
+            "which is not loaded for training on text. Use adapter.type LoRA."
+        )
 
 
 def _patterns(names: Iterable[str]) -> list[str]:
@@ -145,52 +173,3 @@ def _on_meta(config: Any, uri: str) -> Any:
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # a configuration whose sizes do not fit together
         raise ModelUnavailable(f"config.json of {uri} cannot be used: {first_line(error)}") from error
-
-
-def _tensor_sizes(path: Path, uri: str) -> list[int]:
-    """Elements of each tensor, from the headers; refuses a file that is cut off or missing."""
-    files = sorted(path.glob("*.safetensors"))
-    index = path / "model.safetensors.index.json"
-    if index.exists():
-        named = set(_read_json(index, uri).get("weight_map", {}).values())
-        if missing := sorted(name for name in named if not (path / name).exists()):
-            raise ModelUnavailable(
-                f"{uri} lacks {name_list(missing)}, which model.safetensors.index.json names."
-            )
-        files = [path / name for name in sorted(named)]
-    sizes = []
-    for file in files:
-        header, begin = _header(file, uri)
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        if file.stat().st_size < begin + end:
-            raise ModelUnavailable(f"{file.name} of {uri} is cut off: it has {file.stat().st_size:,} bytes.")
-        for tensor in header.values():
-            elements = 1
-            for size in tensor["shape"]:
-                elements *= size
-            sizes.append(elements)
-    return sizes
-
-
-def _header(file: Path, uri: str) -> tuple[dict[str, Any], int]:
-    """A safetensors header (8 bytes of length, then JSON) and where the data begins."""
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > min(100_000_000, file.stat().st_size):  # the format's own limit
-            raise ModelUnavailable(f"{file.name} of {uri} is no safetensors file.")
-        try:
-            header = json.loads(stream.read(length))
-        except ValueError:
-            raise ModelUnavailable(f"{file.name} of {uri} is no safetensors file.") from None
-    header.pop("__metadata__", None)
-    return header, 8 + length
-
-
-def _read_json(path: Path, uri: str) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"{path.name} of {uri} cannot be read: {first_line(error)}") from None
-    if not isinstance(value, dict):
-        raise ModelUnavailable(f"{path.name} of {uri} is not a JSON object.")
-    return value

@@ -1,0 +1,76 @@
+"""A base model's files as they lie on disk: names and shapes of its tensors, from the headers alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..contract.errors import ModelUnavailable, first_line, name_list
+
+INDEX = "model.safetensors.index.json"
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Shape of each tensor by its name in the checkpoint."""
+
+
+def tensor_shapes(path: Path, uri: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all tensors of a model.
+
+    Raises:
+        ModelUnavailable: a file is missing, cut off, outside of the model's directory or no safetensors file.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in weight_files(path, uri):
+        header, begin = _header(file, uri)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        if file.stat().st_size < begin + end:
+            raise ModelUnavailable(f"{file.name} of {uri} is cut off: it has {file.stat().st_size:,} bytes.")
+        shapes.update((name, tuple(tensor["shape"])) for name, tensor in header.items())
+    return shapes
+
+
+def weight_files(path: Path, uri: str) -> list[Path]:
+    """The safetensors files that hold a model's weights: those of its index, else all.
+
+    Raises:
+        ModelUnavailable: the index names a file that is missing or that lies elsewhere.
+    """
+    index = path / INDEX
+    if not index.exists():
+        return sorted(path.glob("*.safetensors"))
+    named = {str(name) for name in read_json(index, uri).get("weight_map", {}).values()}
+    # An entry such as "../other/secret.safetensors" would have another tenant's file read and published.
+    if outside := sorted(name for name in named if len(PurePosixPath(name).parts) != 1 or name == ".."):
+        raise ModelUnavailable(
+            f"{INDEX} of {uri} names {name_list(outside)}, which is not in the model's own folder."
+        )
+    if missing := sorted(name for name in named if not (path / name).exists()):
+        raise ModelUnavailable(f"{uri} lacks {name_list(missing)}, which {INDEX} names.")
+    return [path / name for name in sorted(named)]
+
+
+def read_json(path: Path, uri: str) -> dict[str, Any]:
+    """A JSON object of a model; refuses anything else."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"{path.name} of {uri} cannot be read: {first_line(error)}") from None
+    if not isinstance(value, dict):
+        raise ModelUnavailable(f"{path.name} of {uri} is not a JSON object.")
+    return value
+
+
+def _header(file: Path, uri: str) -> tuple[dict[str, Any], int]:
+    """A safetensors header (8 bytes of length, then JSON) and where the data begins."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > min(100_000_000, file.stat().st_size):  # the format's own limit
+            raise ModelUnavailable(f"{file.name} of {uri} is no safetensors file.")
+        try:
+            header = json.loads(stream.read(length))
+        except ValueError:
+            raise ModelUnavailable(f"{file.name} of {uri} is no safetensors file.") from None
+    header.pop("__metadata__", None)
+    return header, 8 + length
