@@ -115,3 +115,25 @@ def test_a_full_fine_tune_that_would_lose_the_images_is_refused(tmp_path: Path) 
     for family in ("gemma3", "llama", "mixtral", "qwen2_moe", "qwen3_5"):
         found = inspect(make_tiny_of(family, tmp_path / family), URI)
         assert trainable(found, full, URI).parameters == found.parameters
+
+
+def test_the_canary_says_what_the_published_files_say(trained: Trained) -> None:
+    import torch
+
+    record = json.loads((trained.adapter / "canary.json").read_text())
+    assert (record["version"], record["dtype"], record["model_dtype"]) == (1, "float32", "float32")
+    assert 8 <= len(record["questions"]) <= 20
+    assert sum(len(question["prompt"]) for question in record["questions"]) <= 1000
+    model = trained.load()
+    assert record["architecture"] == type(model.get_base_model()).__name__
+    differences = []
+    for question in record["questions"]:
+        prompt = torch.tensor([question["prompt"]])
+        with torch.no_grad():
+            tuned = float(model(prompt).logits[0, -1].log_softmax(-1)[question["token"]])
+            with model.disable_adapter():
+                base = float(model(prompt).logits[0, -1].log_softmax(-1)[question["token"]])
+        assert tuned == pytest.approx(question["tuned"], abs=1e-4)
+        assert base == pytest.approx(question["base"], abs=1e-4)
+        differences.append(abs(tuned - base))
+    assert max(differences) > 0.1

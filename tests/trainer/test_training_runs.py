@@ -266,6 +266,7 @@ def test_a_finished_run_leaves_what_was_promised(undisturbed: dict[int, Volume])
             "README.md",
             "adapter_config.json",
             "adapter_model.safetensors",
+            "canary.json",
             "chat_template.jinja",
             "tokenizer.json",
             "tokenizer_config.json",

@@ -28,8 +28,9 @@ from ..store.manifest import (
     verify_manifest,
     write_manifest,
 )
-from . import model_card
+from . import canary, model_card
 from .adapter import key_mapping, save_adapter
+from .canary import Canary
 from .checks import check_named_after_base, check_weights
 from .model_card import Losses
 
@@ -64,20 +65,24 @@ def publish(
     losses: Losses | None,
     peers: Peers,
     confirm: Callable[[], None],
+    asked: Canary,
 ) -> ArtifactSummary:
     """Publish what was trained. Every rank must call it; rank 0 has the losses, and writes.
 
+    ``asked`` was made before the first step, when the model was still the base.
     ``confirm`` is called right before anything changes, and raises when this attempt may not.
 
     Raises:
         AdapterInvalid: the weights did not pass their checks.
     """
+    record = asked.record(model)
     weights = _gather_weights(model, peers, whole=config.training.adapter.type == "Full")
 
     def write() -> Any:
         assert losses is not None  # rank 0 has them
         try:
-            return _write(model, weights, config, run, base, losses, confirm).model_dump(mode="json")
+            summary = _write(model, weights, record, config, run, base, losses, confirm)
+            return summary.model_dump(mode="json")
         except Exception as error:  # said here: what caused it does not travel with it
             if (told := volumes.explained(error, config)) is None:
                 raise
@@ -89,6 +94,7 @@ def publish(
 def _write(
     model: Any,
     weights: dict[str, Any],
+    record: dict[str, Any],
     config: TrainerConfig,
     run: RunDirectory,
     base: ModelSummary,
@@ -112,6 +118,7 @@ def _write(
     else:
         expected = _save_model(model, weights, stored, directory)
     _save_tokenizer(Path(base.path), directory)
+    canary.write(record, directory)
     card = model_card.render(config, run, base, losses, untrained_experts(model), mapping)
     (directory / "README.md").write_text(card, encoding="utf-8")
     check_weights(directory, expected, lora=lora, untrained=_untrained(model))

@@ -74,6 +74,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     arguments = _arguments(training, batching, run, total, bf16=dtype == "bfloat16", evaluate=score_first)
     model = _model(training, Path(base.path), dtype)
 
+    from ..artifact.canary import Canary
     from ..base.adapters import trainable_parameters
     from ..methods.table import METHODS
     from .evaluation import Evaluation
@@ -120,6 +121,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         journal=journal,
         stepped=stepped,
     )
+    asked = Canary(run, model, Path(base.path), peers.device)
     trainer = FineTuner(model, arguments, attempt)
     stepped(from_step)
     trainer.train(resume_from_checkpoint=str(found.path) if found else None)
@@ -137,7 +139,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
             validation=records.last("full_validation_loss"),
             first_validation=records.first("full_validation_loss"),
         )
-    artifact = publish(model, config, run, base, losses, peers, confirm)
+    artifact = publish(model, config, run, base, losses, peers, confirm, asked)
     return TrainSummary(from_step=from_step, to_step=total, artifact=artifact)
 
 
