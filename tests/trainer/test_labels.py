@@ -16,7 +16,7 @@ from kubetune_trainer.contract.errors import BadRow, DataInvalid, ModelUnavailab
 from kubetune_trainer.data.chat import Conversation, check_messages, check_tools
 from kubetune_trainer.data.findings import Findings
 from kubetune_trainer.data.formats import Plain
-from kubetune_trainer.template.labels import ChatTemplate, Span
+from kubetune_trainer.template.source import chat_source
 from kubetune_trainer.template.tokens import IGNORED, Dropped, Tokeniser, TokenRow
 from tests.support.chat_templates import CHATML, MISTRAL, stored_template
 from tests.support.tiny_model import tiny_tokenizer

@@ -5,10 +5,12 @@ Beyond either, training fails with an index error, on a GPU with an assertion th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ..contract.errors import ModelUnavailable
 from ..data.findings import Finding, Findings
@@ -24,23 +26,23 @@ class Limits:
     positions: int | None = None
     """Tokens of the longest row that the model can be run on."""
 
-    def require(self, input_ids: Sequence[int], tokenizer: Any) -> None:
+    def require(self, input_ids: npt.ArrayLike, tokenizer: Any) -> None:
         """Refuse what the model would fail on.
 
         Raises:
             ModelUnavailable: the tokenizer does not belong to the model.
             Findings: the row is too long.
         """
-        if self.vocabulary is not None and (highest := max(input_ids, default=0)) >= self.vocabulary:
+        if self.vocabulary is not None and (highest := int(np.max(input_ids, initial=0))) >= self.vocabulary:
             token = tokenizer.convert_ids_to_tokens(highest)
             raise ModelUnavailable(
                 f"The model has no embedding for the token {token!r:.40} of its tokenizer: its id is "
                 f"{highest:,}, vocab_size in config.json is {self.vocabulary:,}. Use the tokenizer that "
                 "belongs to the weights, or resize the embeddings."
             )
-        if self.positions is not None and len(input_ids) > self.positions:
+        if self.positions is not None and (length := np.size(input_ids)) > self.positions:
             message = (
-                f"The row has {len(input_ids):,} tokens, but the model has only {self.positions:,} "
+                f"The row has {length:,} tokens, but the model has only {self.positions:,} "
                 f"positions: set dataset.maxLength to at most {self.positions:,}."
             )
             raise Findings([Finding("too_long", message)])

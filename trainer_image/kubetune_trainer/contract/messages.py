@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_LIMIT = 4096
@@ -95,7 +95,21 @@ class DatasetSummary(_Message):
     truncated_rows: Count = 0
     dropped_rows: Count = 0
     duplicate_rows: Count = 0
+    split_rows: Count = 0
+    """Training rows that became several examples, one per learned turn."""
+    train_examples: Count = 0
+    """What training reads: as many as rows, and more where rows are split."""
+    validation_examples: Count = 0
     warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_example_per_row(cls, data: Any) -> Any:
+        """Fill in what summaries of earlier trainers do not tell."""
+        if not isinstance(data, dict):
+            return data
+        given = {f"{part}_examples": data.get(f"{part}_rows") for part in ("train", "validation")}
+        return given | data
 
 
 class PlanSummary(_Message):

@@ -231,7 +231,7 @@ def _arguments(value: Any) -> Any:
 def _text(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, list):
-        return "".join(part[part["type"]] for part in content if _is_text(part))
+        return "\n".join(part[part["type"]] for part in content if _is_text(part))
     refusal = message.get("refusal")
     return content or (refusal if isinstance(refusal, str) else "")
 

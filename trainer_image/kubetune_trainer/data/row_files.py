@@ -32,9 +32,9 @@ class RowWriter:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    def write(self, input_ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> None:
+    def write(self, input_ids: Sequence[npt.ArrayLike], labels: Sequence[npt.ArrayLike]) -> None:
         """Add a portion of rows; they are held in memory once more while they are written."""
-        columns = {"input_ids": input_ids, "labels": labels, "length": [len(row) for row in input_ids]}
+        columns = {"input_ids": input_ids, "labels": labels, "length": [np.size(row) for row in input_ids]}
         self._stream.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
 
 

@@ -51,9 +51,11 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     training, run = config.training, RunDirectory.of(config)
     dataset, base = _read_prepared(run)
     total = planned_steps(
-        dataset.train_rows, training.batch_size, epochs=training.epochs, max_steps=training.max_steps
+        dataset.train_examples, training.batch_size, epochs=training.epochs, max_steps=training.max_steps
     )
-    plan = ValidationPlan.of(training, train_rows=dataset.train_rows, validation_rows=dataset.validation_rows)
+    plan = ValidationPlan.of(
+        training, train_rows=dataset.train_examples, validation_rows=dataset.validation_examples
+    )
     reports = Reports(total, plan)
     if os.environ["RANK"] == "0":
         serve(reports)
@@ -81,7 +83,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     from .trainer import Attempt, FineTuner
 
     method = METHODS[training.method](model)
-    rows = _rows(run.train_rows, method.filler, counted=dataset.train_rows)
+    rows = _rows(run.train_rows, method.filler, counted=dataset.train_examples)
     journal = None
     from_step = found.step if found else 0
     if peers.rank == 0:
@@ -97,7 +99,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     evaluation = None
     if plan is not None:
         evaluation = Evaluation(
-            rows=_rows(run.validation_rows, method.filler, counted=dataset.validation_rows),
+            rows=_rows(run.validation_rows, method.filler, counted=dataset.validation_examples),
             method=method,
             plan=plan,
             batching=batching,

@@ -81,10 +81,10 @@ def prepare(
         logger.warning("%s", warning)
     staged = run if held else RunDirectory(scratch)
     shape = estimate.Shape(
-        rows=rows.train_rows,
+        rows=rows.train_examples,
         tokens=rows.train_tokens,
         longest=rows.tokens_per_row.max,
-        validation_rows=rows.validation_rows,
+        validation_rows=rows.validation_examples,
         validation_tokens=dataset.count_tokens(staged.validation_rows),
     )
     plan = estimate.plan(config, kind, trained.parameters, shape)
@@ -105,7 +105,8 @@ def sentence(config: TrainerConfig, summary: PrepareSummary) -> str:
     rows = summary.dataset
     name = config.model.uri.rstrip("/").rpartition("/")[2]
     validation = f" and {rows.validation_rows:,} for validation" if rows.validation_rows else ""
-    text = f"{rows.train_rows:,} rows{validation}, {rows.train_tokens:,} tokens"
+    examples = f" as {rows.train_examples:,} examples" if rows.split_rows else ""
+    text = f"{rows.train_rows:,} rows{examples}{validation}, {rows.train_tokens:,} tokens"
     text = f"{text}; {name} pinned at {summary.model.revision[:7]}"
     return f"{text}; a finished artifact is adopted" if summary.artifact else text
 

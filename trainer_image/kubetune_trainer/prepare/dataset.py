@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,12 @@ MIN_ROWS = 10
 _PORTION = 4 * 1024 * 1024
 """Characters of the rows that are held at the same time."""
 
+_TOKENS = 1024 * 1024
+"""Tokens of the examples that are held until they are written."""
+
+_SAID_EVERY = 5.0
+"""Seconds between two lines of the log about how far it is."""
+
 
 @dataclass(slots=True)
 class Split:
@@ -40,7 +48,9 @@ class Split:
     path: Path
     """The file that has them, and perhaps others."""
     lengths: list[int]
-    """Tokens of each row."""
+    """Tokens of each example."""
+    parts: list[int]
+    """Examples of each row: more than one where no text has all that is learned as the server has it."""
     digests: list[bytes]
     """One per row, of its tokens and labels."""
     format: str
@@ -48,11 +58,16 @@ class Split:
     """Rows in the files."""
     files: tuple[str, ...] = ()
     indices: list[int] | None = None
-    """Which rows of the file are the split's, in order; None if all are."""
+    """Which examples of the file are the split's, in order; None if all are."""
     truncated: int = 0
     answers_cut: int = 0
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def split_rows(self) -> int:
+        """Rows that became several examples."""
+        return sum(count > 1 for count in self.parts)
 
     def fingerprint(self) -> str:
         """Digest of every token and label, in order."""
@@ -61,11 +76,17 @@ class Split:
             total.update(digest)
         return total.hexdigest()
 
-    def select(self, indices: list[int]) -> Split:
+    def select(self, rows: list[int]) -> Split:
         """The rows with these indices, of a split that has its whole file; counts stay those of the files."""
-        lengths = [self.lengths[index] for index in indices]
-        digests = [self.digests[index] for index in indices]
-        return replace(self, indices=indices, lengths=lengths, digests=digests)
+        ends = list(accumulate(self.parts))
+        indices = [index for row in rows for index in range(ends[row] - self.parts[row], ends[row])]
+        return replace(
+            self,
+            indices=indices,
+            lengths=[self.lengths[index] for index in indices],
+            parts=[self.parts[row] for row in rows],
+            digests=[self.digests[row] for row in rows],
+        )
 
 
 @dataclass(slots=True)
@@ -87,31 +108,37 @@ def tokenise_split(
 ) -> Split:
     """Read, check and tokenise a split's files into ``path``; every bad row is added to ``bad``."""
     counts = _Counts()
-    lengths: list[int] = []
-    digests: list[bytes] = []
     formats: list[str] = []
     with row_files.writing(path) as writer:
+        kept = _Kept(writer)
         for file in files:
             logger.info("reading the %s rows of %s", role, file.name)
             name = _called(file, files, role)
             reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
             examples = _examples(file, reader, counts, bad, name=name)
             for portion in portions(examples, size=_characters, limit=_PORTION):
-                rows = _keep(tokeniser.rows(portion, file=name), counts, bad)
-                lengths += [len(row.input_ids) for row in rows]
-                digests += [_digest(row) for row in rows]
-                if rows:
-                    writer.write([row.input_ids for row in rows], [row.labels for row in rows])
+                for result in tokeniser.rows(portion, file=name):
+                    match result:
+                        case TokenRow():
+                            counts.truncated += result.truncated
+                            counts.answers_cut += result.answer_cut
+                            kept.add(result)
+                        case Dropped():
+                            counts.dropped += 1
+                        case BadRow():
+                            bad.add(result)
             if reader.format is not None:  # else the file has no good row
                 formats.append(reader.format)
+        kept.write()
     if len(set(formats)) > 1 and not bad.count:
         raise DataInvalid(
             f"The files of {files[0].name} have different formats: {', '.join(sorted(set(formats)))}."
         )
     return Split(
         path=path,
-        lengths=lengths,
-        digests=digests,
+        lengths=kept.lengths,
+        parts=kept.parts,
+        digests=kept.digests,
         format=next(iter(formats), ""),
         read=counts.read,
         files=tuple(file.name for file in files),
@@ -152,24 +179,40 @@ def _examples(
                 bad.add(BadRow(line=row.line, kind=found.kind, message=found.message, file=name))
 
 
-def _keep(results: list[TokenRow | Dropped | BadRow], counts: _Counts, bad: BadRows) -> list[TokenRow]:
-    rows = []
-    for result in results:
-        match result:
-            case TokenRow():
-                counts.truncated += result.truncated
-                counts.answers_cut += result.answer_cut
-                rows.append(result)
-            case Dropped():
-                counts.dropped += 1
-            case BadRow():
-                bad.add(result)
-    return rows
+class _Kept:
+    """The examples that are written to a split's file, and what is remembered of them."""
 
+    def __init__(self, writer: row_files.RowWriter) -> None:
+        self.lengths: list[int] = []
+        self.parts: list[int] = []
+        self.digests: list[bytes] = []
+        self._writer = writer
+        self._held: list[TokenRow] = []
+        self._tokens = 0
+        self._said = time.monotonic()
 
-def _digest(row: TokenRow) -> bytes:
-    content = np.asarray([row.input_ids, row.labels], dtype="<i4")
-    return hashlib.blake2b(content.tobytes(), digest_size=16).digest()
+    def add(self, row: TokenRow) -> None:
+        """Keep an example."""
+        if row.first:
+            self.parts.append(0)
+            self.digests.append(b"")
+        self.parts[-1] += 1
+        self.lengths.append(len(row.input_ids))
+        content = np.asarray([row.input_ids, row.labels], dtype="<i4").tobytes()
+        self.digests[-1] = hashlib.blake2b(self.digests[-1] + content, digest_size=16).digest()
+        self._held.append(row)
+        self._tokens += len(row.input_ids)
+        if self._tokens >= _TOKENS:
+            self.write()
+        if (now := time.monotonic()) - self._said >= _SAID_EVERY:
+            self._said = now
+            logger.info("tokenised %s rows, %s tokens", f"{len(self.parts):,}", f"{sum(self.lengths):,}")
+
+    def write(self) -> None:
+        """Write what is held."""
+        if self._held:
+            self._writer.write([row.input_ids for row in self._held], [row.labels for row in self._held])
+        self._held, self._tokens = [], 0
 
 
 def _characters(numbered: tuple[int, Example]) -> int:

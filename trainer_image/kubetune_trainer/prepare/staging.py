@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -20,12 +19,13 @@ from ..contract.layout import RunDirectory
 from ..contract.messages import DatasetSummary, ModelSummary
 from ..data.bad_rows import BadRows
 from ..sources.source import DataSource, Role
+from ..template.source import chat_source
 from ..template.tokens import Tokeniser
 from . import adoption, dataset
 
 logger = logging.getLogger(__name__)
 
-PREPARED_VERSION = 1
+PREPARED_VERSION = 2
 """Raised when the same rows come out as other tokens or labels: runs of an earlier version are set aside."""
 
 _LIBRARIES = ("jinja2", "pyarrow", "tokenizers", "transformers")
@@ -100,13 +100,16 @@ def stage(
     lengths = train.lengths
     summary = DatasetSummary(
         fingerprint=_fingerprint(config, train, validation, template),
-        train_rows=len(lengths),
-        validation_rows=len(validation.digests) if validation else 0,
+        train_rows=len(train.parts),
+        validation_rows=len(validation.parts) if validation else 0,
         train_tokens=sum(lengths),
         tokens_per_row=dataset.tokens_per_row(lengths),
         truncated_rows=train.truncated,
         dropped_rows=train.dropped,
         duplicate_rows=dataset.duplicates(train),
+        split_rows=train.split_rows,
+        train_examples=len(lengths),
+        validation_examples=len(validation.lengths) if validation else 0,
         warnings=(*_warnings(config, train, validation, kind.context), *notes),
     )
     dataset.save(train, run.train_rows)
@@ -141,8 +144,9 @@ def _tokenise(
             f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
         ) from error
     rows = config.dataset
+    source = chat_source(tokenizer)
     tokeniser = Tokeniser(
-        tokenizer, max_length=rows.max_length, on_too_long=rows.on_too_long, limits=limits_of(kind)
+        tokenizer, source, max_length=rows.max_length, on_too_long=rows.on_too_long, limits=limits_of(kind)
     )
     with closing(BadRows(scratch / "errors.jsonl")) as bad:
 
@@ -160,12 +164,12 @@ def _tokenise(
         train, validation = dataset.split_off(
             train, Decimal(rows.validation_fraction), seed=config.training.seed
         )
-    if not tokeniser.rows_with_end:
+    if not tokeniser.ends:
         train.warnings.append(
             "No row ends with a special token of the model, so it does not learn to stop: "
             "check its chat template."
         )
-    return train, validation, json.dumps(tokenizer.chat_template)
+    return train, validation, source.text if source else ""
 
 
 def _fingerprint(

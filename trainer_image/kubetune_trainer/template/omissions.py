@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..contract.errors import DataInvalid
 from ..data.chat import Conversation, Message
 from ..data.findings import Finding, Findings
+from .rendering import no_system_role
 
-Render = Callable[[Sequence[Message], Sequence[Any]], tuple[str, list[tuple[int, int]]]]
-"""Text of a conversation, and the assistant's turns in it where the template marks them itself."""
+Render = Callable[[Sequence[Message], Sequence[Any]], str]
 
 
 def require_context(conversation: Conversation, text: str) -> None:
@@ -20,14 +19,6 @@ def require_context(conversation: Conversation, text: str) -> None:
             if index < conversation.added:
                 raise no_system_role()
             raise _drops(conversation.number(index), message["role"])
-
-
-def no_system_role() -> DataInvalid:
-    """The job's system prompt is at fault, and so no row."""
-    return DataInvalid(
-        "The model's chat template takes no system message as dataset.systemPrompt adds it: remove "
-        "dataset.systemPrompt, write it into the user messages, or use a model that knows system messages."
-    )
 
 
 def require_rest(conversation: Conversation, render: Render) -> None:
@@ -45,10 +36,7 @@ def require_rest(conversation: Conversation, render: Render) -> None:
         ):
             changed["content"] = marks.add(_drops(number, message["role"]))
         if "tool_calls" in message:
-            turn = index if trained else None
-            changed["tool_calls"] = [
-                _marked_call(call, number, turn, marks) for call in message["tool_calls"]
-            ]
+            changed["tool_calls"] = [_marked_call(call, number, marks) for call in message["tool_calls"]]
         messages[index] = changed
     tools = [
         {**tool, "function": {**tool["function"], "name": marks.add(_drops_tools())}}
@@ -56,12 +44,9 @@ def require_rest(conversation: Conversation, render: Render) -> None:
     ]
     if not marks.expected:
         return
-    text, spans = render(messages, tools)
-    turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    learned = dict(zip(turns, spans, strict=True)) if len(spans) == len(turns) else {}
-    for mark, turn, findings in marks.expected:
-        place = text[slice(*learned[turn])] if turn in learned else text
-        if mark not in place:
+    text = render(messages, tools)
+    for mark, findings in marks.expected:
+        if mark not in text:
             raise findings
 
 
@@ -69,27 +54,27 @@ class _Marks:
     """Words that stand in for something; of letters and digits, which every template writes as they are."""
 
     def __init__(self) -> None:
-        self.expected: list[tuple[str, int | None, Findings]] = []
-        """Each with the turn that must hold it, if that is learned, and what is wrong if it is missing."""
+        self.expected: list[tuple[str, Findings]] = []
+        """Each with what is wrong if it is missing."""
 
-    def add(self, findings: Findings, turn: int | None = None) -> str:
+    def add(self, findings: Findings) -> str:
         mark = f"kubetune{len(self.expected)}mark"
-        self.expected.append((mark, turn, findings))
+        self.expected.append((mark, findings))
         return mark
 
 
-def _marked_call(call: dict[str, Any], number: int, turn: int | None, marks: _Marks) -> dict[str, Any]:
+def _marked_call(call: dict[str, Any], number: int, marks: _Marks) -> dict[str, Any]:
     """The call with marks for its name and its arguments that are strings."""
-    name = marks.add(_drops_calls(number), turn)
+    name = marks.add(_drops_calls(number))
     arguments = {
-        key: marks.add(_drops_arguments(number), turn) if isinstance(value, str) else value
+        key: marks.add(_drops_arguments(number)) if isinstance(value, str) else value
         for key, value in call["function"]["arguments"].items()
     }
     return {**call, "function": {"name": name, "arguments": arguments}}
 
 
 def require_turn(message: Message, number: int, span: str) -> None:
-    """Refuse an assistant turn of which the template drops something."""
+    """Refuse an assistant turn of which something is not in ``span``, which is learned."""
     for call in message.get("tool_calls", ()):
         if call["function"]["name"] not in span:
             raise _drops_calls(number)
@@ -100,8 +85,8 @@ def require_turn(message: Message, number: int, span: str) -> None:
         reasoning = reasoning or inline.rpartition("<think>")[2]
     if reasoning.strip() not in span:
         sentence = (
-            f"The model's chat template drops the reasoning of message {number}. Remove the reasoning, set "
-            "the message's weight to 0, or end the conversation with it."
+            f"The model's chat template drops the reasoning of message {number}. Remove the reasoning, or "
+            "set the message's weight to 0."
         )
         raise Findings([Finding("reasoning_dropped", sentence)])
     if content.strip() not in span:
