@@ -6,6 +6,7 @@ One byte is one token and every special token is one, so a test can count tokens
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,51 @@ LAYERS = 2
 
 
 def tiny_tokenizer(
-    *, chat_template: str | None = CHATML, bos: str | None = None, eos: str = "<|im_end|>"
+    *,
+    chat_template: str | None = CHATML,
+    bos: str | None = None,
+    eos: str = "<|im_end|>",
+    specials: Sequence[str] = (),
 ) -> Any:
-    """Build a byte-level tokenizer: 256 bytes, no merges, and the special tokens of several families."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    """Build a byte-level tokenizer: 256 bytes, no merges, and the special tokens of several families.
+
+    ``specials`` are more of them.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={byte: index for index, byte in enumerate(alphabet)}, merges=[]))
+    return _fast(tokenizer, chat_template, bos, eos, specials)
+
+
+def merging_tokenizer(
+    *,
+    chat_template: str | None = CHATML,
+    bos: str | None = None,
+    eos: str = "<|im_end|>",
+    specials: Sequence[str] = (),
+) -> Any:
+    """Like ``tiny_tokenizer``, but with tokens of several characters, such as a space and a letter."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    space, line_end = "\u0120", "\u010a"  # as the byte-level alphabet writes them
+    merges = [(space, "H"), (space, "S"), (line_end, line_end), ("e", "r"), (space, "i"), (":", space)]
+    words = [*alphabet, *("".join(merge) for merge in merges)]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    return _fast(Tokenizer(models.BPE(vocab=vocabulary, merges=merges)), chat_template, bos, eos, specials)
+
+
+def _fast(
+    tokenizer: Any, chat_template: str | None, bos: str | None, eos: str, specials: Sequence[str]
+) -> Any:
+    from tokenizers import AddedToken, decoders, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
+    every = dict.fromkeys((*SPECIAL_TOKENS, *specials))
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in every])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<|endoftext|>"
     )

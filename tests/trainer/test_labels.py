@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubetune_trainer.contract.errors import BadRow, DataInvalid, ModelUnavailable
 from kubetune_trainer.data.chat import Conversation, check_messages, check_tools
-from kubetune_trainer.data.findings import Findings
+from kubetune_trainer.data.findings import Finding, Findings
 from kubetune_trainer.data.formats import Plain
 from kubetune_trainer.template.source import chat_source
 from kubetune_trainer.template.tokens import IGNORED, Dropped, Tokeniser, TokenRow
@@ -54,6 +55,12 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "Mistral": (MISTRAL, {"bos": "<s>", "eos": "</s>"}),
     "Gemma": ("gemma", {"bos": "<bos>", "eos": "<eos>"}),
     "Phi 3": ("phi3", {"eos": "<|endoftext|>"}),
+    "Qwen 3.5": ("qwen3_5_think", {}),
+    "DeepSeek R1": (
+        stored_template("deepseek_r1_distill").replace("<｜end▁of▁sentence｜>", "</s>"),
+        {"eos": "</s>"},
+    ),
+    "gpt-oss": ("gptoss", {"eos": "<|return|>"}),
 }
 
 FAMILY_ENDS = [
@@ -77,38 +84,52 @@ def conversation(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | N
     return check_messages(messages, where="messages").with_tools(check_tools(tools, None))
 
 
+def tokeniser_of(tokenizer: Any, *, max_length: int = 4096, on_too_long: Any = "Fail") -> Tokeniser:
+    return Tokeniser(tokenizer, chat_source(tokenizer), max_length=max_length, on_too_long=on_too_long)
+
+
+def tokenised(tokenizer: Any, row: Conversation) -> list[TokenRow]:
+    """The row's examples; raises its findings."""
+    found = []
+    for example in tokeniser_of(tokenizer).rows([(1, row)], file=""):
+        if isinstance(example, BadRow):
+            raise Findings([Finding(example.kind, example.message)])
+        assert isinstance(example, TokenRow)
+        learned = example.labels != IGNORED
+        assert (example.labels[learned] == example.input_ids[learned]).all()
+        found.append(example)
+    return found
+
+
+def runs(tokenizer: Any, example: TokenRow) -> list[str]:
+    """The learned runs of text, decoded from tokens, as training sees them."""
+    found: list[list[int]] = [[]]
+    for label in example.labels.tolist():
+        if label != IGNORED:
+            found[-1].append(label)
+        elif found[-1]:
+            found.append([])
+    return [tokenizer.decode(run) for run in found if run]
+
+
 def trained(
     tokenizer: Any, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
-) -> list[str]:
-    """The trained runs of text, decoded from tokens, as training sees them."""
-    tokeniser = Tokeniser(tokenizer, max_length=4096, on_too_long="Fail")
-    (row,) = tokeniser.rows([(1, conversation(messages, tools))], file="")
-    assert isinstance(row, TokenRow), row
-    assert [label for label in row.labels if label != IGNORED] == [
-        token for token, label in zip(row.input_ids, row.labels, strict=True) if label != IGNORED
-    ]
-    runs: list[list[int]] = [[]]
-    for label in row.labels:
-        if label != IGNORED:
-            runs[-1].append(label)
-        elif runs[-1]:
-            runs.append([])
-    return [tokenizer.decode(run) for run in runs if run]
-
-
-def spans_of(tokenizer: Any, row: Conversation) -> tuple[str, list[Span]]:
-    template = ChatTemplate(tokenizer)
-    rendered = template.rendered(row)
-    return rendered.text, template.assistant_spans(rendered)
+) -> list[str] | list[list[str]]:
+    """What is learned of the row's text, or of each where it has several."""
+    examples = [runs(tokenizer, example) for example in tokenised(tokenizer, conversation(messages, tools))]
+    return examples[0] if len(examples) == 1 else examples
 
 
 def refused(family: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> str:
     with pytest.raises(Findings) as caught:
-        spans_of(tokenizer_for(family), conversation(messages, tools))
+        tokenised(tokenizer_for(family), conversation(messages, tools))
     return f"{caught.value.findings[0].kind}: {caught.value.findings[0].message}"
 
 
-TRAINED: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
+EMPTY = "<think>\n\n</think>\n\n"
+FINAL = "<|channel|>final<|message|>"
+
+TRAINED: dict[str, tuple[str, list[dict[str, Any]], list[str] | list[list[str]]]] = {
     "SmolLM2 learns every answer with its end token": (
         "SmolLM2",
         [USER, ANSWER, USER_2, ANSWER_2],
@@ -129,15 +150,60 @@ TRAINED: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
         [USER, ANSWER, USER_2, ANSWER_2],
         ["Here.<end_of_turn>", "Since May.<end_of_turn>"],
     ),
-    "Phi 3, which ends the conversation with one more token, learns the end of each turn": (
+    "Phi 3 learns the token at which the server stops, which ends the last turn only, for each turn": (
         "Phi 3",
         [USER, ANSWER, USER_2, ANSWER_2],
-        ["Here.<|end|>", "Since May.<|end|>\n<|endoftext|>"],
+        [["Here.<|end|>\n<|endoftext|>"], ["Since May.<|end|>\n<|endoftext|>"]],
     ),
-    "Qwen 3, which adds an empty thought to the last turn only, learns both turns as they stand": (
+    "Qwen 3, which writes an empty thought into the last turn only, learns each turn as the last": (
         "Qwen 3",
         [USER, ANSWER, USER_2, ANSWER_2],
-        ["Here.<|im_end|>", "<think>\n\n</think>\n\nSince May.<|im_end|>"],
+        [[f"{EMPTY}Here.<|im_end|>"], [f"{EMPTY}Since May.<|im_end|>"]],
+    ),
+    "Qwen 3, which drops earlier reasoning, learns the reasoning of each turn": (
+        "Qwen 3",
+        [USER, REASONED, USER_2, ANSWER_2],
+        [["<think>\nI see it.\n</think>\n\nHere.<|im_end|>"], [f"{EMPTY}Since May.<|im_end|>"]],
+    ),
+    "Qwen 3 learns inline reasoning of each turn": (
+        "Qwen 3",
+        [USER, INLINE, USER_2, ANSWER_2],
+        [["<think>\nI see it.\n</think>\n\nHere.<|im_end|>"], [f"{EMPTY}Since May.<|im_end|>"]],
+    ),
+    "Qwen 3.5, whose prompt opens a thought, learns the reasoning and the end of the thought": (
+        "Qwen 3.5",
+        [USER, REASONED],
+        ["I see it.\n</think>\n\nHere.<|im_end|>"],
+    ),
+    "DeepSeek R1, whose template drops reasoning, learns it after the prompt, which opens a thought": (
+        "DeepSeek R1",
+        [USER, REASONED],
+        ["I see it.\n</think>\n\nHere.</s>"],
+    ),
+    "DeepSeek R1 learns inline reasoning too": (
+        "DeepSeek R1",
+        [USER, INLINE],
+        ["I see it.\n</think>\n\nHere.</s>"],
+    ),
+    "DeepSeek R1 learns to close the thought of its prompt where the row has none": (
+        "DeepSeek R1",
+        [USER, ANSWER],
+        ["\n</think>\n\nHere.</s>"],
+    ),
+    "gpt-oss learns of each turn what follows the prompt": (
+        "gpt-oss",
+        [USER, ANSWER, USER_2, ANSWER_2],
+        [[f"{FINAL}Here.<|return|>"], [f"{FINAL}Since May.<|return|>"]],
+    ),
+    "a turn that no request can come before is context only": (
+        "SmolLM2",
+        [ANSWER, USER_2, ANSWER_2],
+        ["Since May.<|im_end|>"],
+    ),
+    "a greeting that the template takes only with what follows it is context only": (
+        "Qwen 3.5",
+        [ANSWER, USER_2, ANSWER_2],
+        ["\n</think>\n\nSince May.<|im_end|>"],
     ),
     "Qwen 3 learns the reasoning of the last turn": (
         "Qwen 3",
@@ -159,12 +225,7 @@ TRAINED: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
         [USER, {**REASONED, "weight": 0}, USER_2, ANSWER_2],
         ["<think>\n\n</think>\n\nSince May.<|im_end|>"],
     ),
-    "messages after the last answer are context": ("SmolLM2", [USER, ANSWER, USER_2], ["Here.<|im_end|>"]),
-    "an answer may come first": (
-        "SmolLM2",
-        [ANSWER, USER_2, ANSWER_2],
-        ["Here.<|im_end|>", "Since May.<|im_end|>"],
-    ),
+    "messages after the last answer are left out": ("SmolLM2", [USER, ANSWER, USER_2], ["Here.<|im_end|>"]),
     "two answers in a row are both learned": (
         "SmolLM2",
         [USER, ANSWER, ANSWER_2],
@@ -173,7 +234,7 @@ TRAINED: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
     "an answer that repeats the question is found in the right place": (
         "Qwen 3",
         [{**USER, "content": "Here."}, ANSWER, {**USER_2, "content": "Here."}, ANSWER],
-        ["Here.<|im_end|>", "<think>\n\n</think>\n\nHere.<|im_end|>"],
+        [[f"{EMPTY}Here.<|im_end|>"], [f"{EMPTY}Here.<|im_end|>"]],
     ),
     "text with a token of the template is learned whole": (
         "SmolLM2",
@@ -194,15 +255,17 @@ def test_what_is_trained_on(case: str) -> None:
     assert trained(tokenizer_for(family), messages) == expected
 
 
-WITH_TOOLS = {
+WITH_TOOLS: dict[str, Any] = {
     "Llama 3.1": ['{"name": "look_up", "parameters": {"city": "Oslo"}}<|eot_id|>', "Here.<|eot_id|>"],
     "Qwen 2.5": [
         '<tool_call>\n{"name": "look_up", "arguments": {"city": "Oslo"}}\n</tool_call><|im_end|>',
         "Here.<|im_end|>",
     ],
     "Qwen 3": [
-        '<tool_call>\n{"name": "look_up", "arguments": {"city": "Oslo"}}\n</tool_call><|im_end|>',
-        "<think>\n\n</think>\n\nHere.<|im_end|>",
+        [
+            f'{EMPTY}<tool_call>\n{{"name": "look_up", "arguments": {{"city": "Oslo"}}}}\n</tool_call><|im_end|>'
+        ],
+        [f"{EMPTY}Here.<|im_end|>"],
     ],
 }
 
@@ -225,19 +288,7 @@ REFUSED: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]] | None,
         [USER, REASONED],
         None,
         "reasoning_dropped: The model's chat template drops the reasoning of message 2. Remove the "
-        "reasoning, set the message's weight to 0, or end the conversation with it.",
-    ),
-    "reasoning that the template drops from earlier turns": (
-        "Qwen 3",
-        [USER, REASONED, USER_2, ANSWER_2],
-        None,
-        "reasoning_dropped: The model's chat template drops the reasoning of message 2.",
-    ),
-    "inline reasoning that the template drops from earlier turns": (
-        "Qwen 3",
-        [USER, INLINE, USER_2, ANSWER_2],
-        None,
-        "reasoning_dropped: The model's chat template drops the reasoning of message 2.",
+        "reasoning, or set the message's weight to 0.",
     ),
     "tools that the template does not know": (
         "Llama 3",
@@ -249,8 +300,7 @@ REFUSED: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]] | None,
         "SmolLM2",
         [USER, CALLED, RESULT, ANSWER],
         None,
-        "template_refuses: The model's chat template refuses the row: 'dict object' has no attribute "
-        "'content' (it may not know tools)",
+        "template_drops: The model's chat template drops the tool calls of message 2.",
     ),
     "a tool call beside text that the template drops": (
         "SmolLM2",
@@ -311,13 +361,11 @@ FIRST_CALL = (
     "{% if m.tool_calls %}<call>{{ m.tool_calls[0].function | tojson }}{% endif %}<|end|>{% endfor %}"
 )
 NO_ARGUMENTS = FIRST_CALL.replace("function | tojson", "function.name")
-MARKS_CONTENT = (
-    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}"
-    "{% generation %}{{ m.content }}{% endgeneration %}"
-    "{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}"
-    "{% else %}{{ m.content }}{% endif %}<|end|>{% endfor %}"
-)
 DROPS_RESULTS = FIRST_CALL.replace("{{ m.content }}", "{{ m.content if m.role != 'tool' }}")
+OTHER_PROMPT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>Sure: {% endif %}"
+)
 LAST_ONLY = (
     "{% for m in messages %}{% if m.role == 'user' or loop.last %}<|{{ m.role }}|>{{ m.content }}<|end|>"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -347,52 +395,42 @@ LAST_ONLY = (
             [USER, {**CALLED, "weight": 0}, {**RESULT, "content": "Oslo: rain"}, ANSWER],
             "drops arguments of the tool calls of message 2",
         ),
-        (
-            MARKS_CONTENT,
-            [USER, {**CALLED, "content": "I will call look_up for Oslo."}, RESULT, ANSWER],
-            "drops the tool calls of message 2",
-        ),
         (SHOUTS, [USER, ANSWER], "drops or changes the content of message 2"),
-        (LAST_ONLY, [USER, ANSWER, USER_2, ANSWER_2], "rewrites message 2"),
+        (OTHER_PROMPT, [USER, ANSWER], "writes message 2 otherwise than its prompt for it begins"),
     ],
     ids=[
         "a dropped system message",
         "a dropped answer of weight 0",
         "the second of two calls of a function",
         "arguments of a call that repeats in its result",
-        "a call that the template writes but does not mark as learned",
         "an answer in capitals",
-        "an answer that is missing from history",
+        "an answer after another prompt than the server's",
     ],
 )
 def test_template_that_changes_what_is_said_is_refused(
     template: str, messages: list[dict[str, Any]], message: str
 ) -> None:
     with pytest.raises(Findings, match=message):
-        spans_of(tiny_tokenizer(chat_template=template), conversation(messages))
+        tokenised(tiny_tokenizer(chat_template=template), conversation(messages))
 
 
 @pytest.mark.parametrize(
     ("template", "messages", "message"),
     [
         (SHOUTS, [USER, ANSWER], "the content of message 2."),
-        (
-            LAST_ONLY.replace("== 'user'", "!= 'assistant'"),
-            [USER, ANSWER, USER_2, ANSWER_2],
-            "rewrites message 2 ",
-        ),
+        (OTHER_PROMPT, [USER, ANSWER], "writes message 2 "),
         (FIRST_CALL, [USER, {**CALLED, "tool_calls": [CALL, CALL]}, ANSWER], "the tool calls of message 2."),
         (DROPS_RESULTS, [USER, CALLED, RESULT, ANSWER], "message 3 (tool)."),
         (CHATML, [USER, REASONED], "the reasoning of message 2. "),
     ],
-    ids=["content", "history", "calls", "results", "reasoning"],
+    ids=["content", "prompt", "calls", "results", "reasoning"],
 )
 def test_messages_are_counted_as_the_row_has_them_without_the_system_prompt_of_the_job(
     template: str, messages: list[dict[str, Any]], message: str
 ) -> None:
     row = conversation(messages).with_system_prompt("Be brief.")
     with pytest.raises(Findings) as caught:
-        spans_of(tiny_tokenizer(chat_template=template), row)
+        tokenised(tiny_tokenizer(chat_template=template), row)
     assert message in caught.value.findings[0].message
 
 
@@ -405,30 +443,29 @@ NO_SYSTEM_ROLE = (
 @pytest.mark.parametrize("template", [stored_template("gemma"), MISTRAL, DROPS_SYSTEM])
 def test_template_without_a_system_role_blames_the_system_prompt_of_the_job_and_no_row(template: str) -> None:
     tokenizer = tiny_tokenizer(chat_template=template, bos="<s>", eos="</s>")
-    tokeniser = Tokeniser(tokenizer, max_length=4096, on_too_long="Fail")
     row = conversation([USER, ANSWER]).with_system_prompt("Be brief.")
     with pytest.raises(DataInvalid) as caught:
-        tokeniser.rows([(1, row), (2, row)], file="")
+        list(tokeniser_of(tokenizer).rows([(1, row), (2, row)], file=""))
     assert caught.value.message == NO_SYSTEM_ROLE
 
 
 def test_row_that_the_template_refuses_is_blamed_with_a_system_prompt_of_the_job_too() -> None:
-    row = conversation([USER, CALLED]).with_system_prompt("Be brief.")
-    with pytest.raises(Findings, match="refuses the row"):
-        spans_of(tokenizer_for("SmolLM2"), row)
+    row = conversation([USER, USER_2, ANSWER]).with_system_prompt("Be brief.")
+    with pytest.raises(Findings, match="must alternate"):
+        tokenised(tokenizer_for("Mistral"), row)
 
 
-MARKED = (
-    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}"
-    "{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>{% else %}{{ m.content }}{% endif %}"
-    "{% endfor %}"
-)
-
-
-def test_generation_markers_are_used_and_the_end_token_after_them_too() -> None:
-    tokenizer = tiny_tokenizer(chat_template=MARKED)
+def test_generation_markers_change_nothing_as_the_server_knows_none() -> None:
+    marked = CHATML.replace(
+        "message['content']", "'' }}{% generation %}{{ message['content'] }}{% endgeneration %}{{ ''"
+    )
     messages = [USER, {**ANSWER, "weight": 0}, USER_2, ANSWER_2]
-    assert trained(tokenizer, messages) == ["Since May.<|im_end|>"]
+    assert trained(tiny_tokenizer(chat_template=marked), messages) == ["Since May.<|im_end|>"]
+
+
+def test_turn_of_which_history_keeps_nothing_is_learned_by_itself() -> None:
+    tokenizer = tiny_tokenizer(chat_template=LAST_ONLY)
+    assert trained(tokenizer, [USER, ANSWER, USER_2, ANSWER_2]) == [["Here.<|end|>"], ["Since May.<|end|>"]]
 
 
 TEXT = st.text(min_size=1, max_size=12).filter(lambda text: text == text.strip() and "think>" not in text)
@@ -451,41 +488,15 @@ def test_any_text_is_learned_exactly_where_the_assistant_says_it(
         ]
     expected = [f"{answer}{end}" for _, answer, learned in turns if learned]
     if expected:
-        found = trained(tokenizer_for(name), messages)
-        assert [text.removeprefix("<think>\n\n</think>\n\n") for text in found] == expected
-
-
-ORACLES = (
-    "cohere", "deepseekv3", "gemma", "gemma3", "glm4moe", "gptoss", "lfm2", "llama3", "phi3",
-    "qwen2_5", "qwen3", "qwen3_5_think", "qwen3_8", "qwen3_instruct_2507",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("family", ORACLES)
-def test_turns_found_without_markers_are_those_that_marked_templates_mark(family: str) -> None:
-    """trl's variants of these templates carry markers; where both write the same text, so must the turns be.
-
-    What differs is the header: markers may include it, or the opening of a thought that the prompt ends with.
-    """
-    messages = [USER, ANSWER, USER_2, ANSWER_2]
-    plain, marked = stored_template(family), stored_template(f"{family}_training")
-    found = []
-    for template in (plain, marked):
-        tokens = sorted(set(SPECIAL_LIKE.findall(plain)))
-        tokenizer = tiny_tokenizer(chat_template=template, bos="<s>", eos="</s>")
-        tokenizer.add_special_tokens({"additional_special_tokens": tokens})
-        text, spans = spans_of(tokenizer, conversation(messages))
-        found.append((text, [text[start:end].strip() for start, end in spans]))
-    (text, turns), (marked_text, marked_turns) = found
-    for turn, marked_turn, message in zip(turns, marked_turns, (ANSWER, ANSWER_2), strict=True):
-        assert message["content"] in turn
-        if text == marked_text:
-            assert marked_turn.endswith(turn)
+        found = tokenised(tokenizer_for(name), conversation(messages))
+        texts = [text for example in found for text in runs(tokenizer_for(name), example)]
+        assert [text.removeprefix(EMPTY) for text in texts] == expected
 
 
 def test_date_in_a_template_is_fixed_so_that_tomorrow_gives_the_same_tokens() -> None:
-    template = ChatTemplate(tiny_tokenizer(chat_template="{{ strftime_now('%d %b %Y') }}|" + CHATML))
-    assert template.rendered(conversation([USER, ANSWER])).text.startswith("26 Jul 2024|")
+    tokenizer = tiny_tokenizer(chat_template="{{ strftime_now('%d %b %Y') }}|" + CHATML)
+    (example,) = tokenised(tokenizer, conversation([USER, ANSWER]))
+    assert tokenizer.decode(example.input_ids).startswith("26 Jul 2024|")
 
 
 def sentencepiece_like(chat_template: str) -> Any:
@@ -527,10 +538,9 @@ def rows(
     max_length: int = 4096,
     on_too_long: Any = "Truncate",
 ) -> list[TokenRow | Dropped | BadRow]:
-    tokeniser = Tokeniser(
-        tiny_tokenizer(chat_template=template), max_length=max_length, on_too_long=on_too_long
-    )
-    return tokeniser.rows(list(enumerate(examples, start=1)), file="")
+    tokenizer = tiny_tokenizer(chat_template=template)
+    tokeniser = tokeniser_of(tokenizer, max_length=max_length, on_too_long=on_too_long)
+    return list(tokeniser.rows(list(enumerate(examples, start=1)), file=""))
 
 
 def test_prompt_is_ignored_and_completion_and_end_are_trained_on_without_a_template() -> None:
@@ -539,14 +549,16 @@ def test_prompt_is_ignored_and_completion_and_end_are_trained_on_without_a_templ
     end = tiny_tokenizer().eos_token_id
     assert len(row.input_ids) == 5
     assert row.input_ids[-1] == end
-    assert row.labels == [IGNORED, IGNORED, *row.input_ids[2:]]
+    assert row.labels.tolist() == [IGNORED, IGNORED, *row.input_ids[2:].tolist()]
 
 
 def test_every_token_of_a_text_is_trained_on_and_the_end_is_added_once() -> None:
     plain, ended = rows(Plain(prompt="", completion="ab"), Plain(prompt="", completion="ab<|im_end|>"))
     assert isinstance(plain, TokenRow)
     assert isinstance(ended, TokenRow)
-    assert plain.labels == plain.input_ids == ended.input_ids == ended.labels
+    assert (
+        plain.labels.tolist() == plain.input_ids.tolist() == ended.input_ids.tolist() == ended.labels.tolist()
+    )
     assert len(plain.input_ids) == 3
 
 
@@ -554,9 +566,7 @@ def test_tokenizer_without_an_end_token_is_refused() -> None:
     tokenizer = tiny_tokenizer(chat_template=None)
     tokenizer.eos_token = None
     with pytest.raises(ModelUnavailable, match="no end-of-sequence token"):
-        Tokeniser(tokenizer, max_length=9, on_too_long="Drop").rows(
-            [(1, Plain(prompt="a", completion="b"))], file=""
-        )
+        list(tokeniser_of(tokenizer).rows([(1, Plain(prompt="a", completion="b"))], file=""))
 
 
 # <|user|> q <|end|> <|assistant|> a b c d <|end|>: nine tokens, of which the last five are trained on.
@@ -567,29 +577,47 @@ SHORT = (
 NINE = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "abcd"}]
 
 
-@pytest.mark.parametrize(
-    ("max_length", "learned", "truncated"), [(9, 5, False), (8, 4, True), (5, 1, True)], ids=str
-)
-def test_long_row_is_cut_at_the_end_and_counted(max_length: int, learned: int, truncated: bool) -> None:
-    (row,) = rows(conversation(NINE), template=SHORT, max_length=max_length)
+def test_row_that_fits_is_learned_whole() -> None:
+    (row,) = rows(conversation(NINE), template=SHORT, max_length=9)
     assert isinstance(row, TokenRow)
-    assert len(row.input_ids) == max_length
-    assert sum(label != IGNORED for label in row.labels) == learned
-    assert (row.truncated, row.answer_cut) == (truncated, truncated)
+    assert (row.labels != IGNORED).tolist() == [False] * 4 + [True] * 5
+    assert not row.truncated
 
 
-def test_turns_behind_the_cut_are_not_looked_for_but_counted() -> None:
-    behind = [*NINE, USER, REASONED, USER_2, ANSWER_2]  # the template drops the reasoning
-    (row,) = rows(conversation(behind), template=SHORT, max_length=12)
+def test_turn_that_does_not_fit_whole_is_not_learned_and_nothing_after_the_last_that_does_is_kept() -> None:
+    more = conversation([*NINE, USER, ANSWER, USER_2, REASONED])  # the template drops the reasoning
+    for max_length in (9, 14, 27):
+        (row,) = rows(more, template=SHORT, max_length=max_length)
+        assert isinstance(row, TokenRow)
+        assert (row.labels != IGNORED).tolist() == [False] * 4 + [True] * 5
+        assert row.truncated
+
+
+def test_row_of_which_no_learned_turn_fits_is_left_out() -> None:
+    assert rows(conversation(NINE), template=SHORT, max_length=8) == [Dropped(line=1)]
+
+
+def test_answer_without_a_template_is_learned_whole_or_not_at_all_but_text_may_be_cut() -> None:
+    answer, text = Plain(prompt="ab", completion="cd"), Plain(prompt="", completion="abcd")
+    assert rows(answer, template=None, max_length=4) == [Dropped(line=1)]
+    (row,) = rows(text, template=None, max_length=4)
     assert isinstance(row, TokenRow)
-    assert sum(label != IGNORED for label in row.labels) == 5
-    assert (row.truncated, row.answer_cut) == (True, True)
+    assert row.truncated
+    assert row.labels.tolist() == row.input_ids.tolist()
+    assert tiny_tokenizer().decode(row.input_ids) == "abcd"
 
 
-def test_cutting_behind_the_answer_loses_nothing_of_it() -> None:
-    (row,) = rows(conversation([*NINE, USER]), template=SHORT, max_length=9)
-    assert isinstance(row, TokenRow)
-    assert (row.truncated, row.answer_cut) == (True, False)
+def test_turns_of_a_row_with_several_texts_fit_each_by_itself() -> None:
+    tokenizer = tokenizer_for("Qwen 3")
+    row = conversation([USER, {**ANSWER, "reasoning_content": "I see it. " * 30}, USER_2, ANSWER_2])
+    lengths = [len(example.input_ids) for example in tokenised(tokenizer, row)]
+    assert lengths[0] > lengths[1]
+    for on_too_long, expected in (("Truncate", [(lengths[1], True)]), ("Drop", [])):
+        found = tokeniser_of(tokenizer, max_length=lengths[1], on_too_long=on_too_long).rows(
+            [(1, row)], file=""
+        )
+        kept = [(len(part.input_ids), part.truncated) for part in found if isinstance(part, TokenRow)]
+        assert kept == expected
 
 
 def byte_pairs() -> Any:
@@ -646,42 +674,32 @@ def test_long_text_gives_the_tokens_and_counts_that_the_whole_text_gives(
         example = conversation(messages)
 
     def row(limit: int) -> Any:
-        tokeniser = Tokeniser(tokenizer, max_length=limit, on_too_long="Truncate")
-        return tokeniser.rows([(1, example)], file="")[0]
+        return next(
+            iter(
+                tokeniser_of(tokenizer, max_length=limit, on_too_long="Truncate").rows(
+                    [(1, example)], file=""
+                )
+            )
+        )
 
     whole, cut = row(10**9), row(max_length)
     if not isinstance(whole, TokenRow):  # the template's check, of a turn that only it knows to be cut off
         return
-    labels = whole.labels[:max_length]
-    if all(label == IGNORED for label in labels[1:]):
-        assert isinstance(cut, BadRow)
-        assert cut.kind == "nothing_to_train"
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], whole.labels != IGNORED, [False]))))
+    ends = [int(end) for end in edges[1::2] if plain or end <= max_length]
+    kept = min(ends[-1], max_length) if ends else 0
+    if plain and kept < len(whole.input_ids) or not ends:
+        assert cut == Dropped(line=1)
     else:
-        assert cut == TokenRow(
-            line=1,
-            input_ids=whole.input_ids[:max_length],
-            labels=labels,
-            truncated=len(whole.input_ids) > max_length,
-            answer_cut=any(label != IGNORED for label in whole.labels[max_length:]),
-        )
+        assert cut.input_ids.tolist() == whole.input_ids[:kept].tolist()
+        assert cut.labels.tolist() == whole.labels[:kept].tolist()
+        assert cut.truncated == (kept < len(whole.input_ids))
 
 
-@pytest.mark.parametrize(
-    ("on_too_long", "kind", "message"),
-    [
-        (
-            "Truncate",
-            "nothing_to_train",
-            "The first 4 tokens (dataset.maxLength) of the row hold nothing of the answer: raise maxLength",
-        ),
-        ("Fail", "too_long", "The row has 9 tokens; dataset.maxLength is 4 and onTooLong is Fail."),
-    ],
-)
-def test_row_that_cannot_be_used_is_reported_with_its_line(on_too_long: str, kind: str, message: str) -> None:
-    (bad,) = rows(conversation(NINE), template=SHORT, max_length=4, on_too_long=on_too_long)
-    assert isinstance(bad, BadRow)
-    assert (bad.line, bad.kind) == (1, kind)
-    assert bad.message.startswith(message)
+def test_row_that_is_too_long_is_an_error_when_asked() -> None:
+    (bad,) = rows(conversation(NINE), template=SHORT, max_length=4, on_too_long="Fail")
+    message = "The row has 9 tokens; dataset.maxLength is 4 and onTooLong is Fail."
+    assert bad == BadRow(line=1, kind="too_long", message=message, file="")
 
 
 def test_row_that_is_too_long_is_dropped_when_asked() -> None:
@@ -696,4 +714,4 @@ def test_slow_tokenizer_is_refused() -> None:
         is_fast = False
 
     with pytest.raises(ModelUnavailable, match=r"no tokenizer\.json"):
-        Tokeniser(Slow(), max_length=1, on_too_long="Drop")
+        Tokeniser(Slow(), None, max_length=1, on_too_long="Drop")

@@ -60,7 +60,6 @@ class Split:
     indices: list[int] | None = None
     """Which examples of the file are the split's, in order; None if all are."""
     truncated: int = 0
-    answers_cut: int = 0
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
 
@@ -93,7 +92,6 @@ class Split:
 class _Counts:
     read: int = 0
     truncated: int = 0
-    answers_cut: int = 0
     dropped: int = 0
 
 
@@ -121,7 +119,6 @@ def tokenise_split(
                     match result:
                         case TokenRow():
                             counts.truncated += result.truncated
-                            counts.answers_cut += result.answer_cut
                             kept.add(result)
                         case Dropped():
                             counts.dropped += 1
@@ -143,7 +140,6 @@ def tokenise_split(
         read=counts.read,
         files=tuple(file.name for file in files),
         truncated=counts.truncated,
-        answers_cut=counts.answers_cut,
         dropped=counts.dropped,
     )
 

@@ -43,28 +43,20 @@ class Encoder:
     """Encodes with a fast tokenizer, without the tokens that it adds to plain text."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer.backend_tokenizer
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = tokenizer.split_special_tokens
         added = tokenizer.added_tokens_decoder
-        self._added = np.asarray(sorted(added), dtype=np.int32)
         self._longest = max((len(token.content) for token in added.values()), default=0)
+        self._is_added = np.zeros(max(len(tokenizer), *added, 0) + 1, dtype=np.bool_)
+        self._is_added[list(added)] = True
         self._remembered = lru_cache(maxsize=4096)(self._ids)
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[Encoded]:
         """Encode texts together; ``special`` adds the tokens that the tokenizer puts around plain text."""
-        if not texts:
-            return []
-        found = self._tokenizer(
-            list(texts),
-            add_special_tokens=special,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,  # "longer than the maximum length" is what this room is for
-        )
-        return [
-            _encoded(text, ids, offsets)
-            for text, ids, offsets in zip(texts, found["input_ids"], found["offset_mapping"], strict=True)
-        ]
+        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=special)
+        return [_encoded(text, encoding) for text, encoding in zip(texts, found, strict=True)]
 
     def like(self, known: Encoded, text: str) -> Encoded:
         """Encode a text that begins as one whose tokens are known."""
@@ -72,12 +64,12 @@ class Encoder:
             return known
         common = _common(known.text, text)
         # The last added token that ends so early that no longer one can begin at its place.
-        places = np.flatnonzero(np.isin(known.ids, self._added) & (known.starts + self._longest <= common))
+        places = np.flatnonzero(self._is_added[known.ids] & (known.starts + self._longest <= common))
         if not len(places):
-            return self.encode([text])[0]
+            return self._encode(text)
         place = int(places[-1])
         start = int(known.starts[place])
-        rest = self.encode([text[start:]])[0]
+        rest = self._encode(text[start:])
         return Encoded(
             text=text,
             ids=np.concatenate((known.ids[:place], rest.ids)),
@@ -90,7 +82,7 @@ class Encoder:
         place = encoded.token_at(character)
         if place is None:
             return None
-        added = np.flatnonzero(np.isin(encoded.ids[:place], self._added))
+        added = np.flatnonzero(self._is_added[encoded.ids[:place]])
         first = int(added[-1]) if len(added) else 0
         begin = int(encoded.starts[first]) if len(added) else 0
         tail = encoded.text[begin:character]
@@ -104,14 +96,20 @@ class Encoder:
         ids = begun[len(line_end) :] if begun[: len(line_end)] == line_end else self._ids(after)
         return np.asarray(self._ids(before), dtype=np.int32), np.asarray(ids, dtype=np.int32)
 
+    def _encode(self, text: str) -> Encoded:
+        return _encoded(text, self._tokenizer.encode(text, add_special_tokens=False))
+
     def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _encoded(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> Encoded:
-    places = np.asarray(offsets, dtype=np.int32).reshape(-1, 2)
+def _encoded(text: str, encoding: Any) -> Encoded:
+    places = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
     return Encoded(
-        text=text, ids=np.asarray(ids, dtype=np.int32), starts=places[:, 0].copy(), ends=places[:, 1].copy()
+        text=text,
+        ids=np.asarray(encoding.ids, dtype=np.int32),
+        starts=places[:, 0].copy(),
+        ends=places[:, 1].copy(),
     )
 
 

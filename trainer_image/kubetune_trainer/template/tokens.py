@@ -43,9 +43,7 @@ class TokenRow:
     first: bool = True
     """Whether it is the first of its row."""
     truncated: bool = False
-    """Something of the row was cut off; said once per row."""
-    answer_cut: bool = False
-    """Something of it that should be learned was."""
+    """Something of the row that should be learned was cut off; said once per row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +199,6 @@ class Tokeniser:
                 labels=_labels(ids, spans),
                 first=not number,
                 truncated=cut and last,
-                answer_cut=cut and last,
             )
 
     def _learned(
