@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubetune_trainer.contract.errors import BadRow, DataInvalid, ModelUnavailable
-from kubetune_trainer.data.chat import Conversation, check_messages, check_tools
+from kubetune_trainer.data.chat import Conversation, check_messages
 from kubetune_trainer.data.findings import Finding, Findings
 from kubetune_trainer.data.formats import Plain
+from kubetune_trainer.data.tools import check_tools
 from kubetune_trainer.template.source import chat_source
 from kubetune_trainer.template.tokens import IGNORED, Dropped, Tokeniser, TokenRow
 from tests.support.chat_templates import CHATML, MISTRAL, stored_template

@@ -327,7 +327,9 @@ def test_token_without_an_embedding_is_named(prepare: Prepare, tiny: Path, tmp_p
     tokenizer.save_pretrained(model)
     train = write(tmp_path / "train.jsonl", *pairs(20))
     assert prepare(model=model, train=train).summary.dataset.train_rows == 20  # no row has the token
-    write(train, *pairs(20), chat_row("q", "<|new|>"))
+    write(
+        train, *(json.dumps({"text": text}) + "\n" for text in [*("a" * n for n in range(1, 21)), "<|new|>"])
+    )
     result = prepare(model=model, train=train)
     assert (result.code, result.message.reason) == (ExitCode.INVALID_INPUT, "ModelUnavailable")
     assert result.message.message == (
@@ -531,7 +533,7 @@ SOURCES: dict[str, tuple[str, str]] = {
         "",
         "is a directory; dataset.train.uri must name a file. {directory}/ holds train.jsonl.",
     ),
-    "an unknown kind of file": ("notes.txt", "must end in .jsonl, .csv or .parquet"),
+    "an unknown kind of file": ("notes.txt", "must end in .jsonl, .json, .csv or .parquet"),
     "an empty file": ("empty.jsonl", "is empty"),
 }
 

@@ -12,7 +12,7 @@ from kubetune_trainer.contract.errors import DataInvalid, InvalidInput
 from kubetune_trainer.data.chat import Conversation
 from kubetune_trainer.data.findings import Findings
 from kubetune_trainer.data.formats import Example, Plain, RowReader
-from kubetune_trainer.data.rows import Row
+from kubetune_trainer.data.row import Row
 
 USER = {"role": "user", "content": "q"}
 ANSWER = {"role": "assistant", "content": "a"}
@@ -172,7 +172,7 @@ BAD_CHAT: dict[str, tuple[Any, str, str]] = {
         "The row has both tools and functions. Keep tools.",
     ),
     "a tool has no function": (
-        chat(USER, ANSWER, tools=[{"name": "f"}]),
+        chat(USER, ANSWER, tools=[{"description": "f"}]),
         "invalid_tools",
         "Tool 1 has no function with a name.",
     ),
@@ -398,11 +398,11 @@ BAD_PAIRS = {
     "the text is empty": ({"text": ""}, {}, "missing_content", "text is empty."),
     "the text is a list": ({"text": ["a"]}, {}, "data_type", "text is a list, not a string."),
     "nothing is recognised": (
-        {"instruction": "q", "output": "a"},
+        {"question": "q", "answer": "a"},
         {},
         "missing_messages_list",
-        "The row has the columns instruction, output; a row has messages, or prompt and completion, or text. "
-        "Other names are mapped in dataset.columns.",
+        "The row has the columns answer, question; a row has messages, conversations, prompt and completion, "
+        "instruction and output, or text. Other names are mapped in dataset.columns.",
     ),
 }
 

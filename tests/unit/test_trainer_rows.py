@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
 from kubetune_trainer.contract.errors import BadRow, DataInvalid
+from kubetune_trainer.data.lines import MAX_LINE_BYTES
 from kubetune_trainer.data.portions import portions
-from kubetune_trainer.data.rows import MAX_LINE_BYTES, Row, read_rows
+from kubetune_trainer.data.row import Row
+from kubetune_trainer.data.rows import read_rows
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
 GOOD = b'{"text": "good"}\n'
 HUGE = b'{"text": "' + b"x" * MAX_LINE_BYTES + b'"}\n'
 
@@ -38,6 +42,12 @@ JSONL = {
     "a NUL byte": (b'{"text": "a\0b"}\n', "nul_byte", "Byte 12 of the line is NUL"),
     "a line over 1 MiB": (HUGE, "line_too_long", "has 1,048,588 bytes; the limit is 1,048,576 bytes (1 MiB)"),
     "a number of too many digits": (b'{"n": ' + b"1" * 5000 + b"}\n", "invalid_json", "nesting is too large"),
+    "a key that stands twice": (
+        b'{"text": "a", "m": {"n": 1, "n": 2}}\n',
+        "duplicate_key",
+        "an object has the key 'n' twice",
+    ),
+    "an escaped NUL": (rb'{"text": "a\u0000"}' + b"\n", "nul_byte", r"has a NUL character (\u0000)"),
     "nesting that is too deep": (b"[" * 100000 + b"\n", "invalid_json", "nesting is too large"),
 }
 
@@ -71,10 +81,32 @@ FILES = {
     "is empty": ("rows.jsonl", b""),
     "is gzip-compressed": ("rows.jsonl", b"\x1f\x8b\x08\x00rest"),
     "is a Parquet file": ("rows.csv", b"PAR1rest"),
+    "is zstd-compressed: let its name end in .zst": ("rows.csv", b"\x28\xb5\x2f\xfdrest"),
+    "is a zip archive: unpack it": ("rows.jsonl", b"PK\x03\x04" + bytes(30) + b"rows.jsonl"),
+    r"is an Excel workbook \(.xlsx\): save it as CSV": (
+        "rows.csv",
+        b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml",
+    ),
+    "is an Arrow file: save it as Parquet": ("rows.parquet", b"ARROW1\0\0rest"),
+    "is a Git LFS pointer": ("rows.parquet", LFS_POINTER),
+    "pointer, which names the file and is not the file": ("rows.jsonl", LFS_POINTER),
+    "is a page of HTML": ("rows.csv", b"\n<!DOCTYPE html><title>Sign in</title>"),
+    "lines end with CR alone": ("rows.jsonl", b'{"text": "a"}\r{"text": "b"}\r'),
+    "a file whose lines end with CR alone": ("rows.csv", b"text\ra\rb"),
+    "rows.csv are separated by semicolons": ("rows.csv", b"prompt;completion\na, b;c\n"),
+    "rows.csv are separated by tabs": ("rows.csv", b"prompt\tcompletion\na\tb\n"),
+    "has JSON objects over several lines": ("rows.jsonl", json.dumps({"text": "a"}, indent=1).encode() * 2),
+    "objects over several lines: write one": (
+        "rows.json",
+        json.dumps({"text": "a" * 100_000, "id": 1}, indent=1).encode(),
+    ),
+    "UTF-16: save it as UTF-8": ("rows.csv", "text\n".encode("utf-16-le") * 20),
+    "is no whole gzip file": ("rows.jsonl.gz", gzip.compress(GOOD * 1000)[:40]),
+    "cannot be read: it is no whole zstd file": ("rows.jsonl.zst", GOOD),
     "is UTF-16": ("rows.jsonl", '{"text": "a"}'.encode("utf-16")),
     "is a binary file": ("rows.jsonl", bytes(range(256)) * 8 + b"\0" * 40),
-    "is one JSON array": ("rows.jsonl", b'[\n{"text": "a"}\n]'),
-    "must end in .jsonl, .csv or .parquet": ("rows.json", GOOD),
+    "is one JSON array": ("rows.JSONL", b'[\n{"text": "a"}\n]'),
+    r"must end in \.jsonl, \.json, \.csv or \.parquet": ("rows.tsv", GOOD),
     "is not a Parquet file": ("rows.parquet", b"nothing of the kind"),
 }
 
@@ -84,6 +116,75 @@ def test_file_that_holds_no_rows_is_refused(tmp_path: Path, sentence: str) -> No
     name, content = FILES[sentence]
     with pytest.raises(DataInvalid, match=sentence):
         read(tmp_path, content, name)
+
+
+def zstd(content: bytes) -> bytes:
+    import pyarrow as pa
+
+    return bytes(pa.compress(content, codec="zstd", asbytes=True))
+
+
+COMPRESSED = {
+    "rows.jsonl.gz": gzip.compress(GOOD) + gzip.compress(GOOD),  # of two members, as cat makes it
+    "rows.JSONL.ZST": zstd(GOOD) + zstd(GOOD),
+    "rows.csv.gz": gzip.compress(b"text\ngood\n\ngood\n"),
+    "rows.json.gz": gzip.compress(b'[{"text": "good"}, {"text": "good"}]'),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_compressed_file_is_read(tmp_path: Path, name: str) -> None:
+    assert [row.columns for row in read(tmp_path, COMPRESSED[name], name) if isinstance(row, Row)] == [
+        {"text": "good"}
+    ] * 2
+
+
+def test_line_that_does_not_end_is_not_decompressed_to_its_end(tmp_path: Path) -> None:
+    content = gzip.compress(b'{"text": "' + bytes(70 * 1024 * 1024), compresslevel=1)
+    with pytest.raises(DataInvalid, match=r"Line 5001 of rows\.jsonl\.gz has more than 67,108,864 bytes"):
+        read(tmp_path, gzip.compress(GOOD * 5000) + content, "rows.jsonl.gz")
+
+
+ARRAYS = {
+    "on lines of their own": b'[\n  {"text": "a"},\n  {"text": "b"}\n]\n',
+    "on one line, after a byte order mark": b'\xef\xbb\xbf[{"text": "a"},{"text": "b"}]',
+    "JSON lines by another name": b'{"text": "a"}\n{"text": "b"}\n',
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_objects_of_a_json_file_are_read(tmp_path: Path, case: str) -> None:
+    assert read(tmp_path, ARRAYS[case], "rows.json") == [Row(1, {"text": "a"}), Row(2, {"text": "b"})]
+
+
+def test_long_json_array_is_read_piece_by_piece(tmp_path: Path) -> None:
+    rows = [{"text": "\u00e9" * (index * 37 % 5000), "n": index} for index in range(500)]
+    found = read(tmp_path, json.dumps(rows, ensure_ascii=False, indent=1).encode(), "rows.json")
+    assert found == [Row(number, row) for number, row in enumerate(rows, start=1)]
+    assert read(tmp_path, b" [ ] ", "rows.json") == []
+
+
+def test_bad_row_of_a_json_array_is_reported_with_its_number(tmp_path: Path) -> None:
+    content = rb'[{"text": "a"}, 5, {"text": "\ud83d"}, {"text": "b"}]'
+    rows = read(tmp_path, content, "rows.json")
+    assert [(row.line, type(row)) for row in rows] == [(1, Row), (2, BadRow), (3, BadRow), (4, Row)]
+
+
+BROKEN_ARRAYS = {
+    "Row 2 of rows.json is not JSON: Expecting": b'[{"text": "a"}, {"text" "b"}]',
+    "Row 1 of rows.json is not JSON: ": b'[{"text": "a"',
+    "after row 1 comes neither a comma nor": b'[{"text": "a"} {"text": "b"}]',
+    "something follows its": b'[{"text": "a"}] {"text": "b"}',
+    "Row 1 of rows.json cannot be used: an object has the key 'a' twice": b'[{"a": 1, "a": 2}]',
+    "Row 1 of rows.json is no JSON of up to 1,048,576 bytes": b'[{"text": "' + b"x" * 3_000_000 + b'"}]',
+    "rows.json is not UTF-8": b'[{"text": "caf\xe9"}]',
+}
+
+
+@pytest.mark.parametrize("sentence", BROKEN_ARRAYS)
+def test_json_array_that_cannot_be_read_on_is_refused(tmp_path: Path, sentence: str) -> None:
+    with pytest.raises(DataInvalid, match=sentence):
+        read(tmp_path, BROKEN_ARRAYS[sentence], "rows.json")
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
@@ -122,6 +223,22 @@ def test_bad_csv_record_is_reported_with_its_line(tmp_path: Path, case: str) -> 
     assert message in rows[1].message
 
 
+def test_csv_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    assert read(tmp_path, b",text,\n0,a,\n1,b\n2,c,,\n3,d,e\n", "rows.csv") == [
+        Row(2, {"text": "a"}),
+        BadRow(
+            line=3, kind="invalid_csv", message="The record has 2 fields; the header has 3.", file="rows.csv"
+        ),
+        Row(4, {"text": "c"}),
+        BadRow(
+            line=5,
+            kind="invalid_csv",
+            message="Field 3 of the record has text, but the header has no name for it.",
+            file="rows.csv",
+        ),
+    ]
+
+
 def test_quote_that_is_never_closed_is_reported_where_it_opens(tmp_path: Path) -> None:
     found = bad(tmp_path, b'text,category\na,b\n"open,b\nc,d\n', "rows.csv")
     assert [(line, kind) for line, kind, _ in found] == [(3, "invalid_csv")]
@@ -129,7 +246,7 @@ def test_quote_that_is_never_closed_is_reported_where_it_opens(tmp_path: Path) -
 
 HEADERS = {
     "two equal names": (b"text,n,text \n", "must name each column once: columns 1 and 3 have the same name."),
-    "no name": (b"text,\n", "must name each column once: column 2 has no name."),
+    "no names at all": (b",\n", "must name the columns."),
     "bytes that are not UTF-8": (
         b"caf\xe9,b\n",
         ", its header, cannot be read: Byte 4 of the line is not UTF-8. Save the file as UTF-8.",
@@ -152,20 +269,41 @@ def test_csv_header_that_cannot_be_used_is_refused_without_quoting_the_rows_afte
     assert caught.value.message == f"The first line of rows.csv{space}{message}"
 
 
-def test_parquet_rows_are_numbered_and_lose_the_nulls_of_other_rows(tmp_path: Path) -> None:
+def test_parquet_rows_are_numbered_and_only_the_columns_that_are_asked_for_are_decoded(
+    tmp_path: Path,
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [
-        {"messages": [{"role": "user", "content": "a"}]},
-        {"messages": [{"role": "assistant", "content": None, "weight": 1}]},
-    ]
     path = tmp_path / "rows.parquet"
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    assert list(read_rows(path, name="rows.parquet")) == [
-        Row(1, {"messages": [{"role": "user", "content": "a"}]}),
-        Row(2, {"messages": [{"role": "assistant", "content": None, "weight": 1}]}),
+    times = pa.array([2**63 - 1, 0], pa.timestamp("ns"))  # which Python cannot hold
+    pq.write_table(pa.table({"text": ["a", "b"], "logged": times}), path)
+    assert list(read_rows(path, name=path.name, columns={"text", "prompt"})) == [
+        Row(1, {"text": "a"}),
+        Row(2, {"text": "b"}),
     ]
+    with pytest.raises(DataInvalid, match=r"has the columns text and logged, of which none is read"):
+        list(read_rows(path, name=path.name, columns={"prompt"}))
+
+
+def test_parquet_value_that_python_cannot_hold_is_reported_with_its_row(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": pa.array([0, 2**63 - 1], pa.timestamp("us"))}), path)
+    rows = list(read_rows(path, name=path.name))
+    assert [(row.line, type(row)) for row in rows] == [(1, Row), (2, BadRow)]
+
+
+def test_parquet_map_is_an_object(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    arguments = pa.array([[("city", "Bern")]], pa.map_(pa.string(), pa.string()))
+    pq.write_table(pa.table({"arguments": arguments}), path)
+    assert list(read_rows(path, name=path.name)) == [Row(1, {"arguments": {"city": "Bern"}})]
 
 
 def test_parquet_row_with_a_string_that_is_not_utf_8_is_reported_with_its_number(tmp_path: Path) -> None:

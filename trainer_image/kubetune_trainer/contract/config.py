@@ -80,7 +80,7 @@ class DatasetConfig(_Frozen):
     train: FileSource
     validation: FileSource | None = None
     validation_fraction: DecimalString | None = None
-    format: Literal["Auto", "Chat", "PromptCompletion", "Text"] = "Auto"
+    format: Literal["Auto", "Chat", "ShareGPT", "PromptCompletion", "Alpaca", "Text"] = "Auto"
     columns: dict[str, str] = Field(default_factory=dict)
     """Own column names for the standard ones: {"prompt": "text", "completion": "category"}."""
     system_prompt: str | None = None

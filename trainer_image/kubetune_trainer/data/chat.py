@@ -5,13 +5,12 @@ The classes of findings are those of OpenAI's own checks, and a few more for too
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .findings import Finding, Findings
-from .rows import kind_of
+from .json_text import DuplicateKey, decode, is_finite, kind_of
 
 Message = dict[str, Any]
 
@@ -66,8 +65,8 @@ class Conversation:
         return replace(self, tools=tools) if tools else self
 
     def with_system_prompt(self, prompt: str | None) -> Conversation:
-        """Put a system message in front, unless there is one."""
-        if prompt is None or self.messages[0]["role"] == "system":
+        """Put the job's system message in front, unless there is one anywhere."""
+        if prompt is None or any(message["role"] == "system" for message in self.messages):
             return self
         messages = ({"role": "system", "content": prompt}, *self.messages)
         return replace(self, messages=messages, trained=(False, *self.trained), added=1)
@@ -94,21 +93,6 @@ def check_messages(value: Any, *, where: str, needs_assistant: bool = True) -> C
     if needs_assistant and not any(trained):
         raise Findings([Finding("nothing_to_train", "Every assistant message has weight 0.")])
     return Conversation(messages=tuple(_normal(message) for message in value), trained=trained)
-
-
-def check_tools(tools: Any, functions: Any) -> tuple[dict[str, Any], ...]:
-    """Check a row's tools (or legacy functions) and bring them into the form of tools."""
-    for key, value in (("tools", tools), ("functions", functions)):
-        if not isinstance(value, list | None):
-            raise Findings([Finding("invalid_tools", f"{key} is {kind_of(value)}, not a list.")])
-    if tools and functions:
-        raise Findings([Finding("invalid_tools", "The row has both tools and functions. Keep tools.")])
-    tools = tools or [{"type": "function", "function": function} for function in functions or ()]
-    for number, tool in enumerate(tools, start=1):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise Findings([Finding("invalid_tools", f"Tool {number} has no function with a name.")])
-    return tuple(tools)
 
 
 def _problems(message: Any, where: str) -> Iterator[Finding]:
@@ -174,7 +158,7 @@ def _content_problems(message: Message, where: str, *, may_be_empty: bool) -> It
             "missing_content", f"The content of {_lower(where)} is {kind_of(content)}, not a string."
         )
         return
-    if not _text(message) and not may_be_empty:
+    if not _text(message).strip() and not may_be_empty:
         yield Finding("missing_content", f"The content of {_lower(where)} is empty.")
 
 
@@ -210,22 +194,27 @@ def _call_problems(message: Message, where: str) -> Iterator[Finding]:
             or not function["name"]
         ):
             yield Finding("invalid_tool_call", f"{where} has a tool call without a function name.")
-        elif not isinstance(_arguments(function.get("arguments")), dict):
-            yield Finding(
-                "invalid_tool_call", f"The arguments of a tool call of {_lower(where)} are no JSON object."
-            )
+        elif problem := _argument_problem(function.get("arguments")):
+            yield Finding("invalid_tool_call", f"The arguments of a tool call of {_lower(where)} {problem}.")
+
+
+def _argument_problem(value: Any) -> str | None:
+    try:
+        arguments = _arguments(value)
+    except DuplicateKey as error:
+        return f"cannot be used: {error}"
+    except (ValueError, RecursionError):
+        return "are no JSON object"
+    if not isinstance(arguments, dict):
+        return "are no JSON object"
+    return None if is_finite(arguments) else "have NaN or Infinity, which are no JSON"
 
 
 def _arguments(value: Any) -> Any:
     """OpenAI writes arguments as a JSON string; templates expect the object."""
     if value in (None, ""):
         return {}
-    if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    return value
+    return decode(value) if isinstance(value, str) else value
 
 
 def _text(message: Message) -> str:

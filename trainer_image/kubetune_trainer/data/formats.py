@@ -1,32 +1,36 @@
-"""Recognises the format of a row and brings it into one of two shapes: a Conversation or a Text.
+"""Recognises the format of a row and brings it into one of two shapes: a Conversation or a Plain text.
 
 The format is decided once per file, by ``dataset.format`` or the first row. Rows of another are errors.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 
 from ..contract.config import DatasetConfig
-from ..contract.errors import DataInvalid, InvalidInput
-from .chat import ROLES, Conversation, check_messages, check_tools
+from ..contract.errors import DataInvalid, InvalidInput, name_list
+from .cells import structured
+from .chat import Conversation, check_messages
+from .columns import (
+    KNOWN,
+    REQUIRED,
+    STANDARD,
+    Format,
+    format_of,
+    may_matter,
+    require_readable,
+    require_sft,
+    unread,
+)
+from .files import kind_of_name
 from .findings import Finding, Findings
-from .rows import Row, kind_of
-
-Format = Literal["Chat", "PromptCompletion", "Text"]
-
-REQUIRED: dict[Format, tuple[str, ...]] = {
-    "Chat": ("messages",),
-    "PromptCompletion": ("prompt", "completion"),
-    "Text": ("text",),
-}
-"""Standard columns of each format."""
-
-_STANDARD = {"messages", "prompt", "completion", "text", "tools", "functions"}
+from .json_text import kind_of, without_nulls
+from .row import Row
+from .sharegpt import are_turns, as_messages
+from .tool_results import in_order_of_calls
+from .tools import check_tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,51 +53,84 @@ class RowReader:
     """Turns the rows of one file into examples."""
 
     def __init__(self, config: DatasetConfig, *, name: str, has_template: bool) -> None:
-        if unknown := sorted(set(config.columns) - _STANDARD):
+        if unknown := sorted(set(config.columns) - STANDARD):
             raise InvalidInput(
                 f"dataset.columns maps {unknown[0]!r}, which is no standard name; these are "
-                f"{', '.join(sorted(_STANDARD))}."
+                f"{', '.join(sorted(STANDARD))}."
             )
         self._columns = config.columns
+        self.columns = KNOWN | set(config.columns.values())
+        """Columns of the file that are looked at."""
         self._system_prompt = config.system_prompt
         self._name = name
-        self._has_cells = PurePath(name).suffix.lower() != ".jsonl"
+        kind = kind_of_name(name)
+        self._has_cells = kind is not None and kind.form in ("csv", "parquet")
         self._has_template = has_template
         self.format: Format | None = None if config.format == "Auto" else config.format
         self._detected = self.format is None
         if self.format is None:
-            self.format = _format_of(dict.fromkeys(config.columns, ""))
+            self.format = format_of(dict.fromkeys(config.columns, ""))
         self._checked = False
+        self.unread: set[str] = set()
+        """Names of columns with values that no row was made from."""
 
     def read(self, row: Row) -> Example:
-        """Check a row and bring it into its shape; raises Findings."""
-        columns = self._renamed(row.columns)
+        """Check a row and bring it into its shape.
+
+        Raises:
+            Findings: the row cannot be used.
+            DataInvalid: the file cannot.
+        """
+        columns = self._renamed(without_nulls(row.columns))
         if self.format is None:
-            self.format = _format_of(columns)
+            require_sft(columns, self._name)
+            self.format = format_of(self._with_values(columns)) or format_of(columns)
             if self.format is None:
                 raise Findings([Finding("missing_messages_list", _no_format(columns))])
-        self._check_model()
+        self._check_model(self.format)
+        self._require_columns(columns, self.format)
+        columns = {
+            key: structured(key, value, called=self._called(key), has_cells=self._has_cells)
+            for key, value in columns.items()
+        }
+        require_readable(columns, self.format)
+        self.unread |= unread(self._with_values(columns), self.format)
         match self.format:
             case "Chat":
-                return self._chat(columns)
+                return self._chat(columns, "messages")
+            case "ShareGPT":
+                return self._chat(columns, "conversations")
             case "PromptCompletion":
                 return self._prompt_completion(columns)
+            case "Alpaca":
+                return self._alpaca(columns)
             case "Text":
                 return Plain(prompt="", completion=self._string(columns, "text"))
 
-    def _check_model(self) -> None:
+    def warnings(self) -> list[str]:
+        """What users should know about columns of the file that were not read."""
+        names = may_matter(self.unread)
+        if not names or self.format is None:
+            return []
+        return [
+            f"{self._name} has {name_list(names)} beside {' and '.join(REQUIRED[self.format])}: not read, "
+            "though it may be part of what the model is told. Map it in dataset.columns, or remove it."
+        ]
+
+    def _check_model(self, kind: Format) -> None:
         if self._checked:
             return
         self._checked = True
-        if self.format == "Text" and self._system_prompt is not None:
+        if kind == "Text" and self._system_prompt is not None:
             raise DataInvalid(
                 "dataset.systemPrompt belongs to conversations; the rows are plain text: remove it."
             )
         if self._has_template:
             return
-        if self.format == "Chat":
+        if kind in ("Chat", "ShareGPT", "Alpaca"):
+            what = "instructions" if kind == "Alpaca" else "chat messages"
             raise DataInvalid(
-                f"{self._name} has chat messages, but the model has no chat template: use the instruct "
+                f"{self._name} has {what}, but the model has no chat template: use the instruct "
                 "variant of the model, or rows with prompt and completion."
             )
         if self._system_prompt is not None:
@@ -106,33 +143,51 @@ class RowReader:
         kept = {key: value for key, value in columns.items() if key not in own}
         return kept | {name: columns[theirs] for name, theirs in self._columns.items() if theirs in columns}
 
-    def _chat(self, columns: dict[str, Any]) -> Conversation:
-        if "messages" not in columns:
-            other = _format_of(columns)
-            if other and self._detected:
-                message = (
-                    f"The row is {other}, but earlier rows of the file are Chat: use one format per file."
-                )
-                raise Findings([Finding("mixed_format", message)])
-            raise Findings([Finding("missing_messages_list", self._missing("messages", columns))])
-        conversation = check_messages(self._cell(columns["messages"]), where="messages")
-        return self._finished(conversation, columns)
+    def _with_values(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """Columns that say something: of files with cells, an empty one is absent."""
+        if not self._has_cells:
+            return columns
+        return {key: value for key, value in columns.items() if value not in ("", [])}
+
+    def _require_columns(self, columns: dict[str, Any], kind: Format) -> None:
+        missing = next((key for key in REQUIRED[kind] if key not in columns), None)
+        if missing is None:
+            return
+        other = format_of(columns)
+        if other and self._detected:
+            message = f"The row is {other}, but earlier rows of the file are {kind}: use one format per file."
+            raise Findings([Finding("mixed_format", message)])
+        found = "missing_messages_list" if missing in ("messages", "conversations") else "missing_column"
+        raise Findings([Finding(found, self._missing(missing, columns))])
+
+    def _chat(self, columns: dict[str, Any], key: str) -> Conversation:
+        value = columns[key]
+        if key == "conversations" or are_turns(value):
+            value = as_messages(value)
+        return self._finished(check_messages(value, where=key), columns)
+
+    def _alpaca(self, columns: dict[str, Any]) -> Conversation:
+        said, answer = self._string(columns, "instruction"), self._string(columns, "output")
+        if (
+            columns.get("input") not in (None, "")
+            and (more := self._string(columns, "input", blank=True)).strip()
+        ):
+            said = f"{said}\n\n{more}"
+        messages = [*_as_messages(said, "user"), *_as_messages(answer, "assistant")]
+        return self._finished(check_messages(messages, where="messages"), columns)
 
     def _prompt_completion(self, columns: dict[str, Any]) -> Example:
-        if missing := [key for key in ("prompt", "completion") if key not in columns]:
-            other = _format_of(columns)
-            if other and self._detected:
-                message = f"The row is {other}, but earlier rows of the file are PromptCompletion."
-                raise Findings([Finding("mixed_format", message)])
-            raise Findings([Finding("missing_column", self._missing(missing[0], columns))])
-        prompt, completion = self._said(columns["prompt"]), self._said(columns["completion"])
+        prompt, completion = columns["prompt"], columns["completion"]
         for key, value in (("prompt", prompt), ("completion", completion)):
             if not isinstance(value, list):
                 self._string(columns, key)
-        if isinstance(prompt, str) and isinstance(completion, str) and not self._has_template:
-            return Plain(prompt=prompt, completion=completion)
         if not self._has_template:
-            raise Findings([Finding("data_type", "Message lists need a model with a chat template.")])
+            if isinstance(prompt, list) or isinstance(completion, list):
+                raise Findings([Finding("data_type", "Message lists need a model with a chat template.")])
+            if self._with_values(columns).keys() & {"system", "tools", "functions"}:
+                message = "system and tools need a model with a chat template: remove the columns."
+                raise Findings([Finding("unsupported_column", message)])
+            return Plain(prompt=prompt, completion=completion)
         before = check_messages(_as_messages(prompt, "user"), where="prompt", needs_assistant=False)
         after = check_messages(_as_messages(completion, "assistant"), where="completion")
         joined = Conversation(
@@ -142,33 +197,18 @@ class RowReader:
         return self._finished(joined, columns)
 
     def _finished(self, conversation: Conversation, columns: dict[str, Any]) -> Conversation:
-        """Add the row's tools and the job's system prompt."""
-        tools, functions = (self._cell(columns.get(key)) for key in ("tools", "functions"))
-        return conversation.with_tools(check_tools(tools, functions)).with_system_prompt(self._system_prompt)
+        """Add the row's system text, its tools, and the job's system prompt."""
+        conversation = in_order_of_calls(conversation)
+        if columns.get("system") not in (None, ""):
+            conversation = _with_system(conversation, self._string(columns, "system"))
+        tools = check_tools(columns.get("tools"), columns.get("functions"), bare=self.format == "ShareGPT")
+        return conversation.with_tools(tools).with_system_prompt(self._system_prompt)
 
-    def _cell(self, value: Any) -> Any:
-        """A list; CSV and some Parquet files hold it as JSON text, or an empty cell."""
-        if not self._has_cells or not isinstance(value, str):
-            return value
-        if not value.strip():
-            return []
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-
-    def _said(self, value: Any) -> Any:
-        """Text, or a list of messages; text of a cell that is a list of messages is one too."""
-        decoded = self._cell(value)
-        return decoded if decoded is not value and _are_messages(decoded) else value
-
-    def _string(self, columns: dict[str, Any], key: str) -> str:
-        if key not in columns:
-            raise Findings([Finding("missing_column", self._missing(key, columns))])
+    def _string(self, columns: dict[str, Any], key: str, *, blank: bool = False) -> str:
         value = columns[key]
         if not isinstance(value, str):
             raise Findings([Finding("data_type", f"{self._called(key)} is {kind_of(value)}, not a string.")])
-        if not value.strip():
+        if not value.strip() and not blank:
             raise Findings([Finding("missing_content", f"{self._called(key)} is empty.")])
         return value
 
@@ -182,35 +222,31 @@ class RowReader:
         return f"The row has no {key}; it has {_keys(columns)}."
 
 
-def _format_of(columns: Mapping[str, Any]) -> Format | None:
-    return next((name for name, keys in REQUIRED.items() if all(key in columns for key in keys)), None)
+def _with_system(conversation: Conversation, text: str) -> Conversation:
+    """Put the text of a column in front."""
+    own = [message["content"] for message in conversation.messages if message["role"] == "system"]
+    if own and own[0] != text:
+        message = "The row has a column system and a system message, which differ. Keep one of them."
+        raise Findings([Finding("conflicting_keys", message)])
+    if own:
+        return conversation
+    return Conversation(
+        messages=({"role": "system", "content": text}, *conversation.messages),
+        trained=(False, *conversation.trained),
+    )
 
 
 def _no_format(columns: Mapping[str, Any]) -> str:
     return (
-        f"The row has {_keys(columns)}; a row has messages, or prompt and completion, or text. "
-        "Other names are mapped in dataset.columns."
+        f"The row has {_keys(columns)}; a row has messages, conversations, prompt and completion, "
+        "instruction and output, or text. Other names are mapped in dataset.columns."
     )
 
 
-def _keys(columns: Mapping[str, Any]) -> str:
+def _keys(columns: Iterable[str]) -> str:
     names = sorted(columns)
     shown = ", ".join(name[:40] for name in names[:8]) + (", ..." if len(names) > 8 else "")
     return f"the columns {shown}" if names else "no columns"
-
-
-def _are_messages(value: Any) -> bool:
-    """Whether decoded text is a list of messages, and not an answer that happens to be JSON."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(item, dict) and item.keys() & _SAYS and item.get("role") in ROLES for item in value
-        )
-    )
-
-
-_SAYS = {"content", "tool_calls", "function_call"}
 
 
 def _as_messages(value: Any, role: str) -> Any:

@@ -19,6 +19,7 @@ from ..contract.errors import BadRow, DataInvalid
 from ..contract.messages import TokensPerRow
 from ..data import row_files
 from ..data.bad_rows import BadRows
+from ..data.control_tokens import ControlTokens
 from ..data.findings import findings_of
 from ..data.formats import Example, RowReader
 from ..data.portions import portions
@@ -99,6 +100,7 @@ def tokenise_split(
     files: Sequence[DataFile],
     config: DatasetConfig,
     tokeniser: Tokeniser,
+    control: ControlTokens,
     *,
     path: Path,
     bad: BadRows,
@@ -107,13 +109,14 @@ def tokenise_split(
     """Read, check and tokenise a split's files into ``path``; every bad row is added to ``bad``."""
     counts = _Counts()
     formats: list[str] = []
+    warnings: list[str] = []
     with row_files.writing(path) as writer:
         kept = _Kept(writer)
         for file in files:
             logger.info("reading the %s rows of %s", role, file.name)
             name = _called(file, files, role)
             reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
-            examples = _examples(file, reader, counts, bad, name=name)
+            examples = _examples(file, reader, counts, bad, name=name, control=control)
             for portion in portions(examples, size=_characters, limit=_PORTION):
                 for result in tokeniser.rows(portion, file=name):
                     match result:
@@ -126,6 +129,7 @@ def tokenise_split(
                             bad.add(result)
             if reader.format is not None:  # else the file has no good row
                 formats.append(reader.format)
+            warnings += reader.warnings()
         kept.write()
     if len(set(formats)) > 1 and not bad.count:
         raise DataInvalid(
@@ -141,6 +145,7 @@ def tokenise_split(
         files=tuple(file.name for file in files),
         truncated=counts.truncated,
         dropped=counts.dropped,
+        warnings=warnings,
     )
 
 
@@ -150,7 +155,7 @@ def check_split(files: Sequence[DataFile], config: DatasetConfig, *, bad: BadRow
     for file in files:
         name = _called(file, files, role)
         reader = RowReader(config, name=file.name, has_template=True)
-        for _ in _examples(file, reader, counts, bad, name=name):
+        for _ in _examples(file, reader, counts, bad, name=name, control=None):
             pass
     return counts.read
 
@@ -161,15 +166,23 @@ def _called(file: DataFile, files: Sequence[DataFile], role: Role) -> str:
 
 
 def _examples(
-    file: DataFile, reader: RowReader, counts: _Counts, bad: BadRows, *, name: str
+    file: DataFile,
+    reader: RowReader,
+    counts: _Counts,
+    bad: BadRows,
+    *,
+    name: str,
+    control: ControlTokens | None,
 ) -> Iterator[tuple[int, Example]]:
-    for row in read_rows(file.path, name=file.name):
+    """(line, example) of the rows that can be used; without ``control`` no control token is looked for."""
+    for row in read_rows(file.path, name=file.name, columns=reader.columns):
         counts.read += 1
         if isinstance(row, BadRow):
             bad.add(replace(row, file=name))
             continue
         try:
-            yield row.line, reader.read(row)
+            example = reader.read(row)
+            yield row.line, control.checked(example) if control else example
         except Exception as error:
             for found in findings_of(error):
                 bad.add(BadRow(line=row.line, kind=found.kind, message=found.message, file=name))

@@ -18,6 +18,7 @@ from ..contract.errors import ModelUnavailable, first_line
 from ..contract.layout import RunDirectory
 from ..contract.messages import DatasetSummary, ModelSummary
 from ..data.bad_rows import BadRows
+from ..data.control_tokens import ControlTokens
 from ..sources.source import DataSource, Role
 from ..template.source import chat_source
 from ..template.tokens import Tokeniser
@@ -148,12 +149,13 @@ def _tokenise(
     tokeniser = Tokeniser(
         tokenizer, source, max_length=rows.max_length, on_too_long=rows.on_too_long, limits=limits_of(kind)
     )
+    control = ControlTokens.of(tokenizer)
     with closing(BadRows(scratch / "errors.jsonl")) as bad:
 
         def split(role: Role) -> dataset.Split:
             files = data[role].fetch(_fetched(scratch, role))
             path = scratch / f"{role}.arrow"
-            return dataset.tokenise_split(files, rows, tokeniser, path=path, bad=bad, role=role)
+            return dataset.tokenise_split(files, rows, tokeniser, control, path=path, bad=bad, role=role)
 
         train = split("train")
         validation = split("validation") if "validation" in data else None
@@ -164,6 +166,7 @@ def _tokenise(
         train, validation = dataset.split_off(
             train, Decimal(rows.validation_fraction), seed=config.training.seed
         )
+    train.warnings += control.warnings()
     if not tokeniser.ends:
         train.warnings.append(
             "No row ends with a special token of the model, so it does not learn to stop: "

@@ -8,17 +8,19 @@ from pydantic import Field, StringConstraints
 
 from kubetune.api.base import ATOMIC, DNS_NAME, DecimalString, Rule, SpecModel
 from kubetune.api.v1alpha1.model import (
-    CLAIM,
+    BUCKET,
     CREDENTIALS_RULE,
-    OBJECT,
-    PATH,
     REPOSITORY,
     Credentials,
     Uri,
     uri_rules,
 )
 
-_ROWS: Final = REPOSITORY + rf"(@[A-Za-z0-9][A-Za-z0-9._-]{{0,95}})?(/{PATH})?"
+_SEGMENT: Final = r"[^/\x00-\x1f?#]+"  # names of files may have spaces
+_PATH: Final = f"{_SEGMENT}(/{_SEGMENT})*"
+_ROWS: Final = REPOSITORY + rf"(@[A-Za-z0-9][A-Za-z0-9._-]{{0,95}})?(/{_PATH})?"
+_OBJECT: Final = f"{BUCKET}/{_PATH}"
+_FILE: Final = f"pvc://{DNS_NAME}/{_PATH}"
 _KEY: Final = rf"configMap://{DNS_NAME}/[-._a-zA-Z0-9]+"
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -30,8 +32,8 @@ class DataFile(SpecModel):
     rules: ClassVar = (
         *uri_rules(
             _ROWS,
-            OBJECT,
-            CLAIM,
+            _OBJECT,
+            _FILE,
             _KEY,
             message="not a dataset URI; write hf://org/name[@revision][/path], s3://bucket/key, "
             "pvc://claim/path or configMap://name/key",
@@ -41,7 +43,8 @@ class DataFile(SpecModel):
 
     uri: Uri
     """Where the rows are: hf://org/name[@revision][/path], s3://bucket/key, pvc://claim/path or
-    configMap://name/key. Files are jsonl, csv or parquet by their extension, in UTF-8."""
+    configMap://name/key. Files are jsonl, json, csv or parquet by their extension, in UTF-8; all but parquet
+    may be compressed (.gz, .zst)."""
     credentials: Credentials | None = None
     """Secret for a private source."""
 
@@ -57,6 +60,18 @@ class Columns(SpecModel):
     """Column with a list of chat messages (Chat)."""
     text: Column | None = None
     """Column with plain text (Text)."""
+    conversations: Column | None = None
+    """Column with a list of turns (ShareGPT)."""
+    instruction: Column | None = None
+    """Column with what the user asks (Alpaca)."""
+    input: Column | None = None
+    """Column with what the instruction is about (Alpaca)."""
+    output: Column | None = None
+    """Column with what the model shall answer (Alpaca)."""
+    system: Column | None = None
+    """Column with a system message (all but Text)."""
+    tools: Column | None = None
+    """Column with the tools that the model may call (all but Text)."""
 
 
 class Dataset(SpecModel):
@@ -86,9 +101,10 @@ class Dataset(SpecModel):
     """Rows that are only measured on. Without it and validationFraction there is no validation loss."""
     validation_fraction: DecimalString | None = None
     """Part of the training rows that is held out for validation, such as "0.1"."""
-    format: Literal["Auto", "Chat", "PromptCompletion", "Text"] = "Auto"
-    """How rows are read. Chat: messages in OpenAI's format, trained on the assistant's turns.
-    PromptCompletion: trained on the completion. Text: trained on everything. Auto: by the columns.
+    format: Literal["Auto", "Chat", "ShareGPT", "PromptCompletion", "Alpaca", "Text"] = "Auto"
+    """How rows are read. Chat: messages in OpenAI's format, trained on the assistant's turns. ShareGPT:
+    conversations with from and value. PromptCompletion: trained on the completion. Alpaca: instruction, input
+    and output, trained on the output. Text: trained on everything. Auto: by the columns.
     docs/reference/data.md has all rules."""
     columns: Columns | None = None
     """The data's own column names for the standard ones, such as {prompt: question, completion: answer}."""
