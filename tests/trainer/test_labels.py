@@ -689,7 +689,7 @@ def test_long_text_gives_the_tokens_and_counts_that_the_whole_text_gives(
     edges = np.flatnonzero(np.diff(np.concatenate(([False], whole.labels != IGNORED, [False]))))
     ends = [int(end) for end in edges[1::2] if plain or end <= max_length]
     kept = min(ends[-1], max_length) if ends else 0
-    if plain and kept < len(whole.input_ids) or not ends:
+    if (plain and kept < len(whole.input_ids)) or not ends:
         assert cut == Dropped(line=1)
     else:
         assert cut.input_ids.tolist() == whole.input_ids[:kept].tolist()

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,12 @@ from kubetune_trainer.contract.messages import (
     PrepareSummary,
     TerminationMessage,
 )
-from kubetune_trainer.data.row_files import RowFile
 from kubetune_trainer.data.sampler import SAMPLER_NAME
 from kubetune_trainer.store.checkpoints import Checkpoints, Layout, own_files
 from kubetune_trainer.store.manifest import sync_file, write_manifest
 from tests.support.chat_templates import stored_template
 from tests.support.hub_server import files_of, hub_server
+from tests.support.prepare_runs import Prepare, preparing
 from tests.support.small_volume import fill, small_volume
 from tests.support.tiny_model import chat_row, make_tiny_model, write_chat_rows
 from tests.support.trainer_configs import trainer_config
@@ -59,44 +59,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("models") / "plain", chat_template=None)
 
 
-class Prepared:
-    """What one ``prepare`` left."""
-
-    def __init__(self, code: int, message: TerminationMessage, run: RunDirectory) -> None:
-        self.code = code
-        self.message = message
-        self.run = run
-
-    @property
-    def summary(self) -> PrepareSummary:
-        assert self.code == ExitCode.COMPLETED, self.message
-        return PrepareSummary.model_validate(self.message.summary)
-
-    def rows(self, split: str = "train") -> list[dict[str, Any]]:
-        rows = RowFile(self.run.prepared / f"{split}.arrow")
-        columns = ({name: column.tolist() for name, column in rows[n].items()} for n in range(len(rows)))
-        return [{**row, "length": length} for row, length in zip(columns, rows.lengths, strict=True)]
-
-
-Prepare = Callable[..., Prepared]
-
-
 @pytest.fixture
 def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    monkeypatch.setenv(OUTPUT_VARIABLE, str(tmp_path / "output"))
-    monkeypatch.setenv(termination.LOG_VARIABLE, str(tmp_path / "log"))
-    monkeypatch.setenv(entry.CONFIG_VARIABLE, str(tmp_path / "config.json"))
-
-    def run(**fields: Any) -> Prepared:
-        config = trainer_config(**fields)
-        (tmp_path / "config.json").write_text(config.model_dump_json())
-        code = entry.main(["prepare"])
-        message = TerminationMessage.model_validate_json((tmp_path / "log").read_text())
-        for left in (".prepare-*", ".lock*"):
-            assert not list((tmp_path / "output").rglob(left)), "no temporary files stay"
-        return Prepared(code, message, RunDirectory.of(config))
-
-    return run
+    return preparing(tmp_path, monkeypatch)
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -150,7 +115,7 @@ def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path,
     )
     run = result.run
     assert sorted(path.name for path in run.prepared.iterdir()) == [
-        "dataset.json", "errors.jsonl", "model.json", "train.arrow", "validation.arrow",
+        "dataset.json", "errors.jsonl", "model.json", "preview.html", "train.arrow", "validation.arrow",
     ]  # fmt: skip
     assert DatasetSummary.model_validate_json(run.dataset_file.read_text()) == result.summary.dataset
     assert ModelSummary.model_validate_json(run.model_file.read_text()) == result.summary.model

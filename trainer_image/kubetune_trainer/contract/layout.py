@@ -72,6 +72,11 @@ class RunDirectory:
         return self.prepared / "errors.jsonl"
 
     @property
+    def preview_file(self) -> Path:
+        """A page of HTML that shows some rows as training reads them."""
+        return self.prepared / "preview.html"
+
+    @property
     def checkpoints(self) -> Path:
         """Verified checkpoints."""
         return self.root / "checkpoints"

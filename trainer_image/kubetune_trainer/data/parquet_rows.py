@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..contract.errors import BadRow, DataInvalid, first_line, name_list
 from .row import Row
+
+logger = logging.getLogger(__name__)
 
 MAX_ROW_BYTES = 64 * 1024 * 1024
 """A row beyond it is not decoded."""
@@ -36,6 +39,9 @@ def parquet_rows(path: Path, name: str, columns: Collection[str] | None) -> Iter
                     f"{name} has the columns {name_list(names)}, of which none is read: a row has messages, "
                     "or prompt and completion, or text. Other names are mapped in dataset.columns."
                 )
+            if len(used) < len(names):
+                unused = name_list((column for column in names if column not in used), 20)
+                logger.info("%s: not read are the columns %s", name, unused)
             for batch in file.iter_batches(batch_size=_batch_size(file.metadata), columns=used):
                 for result in _decoded(batch):
                     number += 1

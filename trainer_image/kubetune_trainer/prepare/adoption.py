@@ -40,6 +40,9 @@ def install(run: RunDirectory, staged: RunDirectory, confirm: Callable[[], None]
     assert new is not None
     same = held is not None and (held.fingerprint, held.revision) == (new.fingerprint, new.revision)
     if held is not None and same and _is_intact(run, held):
+        if not run.preview_file.exists():  # an earlier version made none
+            confirm()
+            shutil.move(staged.preview_file, run.preview_file)
         if held.made_from != new.made_from:  # other files, or other versions, with the same rows in the end
             new.document["details"]["row_files"] = held.row_files
             confirm()

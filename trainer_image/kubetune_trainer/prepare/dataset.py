@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..contract.config import DatasetConfig
-from ..contract.errors import BadRow, DataInvalid
+from ..contract.errors import BadRow, DataInvalid, name_list
 from ..contract.messages import TokensPerRow
 from ..data import row_files
 from ..data.bad_rows import BadRows
@@ -26,6 +25,8 @@ from ..data.portions import portions
 from ..data.rows import read_rows
 from ..sources.source import DataFile, Role
 from ..template.tokens import Dropped, Tokeniser, TokenRow
+from .progress import Progress
+from .sample import Place, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,6 @@ _PORTION = 4 * 1024 * 1024
 
 _TOKENS = 1024 * 1024
 """Tokens of the examples that are held until they are written."""
-
-_SAID_EVERY = 5.0
-"""Seconds between two lines of the log about how far it is."""
 
 
 @dataclass(slots=True)
@@ -63,6 +61,8 @@ class Split:
     truncated: int = 0
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
+    shown: list[Place] = field(default_factory=list)
+    """Some rows of the file, for people."""
 
     @property
     def split_rows(self) -> int:
@@ -110,18 +110,22 @@ def tokenise_split(
     counts = _Counts()
     formats: list[str] = []
     warnings: list[str] = []
+    progress, sample = Progress(role), Sample()
     with row_files.writing(path) as writer:
         kept = _Kept(writer)
         for file in files:
             logger.info("reading the %s rows of %s", role, file.name)
             name = _called(file, files, role)
             reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
-            examples = _examples(file, reader, counts, bad, name=name, control=control)
+            examples = _examples(file, reader, counts, bad, name=name, control=control, progress=progress)
             for portion in portions(examples, size=_characters, limit=_PORTION):
                 for result in tokeniser.rows(portion, file=name):
                     match result:
                         case TokenRow():
                             counts.truncated += result.truncated
+                            length = len(result.input_ids)
+                            sample.add(file.name, [(result.line, length)], start=len(kept.lengths))
+                            progress.read(tokens=length)
                             kept.add(result)
                         case Dropped():
                             counts.dropped += 1
@@ -130,6 +134,10 @@ def tokenise_split(
             if reader.format is not None:  # else the file has no good row
                 formats.append(reader.format)
             warnings += reader.warnings()
+            if reader.unread:
+                logger.info(
+                    "%s: not read are the columns %s", file.name, name_list(sorted(reader.unread), 20)
+                )
         kept.write()
     if len(set(formats)) > 1 and not bad.count:
         raise DataInvalid(
@@ -146,16 +154,18 @@ def tokenise_split(
         truncated=counts.truncated,
         dropped=counts.dropped,
         warnings=warnings,
+        shown=sample.places(),
     )
 
 
 def check_split(files: Sequence[DataFile], config: DatasetConfig, *, bad: BadRows, role: Role) -> int:
     """Check the rows of a split as far as no tokenizer is needed, and count them."""
     counts = _Counts()
+    progress = Progress(role)
     for file in files:
         name = _called(file, files, role)
         reader = RowReader(config, name=file.name, has_template=True)
-        for _ in _examples(file, reader, counts, bad, name=name, control=None):
+        for _ in _examples(file, reader, counts, bad, name=name, control=None, progress=progress):
             pass
     return counts.read
 
@@ -173,10 +183,12 @@ def _examples(
     *,
     name: str,
     control: ControlTokens | None,
+    progress: Progress,
 ) -> Iterator[tuple[int, Example]]:
     """(line, example) of the rows that can be used; without ``control`` no control token is looked for."""
     for row in read_rows(file.path, name=file.name, columns=reader.columns):
         counts.read += 1
+        progress.read(rows=1)
         if isinstance(row, BadRow):
             bad.add(replace(row, file=name))
             continue
@@ -198,7 +210,6 @@ class _Kept:
         self._writer = writer
         self._held: list[TokenRow] = []
         self._tokens = 0
-        self._said = time.monotonic()
 
     def add(self, row: TokenRow) -> None:
         """Keep an example."""
@@ -213,9 +224,6 @@ class _Kept:
         self._tokens += len(row.input_ids)
         if self._tokens >= _TOKENS:
             self.write()
-        if (now := time.monotonic()) - self._said >= _SAID_EVERY:
-            self._said = now
-            logger.info("tokenised %s rows, %s tokens", f"{len(self.parts):,}", f"{sum(self.lengths):,}")
 
     def write(self) -> None:
         """Write what is held."""

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ..base.architecture import Architecture
 from ..base.limits import limits_of
@@ -19,10 +20,11 @@ from ..contract.layout import RunDirectory
 from ..contract.messages import DatasetSummary, ModelSummary
 from ..data.bad_rows import BadRows
 from ..data.control_tokens import ControlTokens
+from ..data.row_files import RowFile
 from ..sources.source import DataSource, Role
 from ..template.source import chat_source
 from ..template.tokens import Tokeniser
-from . import adoption, dataset
+from . import adoption, dataset, preview
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ _LIBRARIES = ("jinja2", "pyarrow", "tokenizers", "transformers")
 """Libraries whose other versions may read or tokenise the same files differently."""
 
 _FEW_ROWS = 50
+
+_LOGGED_ROWS = 3
 
 Data = Mapping[Role, DataSource]
 
@@ -162,6 +166,7 @@ def _tokenise(
     if bad.count:
         raise bad.error(train.read + (validation.read if validation else 0))
     dataset.require_rows(train, validation)
+    _show(config, train, tokenizer, RunDirectory(scratch).preview_file)
     if rows.validation_fraction is not None:
         train, validation = dataset.split_off(
             train, Decimal(rows.validation_fraction), seed=config.training.seed
@@ -173,6 +178,29 @@ def _tokenise(
             "check its chat template."
         )
     return train, validation, source.text if source else ""
+
+
+def _show(config: TrainerConfig, train: dataset.Split, tokenizer: Any, path: Path) -> None:
+    """Write some training rows for people, as training reads them: to a page, and a few to the log."""
+    decoder, rows = preview.Decoder(tokenizer), RowFile(train.path)
+    facts = (
+        f"Model: {config.model.uri}",
+        f"Rows: {config.dataset.train.uri}, read as {train.format}",
+        f"{len(train.lengths):,} rows, {sum(train.lengths):,} tokens; here are the first and the longest",
+    )
+    parts = preview.page(
+        title=f"Rows of {config.namespace}/{config.name}",
+        facts=facts,
+        rows=rows,
+        places=train.shown,
+        decoder=decoder,
+    )
+    with path.open("w", encoding="utf-8", errors="replace") as file:
+        file.writelines(parts)
+    for place in train.shown[:_LOGGED_ROWS]:
+        row = rows[place.index]
+        runs = list(decoder.runs(row["input_ids"].tolist(), row["labels"].tolist()))
+        logger.info("line %s as the model sees it, learned in ⟦⟧: %s", place.line, preview.as_text(runs))
 
 
 def _fingerprint(
