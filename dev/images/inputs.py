@@ -37,6 +37,7 @@ OPERATOR = Image(
         "requirements/operator.txt",
         "operator/kubetune",
         "trainer_image/kubetune_trainer",
+        "guard/kubetune_guard",
     ),
 )
 TRAINER = Image(

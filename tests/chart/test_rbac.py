@@ -21,7 +21,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("kubetune.dev", "finetunejobs/finalizers"): {"update"},
     ("batch", "jobs"): READ | {"create"},
     ("", "pods"): {"list", "watch"},
-    ("", "configmaps"): {"get", "list", "create"},
+    ("", "configmaps"): {"get", "list", "create", "delete"},
     ("", "services"): {"get", "list", "create", "delete"},
     ("apps", "deployments"): READ | {"create", "patch", "delete"},
     ("", "persistentvolumeclaims"): {"get", "list", "create"},

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -13,10 +17,11 @@ import yaml
 from dev.demo.ask import exact_match, held_out
 from dev.demo.run import NAMESPACE, TRIAGE, answers, local_surroundings
 from tests.cluster.conftest import Cluster, until
+from tests.support.openai_requests import CLOSED, Request, attacks, documented
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
-NAME = "triage-1"
+NAME, BASE = "triage-1", "SmolLM2-135M-Instruct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,86 @@ def test_the_served_model_is_listed_by_its_job_name(demo: Demo, cluster: Cluster
     with cluster.kubectl.port_forward(NAMESPACE, f"svc/{NAME}", 80) as port:
         models = httpx.get(f"http://127.0.0.1:{port}/v1/models").json()["data"]
     assert NAME in [model["id"] for model in models]
+
+
+def _server(cluster: Cluster) -> tuple[str, int]:
+    """The container that serves, and how often it was started again."""
+    pods = cluster.kubectl.get("pods", "-n", NAMESPACE, "-l", "kubetune.dev/role=serving")["items"]
+    (pod,) = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    (status,) = pod["status"]["containerStatuses"]
+    return status["containerID"], status["restartCount"]
+
+
+def _post(client: httpx.Client, request: Request) -> httpx.Response:
+    path, body = request
+    reply = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    while reply.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        time.sleep(float(reply.headers["Retry-After"]))
+        reply = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    return reply
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Iterator[httpx.Client]:
+    with (
+        cluster.kubectl.port_forward(NAMESPACE, f"svc/{NAME}", 80) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client,
+    ):
+        yield client
+
+
+def test_all_that_openai_documents_is_answered_in_turn_and_at_once(
+    demo: Demo, cluster: Cluster, client: httpx.Client
+) -> None:
+    before = _server(cluster)
+    asked = documented(NAME) | {f"base {name}": of for name, of in documented(BASE).items()}
+    in_turn = {name: _post(client, request) for name, request in asked.items()}
+    assert {name: reply.text for name, reply in in_turn.items() if reply.status_code != HTTPStatus.OK} == {}
+    with ThreadPoolExecutor(24) as pool:
+        at_once = list(pool.map(lambda request: _post(client, request), asked.values()))
+    assert [reply.text for reply in at_once if reply.status_code != HTTPStatus.OK] == []
+    assert _server(cluster) == before
+
+
+def test_no_request_ends_the_server(demo: Demo, cluster: Cluster, client: httpx.Client) -> None:
+    before = _server(cluster)
+    good = documented(NAME)["completions: log-probabilities"]
+    tried = attacks(NAME) | {f"base {name}": of for name, of in attacks(BASE).items()}
+    for name, request in tried.items():
+        _post(client, request)
+        assert (_post(client, good).status_code, name) == (HTTPStatus.OK, name)
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda request: _post(client, request), [*tried.values(), *tried.values()]))
+    assert _post(client, good).status_code == HTTPStatus.OK
+    assert _server(cluster) == before
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+def test_what_nobody_needs_is_closed(
+    demo: Demo, cluster: Cluster, client: httpx.Client, method: str, path: str
+) -> None:
+    url = f"{str(client.base_url).rstrip('/')}{path}"
+    reply = client.request(method, url, json={"model": NAME, "prompt": "Hello", "max_tokens": 1})
+    assert reply.status_code == HTTPStatus.NOT_FOUND
+    assert reply.json()["error"]["code"] == "unknown_url"
+
+
+def test_more_than_the_server_holds_is_told_to_come_again_and_the_rest_is_answered(
+    demo: Demo, cluster: Cluster, client: httpx.Client
+) -> None:
+    body = {"model": NAME, "prompt": "Hello", "max_tokens": 64, "ignore_eos": True, "n": 8, "temperature": 1}
+    most = int(
+        cluster.kubectl("exec", "-n", NAMESPACE, f"deploy/{NAME}", "--", "printenv", "KUBETUNE_SERVING_LIMIT")
+    )
+    with ThreadPoolExecutor(most) as pool:
+        replies = list(pool.map(lambda _: client.post("/v1/completions", json=body), range(most)))
+        told = [reply for reply in replies if reply.status_code == HTTPStatus.TOO_MANY_REQUESTS]
+        answered = [reply for reply in replies if reply.status_code == HTTPStatus.OK]
+    assert len(told) + len(answered) == most
+    assert len(answered) >= most // 8
+    assert told
+    assert all(reply.json()["error"]["type"] == "rate_limit_error" for reply in told)
+    assert all(int(reply.headers["Retry-After"]) > 0 for reply in told)
 
 
 def test_deletion_leaves_the_volume_and_no_child_and_a_new_job_adopts_the_model(

@@ -7,7 +7,9 @@ import copy
 
 import pytest
 
+from kubetune.children.guard import DIGEST
 from kubetune.vocabulary.errors import Rejected
+from kubetune.vocabulary.names import ROLE_SERVING, Names
 from tests.support import virtual_time
 from tests.support.harness import Controllers, Operator, finetunejob, true_conditions, until
 from tests.support.memory_kube import MemoryKube, Object, Request
@@ -111,6 +113,50 @@ def test_a_server_whose_removal_is_refused_keeps_the_job_from_being_ready_until_
         await again.start()
         await until(lambda: "Ready" in true_conditions(_job(kube)))
         assert _servers(kube) == []
+        await again.stop()
+
+    virtual_time.run(main())
+
+
+GUARD = Names("job").guard(ROLE_SERVING, DIGEST)
+EARLIER = Names("job").guard(ROLE_SERVING, "0123456789abcdef")
+
+
+def test_the_guard_goes_with_the_server() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        Controllers(kube=kube)
+        operator = await _served(kube)
+        assert kube.find("ConfigMap", GUARD)
+        kube.change(_job(kube), {"spec": {"serving": None}})
+        await until(lambda: "Ready" in true_conditions(_job(kube)) and not _servers(kube))
+        assert kube.find("ConfigMap", GUARD) is None
+        assert kube.find("ConfigMap", "job-config")
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_an_earlier_guard_stays_until_no_server_mounts_it() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        controllers = Controllers(kube=kube)
+        operator = await _served(kube)
+        await operator.stop()
+        earlier = copy.deepcopy(kube.find("ConfigMap", GUARD))
+        assert earlier
+        earlier["metadata"]["name"] = EARLIER
+        del earlier["metadata"]["uid"]
+        kube.add(earlier)
+        controllers.ready_after = 60
+        kube.change(_job(kube), {"spec": {"serving": {"engineArgs": {"max-model-len": "512"}}}})
+        again = Operator(kube=kube)
+        await again.start()
+        await asyncio.sleep(30)
+        assert kube.find("ConfigMap", EARLIER)
+        await until(lambda: kube.find("ConfigMap", EARLIER) is None)
+        assert "Ready" in true_conditions(_job(kube))
+        assert kube.find("ConfigMap", GUARD)
         await again.stop()
 
     virtual_time.run(main())

@@ -4,7 +4,7 @@ A case is a directory of ``tests/data`` with
 
 - ``input.yaml``: the FineTuneJob, and in its first comment what the case shows;
 - ``cluster.yaml``, where there is something: children and pods as the API server has them (a Deployment
-  without spec stands for the one that was applied last);
+  without spec stands for the one that was applied last, a ConfigMap ``<server>-guard`` for the guard of now);
 - ``facts.yaml``, where needed: platform ``settings``, ``now``, ``answered``, ``progress``, ``rested``
   (seconds since the latest end of a run became known) and ``looked`` (what a look at pods and Events gave
   to ``diagnose``);
@@ -28,13 +28,14 @@ from typing import Any
 import yaml
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
+from kubetune.children.guard import DIGEST
 from kubetune.children.server import build_server
 from kubetune.decide.plan import plan
 from kubetune.decide.status import compute_status
 from kubetune.diagnose import diagnose
 from kubetune.facts import parse
 from kubetune.facts.observed import Observed
-from kubetune.facts.views import Kind, Raw, View
+from kubetune.facts.views import Kind, Manifest, Raw, View
 from kubetune.servers.intent import intent_of
 from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
@@ -90,6 +91,9 @@ class Case:
 
     def _applied(self, raw: Raw) -> Raw:
         """A Deployment without spec stands for the one that was applied last."""
+        name = raw["metadata"]["name"]
+        if raw["kind"] == Kind.CONFIG_MAP and name.endswith("-guard"):
+            return {**raw, "metadata": {**raw["metadata"], "name": f"{name}-{DIGEST}"}}
         if raw["kind"] != Kind.DEPLOYMENT or "spec" in raw:
             return raw
         others = [parse_child(child) for child in self.cluster if child is not raw]
@@ -168,12 +172,19 @@ def expected(case: Case) -> dict[str, str]:
     """The results as they are, by file name."""
     todo = case.plan
     children = {
-        "create": list(todo.create_once),
+        "create": [_without_source(manifest) for manifest in todo.create_once],
         "apply": list(todo.apply),
         "delete": [{"kind": d.kind.value, "name": d.name, "uid": d.uid} for d in todo.delete],
         "requeueAfterSeconds": None if todo.requeue_after is None else todo.requeue_after.total_seconds(),
     }
     return {"children.yaml": dump(children), "status.yaml": dump(case.status)}
+
+
+def _without_source(manifest: Manifest) -> Manifest:
+    """The guard's source is reviewed where it is written."""
+    if "middleware.py" not in manifest.get("data", {}):
+        return manifest
+    return {**manifest, "data": dict.fromkeys(manifest["data"], "(guard/kubetune_guard)")}
 
 
 def dump(value: Any) -> str:

@@ -149,7 +149,7 @@ def test_prepare_passes_quotas_on_all_that_training_resources_name() -> None:
 def test_a_server_gets_one_gpu_when_training_has_some() -> None:
     assert serving_resources(job(serving={}), SETTINGS)["limits"] == {"nvidia.com/gpu": "1"}
     on_cpu = job(training={"gpusPerNode": 0}, serving={})
-    assert serving_resources(on_cpu, SETTINGS)["limits"] == {"memory": "6Gi"}
+    assert serving_resources(on_cpu, SETTINGS)["limits"] == {"memory": "8Gi"}
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ from ..vocabulary.names import (
     Names,
 )
 from .claim import needs_sharing
-from .common import SCRATCH, Item, Volumes, env, labels, metadata, pod_template
+from .common import Item, Volumes, labels, metadata, pod_template
+from .engine import engine_arguments, environment
+from .guard import DIGEST, MOUNT, PACKAGE
 
 PORT: Final = 8000
 LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -39,9 +41,6 @@ LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 STARTUP_SECONDS: Final = 1800
 """Large models take minutes to load and compile. The probe's period of 1 s is felt by users."""
-
-KV_CACHE_GIB: Final = "1"
-"""vLLM on CPU takes 4 GiB by itself, which is all that the default container has."""
 
 
 def build_server(
@@ -66,7 +65,8 @@ def build_server(
         if source.role == "model" and artifact.type == "LoRA":
             volumes.source(source)
     volumes.scratch(settings)
-    on_cpu = serving_gpus(job) == 0
+    guard = {"configMap": {"name": Names(job.metadata.name).guard(role, DIGEST)}}
+    volumes.add("guard", guard, f"{MOUNT}/{PACKAGE}", read_only=True)
     selector = {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_ROLE: role}}
     extra = pod_template_of(job, settings, SERVE)
     template = pod_template(
@@ -76,7 +76,7 @@ def build_server(
             "image": serving_image(job, settings),
             "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
             "args": _arguments(job, serving, config, artifact),
-            "env": _environment(on_cpu=on_cpu),
+            "env": environment(job, serving, settings),
             "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
             "resources": serving_resources(job, settings),
             "startupProbe": _answers(job.metadata.name),
@@ -157,37 +157,7 @@ def _arguments(
     gpus = serving_gpus(job)
     if gpus > 1:
         args += ["--tensor-parallel-size", str(gpus)]
-    return [*args, "--port", str(PORT), *_engine_arguments(serving, on_cpu=gpus == 0)]
-
-
-def _engine_arguments(serving: Serving, *, on_cpu: bool) -> list[str]:
-    """spec.serving.engineArgs as options; on CPU compiling takes longer than it saves."""
-    given = {"dtype": "bfloat16", "enforce-eager": "true"} if on_cpu else {}
-    given |= serving.engine_args.manifest() if serving.engine_args else {}
-    args: list[str] = []
-    for option, value in sorted(given.items()):
-        if option == "enforce-eager":
-            args += ["--enforce-eager"] if value == "true" else []
-            continue
-        if option == "tool-call-parser":
-            args.append("--enable-auto-tool-choice")
-        args += [f"--{option}", value]
-    return args
-
-
-def _environment(*, on_cpu: bool) -> list[Item]:
-    return env(
-        HOME=SCRATCH,
-        TMPDIR=SCRATCH,
-        # torch asks for the user's name when it is imported, and most images have none for our uid
-        USER="kubetune",
-        # the CPU image has a cache of its own, filled when it was built
-        VLLM_CACHE_ROOT=None if on_cpu else f"{SCRATCH}/vllm",
-        TRITON_CACHE_DIR=f"{SCRATCH}/triton",
-        HF_HUB_OFFLINE="1",
-        VLLM_NO_USAGE_STATS="1",
-        VLLM_CPU_KVCACHE_SPACE=KV_CACHE_GIB if on_cpu else None,
-    )
+    return [*args, "--port", str(PORT), *engine_arguments(job, serving)]
 
 
 def _answers(model: str) -> Item:

@@ -59,8 +59,9 @@ def _is_named_like_a_child(job: FineTuneJob, names: Names, stages: Collection[st
         return True
     own_claim = named_claim(job) is None
     served = job.spec.serving is not None and names.role_of(child.name) is not None
+    guards = job.spec.serving is not None and names.guard_role(child.name) is not None
     by_kind = {
-        Kind.CONFIG_MAP: child.name == names.config,
+        Kind.CONFIG_MAP: child.name == names.config or guards,
         Kind.CLAIM: own_claim and child.name == names.output,
         Kind.SERVICE: child.name == names.rendezvous or served,
         Kind.DEPLOYMENT: served,

@@ -10,6 +10,7 @@ from kubetune_trainer.contract.config import digest_of
 from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
+from ..children.guard import DIGEST
 from ..spec.resolve import serving_image
 from ..spec.settings import JobSettings
 
@@ -24,6 +25,8 @@ _IMAGES: Final = frozenset({"trainer_image", "serving_image", "serving_cpu_image
 def intent_of(job: FineTuneJob, artifact: ArtifactSummary | None, settings: JobSettings) -> str | None:
     """Digest of what the spec asks to be served now, and not of how this operator writes it down.
 
+    The guard is an exception: what keeps a server up reaches those that run.
+
     None when there is nothing to serve. ``settings`` are the job's own, as they were frozen.
     """
     serving = job.spec.serving
@@ -35,6 +38,7 @@ def intent_of(job: FineTuneJob, artifact: ArtifactSummary | None, settings: JobS
             "serving": _chosen(serving),
             "artifact": artifact.digest,
             "image": serving_image(job, settings),
+            "guard": DIGEST,
             "settings": _chosen(settings, besides=_IMAGES),
         }
     )

@@ -9,6 +9,7 @@ from kubetune_trainer.contract.config import TrainerConfig, digest_of
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving
+from ..children.guard import DIGEST, build_guard
 from ..children.server import build_server
 from ..children.service import build_service
 from ..facts.observed import Observed, Server
@@ -24,6 +25,8 @@ class Rollout:
 
     apply: tuple[Manifest, ...] = ()
     create_once: tuple[Manifest, ...] = ()
+    superseded: tuple[View, ...] = ()
+    """Guards of servers that are gone."""
     settled: bool = True
     """Nothing is to be expected."""
 
@@ -44,12 +47,25 @@ def rollout(
     apply: tuple[Manifest, ...] = ()
     if live is None or live.intent != intent or has_drifted(serving, server):
         apply = (build_server(job, serving, config, artifact, settings, role=role, intent=intent),)
-    public = role == ROLE_SERVING and (Kind.SERVICE, Names(job.metadata.name).server(role))
+    names, missing = Names(job.metadata.name), list[Manifest]()
+    if (Kind.CONFIG_MAP, names.guard(role, DIGEST)) not in observed.present:
+        missing.append(build_guard(job, role=role))
+    if role == ROLE_SERVING and (Kind.SERVICE, names.server(role)) not in observed.present:
+        missing.append(build_service(job))
+    settled = not apply and is_rolled_out(serving, server)
     return Rollout(
         apply=apply,
-        create_once=(build_service(job),) if public and public not in observed.present else (),
-        settled=not apply and is_rolled_out(serving, server),
+        create_once=tuple(missing),
+        superseded=_superseded(names, observed, role=role) if settled else (),
+        settled=settled,
     )
+
+
+def _superseded(names: Names, observed: Observed, *, role: str) -> tuple[View, ...]:
+    """Guards of other content, which no server mounts once all are of the newest make."""
+    own = names.guard(role, DIGEST)
+    maps = (view for (kind, _), view in observed.present.items() if kind is Kind.CONFIG_MAP)
+    return tuple(v for v in maps if names.guard_role(v.name) == role and v.name != own and not v.deleting)
 
 
 def has_drifted(serving: Serving, server: Server) -> bool:
@@ -108,13 +124,16 @@ def unwanted(job: FineTuneJob, observed: Observed) -> tuple[View, ...]:
 
 
 def is_of_server(view: View, job: str) -> bool:
-    """Whether a child is a server's Deployment or Service."""
-    return view.kind in SERVER_KINDS and Names(job).role_of(view.name) is not None
+    """Whether a child is a server's Deployment, Service or guard."""
+    names = Names(job)
+    if view.kind is Kind.CONFIG_MAP:
+        return names.guard_role(view.name) is not None
+    return view.kind in SERVER_KINDS and names.role_of(view.name) is not None
 
 
 SERVER_KINDS = (Kind.DEPLOYMENT, Kind.SERVICE)
 
 
 def places(job: str) -> Iterable[tuple[Kind, str]]:
-    """Kinds and names of all that servers may have left."""
+    """Kinds and names of all that servers may have left, but for guards, which do nothing by themselves."""
     return ((kind, Names(job).server(role)) for role in ROLES for kind in SERVER_KINDS)

@@ -19,8 +19,8 @@ _DEFAULT: Final = {"cpu": "1", "memory": "4Gi"}
 _CPU_MEMORY_LIMIT: Final = "4Gi"
 """Without GPUs the model lives in the container's memory: with a limit, running out of it shows."""
 
-_SERVING_MEMORY_LIMIT: Final = "6Gi"
-"""vLLM's three processes need about 3 GiB beside the model."""
+_SERVING_MEMORY_LIMIT: Final = "8Gi"
+"""vLLM needs about 3 GiB beside the model, whose weights take 4 bytes each on CPU."""
 
 
 def training_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:

@@ -12,6 +12,7 @@ from kubetune_trainer.contract.config import TrainerConfig
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import ServingStatus
 from ..facts.observed import Observed
+from ..facts.views import View
 from ..servers import state as servers
 from ..servers.rollout import rollout, unwanted
 from ..spec.settings import JobSettings
@@ -44,6 +45,7 @@ class _Serve(Stage):
         return Plan(
             create_once=(*configuration(look), *server.create_once),
             apply=server.apply,
+            delete=_doomed(server.superseded),
             requeue_after=None if server.settled else LOOK_AFTER,
         )
 
@@ -53,7 +55,7 @@ class _Serve(Stage):
 
     @override
     def leftovers(self, job: FineTuneJob, observed: Observed) -> Sequence[Doomed]:
-        return [Doomed(kind=v.kind, name=v.name, uid=v.uid) for v in unwanted(job, observed)]
+        return _doomed(unwanted(job, observed))
 
     @override
     def obstacle(self, job: FineTuneJob, observed: Observed) -> Finding | None:
@@ -89,6 +91,10 @@ class _Serve(Stage):
             ready_replicas=live.ready if live else 0,
         )
         return {"serving": serving}
+
+
+def _doomed(views: Sequence[View]) -> tuple[Doomed, ...]:
+    return tuple(Doomed(kind=view.kind, name=view.name, uid=view.uid) for view in views)
 
 
 SERVE: Final = _Serve()

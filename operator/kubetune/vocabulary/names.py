@@ -61,6 +61,8 @@ PORT_HTTP: Final = "http"
 CONFIG_KEY: Final = "config.json"
 
 
+_GUARD: Final = "guard"
+_DIGEST: Final = re.compile(r"[0-9a-f]{16}")
 _RUN: Final = re.compile(r".+-([a-z]+)(?:-([1-9]\d{0,5}))?")
 
 
@@ -114,6 +116,15 @@ class Names:
     def role_of(self, server: str) -> str | None:
         """The role of the server of this name."""
         return next((role for role in ROLES if self.server(role) == server), None)
+
+    def guard(self, role: str, digest: str) -> str:
+        """The ConfigMap with the guard of one role's server, by the digest of what is in it."""
+        return f"{self.server(role)}-{_GUARD}-{digest}"
+
+    def guard_role(self, name: str) -> str | None:
+        """The role of the server whose guard, of whatever content, has this name."""
+        server, _, digest = name.rpartition(f"-{_GUARD}-")
+        return self.role_of(server) if _DIGEST.fullmatch(digest) else None
 
     def rank0_host(self, number: int, namespace: str) -> str:
         """DNS name of rank 0's pod."""

@@ -32,7 +32,8 @@ and operator/kubetune/cluster/watch.py. Neither Secrets nor any wildcard: a job'
   verbs:
     - get # whose it is when its name is taken
     - list # the relist of metadata
-    - create # the frozen configuration of a job
+    - create # the frozen configuration of a job, and the guard of its server
+    - delete # the guard, when the job wants no serving any more or servers have a newer one
 - apiGroups: [""]
   resources: [services]
   verbs:

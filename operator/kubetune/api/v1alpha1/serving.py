@@ -52,7 +52,7 @@ class Serving(SpecModel):
     """GPUs of one server; 0 serves on CPU. Default: 1 when training uses GPUs, else 0."""
     resources: Resources | None = None
     """Resources of one server. Default: its GPUs, and requests of 1 CPU and 4Gi of memory. Memory is then
-    limited to 6Gi without GPUs, and not limited with GPUs."""
+    limited to 8Gi without GPUs, and not limited with GPUs."""
     image: Image | None = None
     """Serving image. Default: the platform's."""
     engine_args: EngineArgs | None = None

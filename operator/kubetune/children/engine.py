@@ -1,0 +1,78 @@
+"""How vLLM is started: its options, its environment, and how much at once it is given. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.serving import Serving
+from ..spec.resources import serving_gpus, serving_resources
+from ..spec.settings import JobSettings
+from ..vocabulary.quantities import amount_of
+from .common import SCRATCH, Item, env
+from .guard import LIMIT_ENV, MIDDLEWARE, MOUNT
+
+KV_CACHE_GIB: Final = "1"
+"""vLLM on CPU takes 4 GiB by itself, which is all that the default container has."""
+
+_ON_CPU: Final = {
+    # bfloat16 is 5.5 times slower on processors without instructions for it, and no faster on the others
+    "dtype": "float32",
+    # compiling takes longer than it saves
+    "enforce-eager": "true",
+    # larger batches answer no more per second, and everybody in them waits longer
+    "max-num-seqs": "16",
+}
+_SEQUENCES_ON_GPU: Final = "256"
+"""vLLM's own default on the smaller GPUs; on larger ones it takes more, which is then headroom."""
+
+_WAITING: Final = 2
+"""Sequences in hand for each that runs: as many wait as run, so that a batch is full and no wait is long."""
+
+
+def engine_arguments(job: FineTuneJob, serving: Serving) -> list[str]:
+    """spec.serving.engineArgs, and what a server without GPUs has by default, as options."""
+    args = ["--middleware", MIDDLEWARE]
+    for option, value in sorted(_options(job, serving).items()):
+        if option == "enforce-eager":
+            args += ["--enforce-eager"] if value == "true" else []
+            continue
+        if option == "tool-call-parser":
+            args.append("--enable-auto-tool-choice")
+        args += [f"--{option}", value]
+    return args
+
+
+def environment(job: FineTuneJob, serving: Serving, settings: JobSettings) -> list[Item]:
+    """Environment variables of the server's container."""
+    on_cpu = serving_gpus(job) == 0
+    sequences = int(_options(job, serving).get("max-num-seqs", _SEQUENCES_ON_GPU))
+    return env(
+        HOME=SCRATCH,
+        TMPDIR=SCRATCH,
+        # torch asks for the user's name when it is imported, and most images have none for our uid
+        USER="kubetune",
+        PYTHONPATH=MOUNT,
+        # the CPU image has a cache of its own, filled when it was built
+        VLLM_CACHE_ROOT=None if on_cpu else f"{SCRATCH}/vllm",
+        TRITON_CACHE_DIR=f"{SCRATCH}/triton",
+        HF_HUB_OFFLINE="1",
+        VLLM_NO_USAGE_STATS="1",
+        VLLM_CPU_KVCACHE_SPACE=KV_CACHE_GIB if on_cpu else None,
+        # threads that are bound to cores, or more than the container has, spin while others have the cores
+        VLLM_CPU_OMP_THREADS_BIND="nobind" if on_cpu else None,
+        OMP_NUM_THREADS=_threads(job, settings) if on_cpu else None,
+        # --enforce-eager does not reach log-probabilities, and the image has no compiler
+        TORCHDYNAMO_DISABLE="1" if on_cpu else None,
+        **{LIMIT_ENV: str(_WAITING * sequences)},
+    )
+
+
+def _options(job: FineTuneJob, serving: Serving) -> dict[str, str]:
+    given: dict[str, str] = dict(_ON_CPU) if serving_gpus(job) == 0 else {}
+    return given | (serving.engine_args.manifest() if serving.engine_args else {})
+
+
+def _threads(job: FineTuneJob, settings: JobSettings) -> str:
+    """Whole processors that the container has requested."""
+    return str(max(1, int(amount_of(serving_resources(job, settings)["requests"]["cpu"]))))
