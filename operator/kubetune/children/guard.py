@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Final
 
-from kubetune_trainer.config import digest_of
+from kubetune_trainer.contract.config import digest_of
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest
