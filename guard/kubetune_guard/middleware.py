@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Final
+from typing import Any, Final
 
 from .admission import Admission
-from .asgi import App, DisconnectedError, Receive, RefusedError, Scope, Send, read, refuse, replay
+from .asgi import App, DisconnectedError, Receive, RefusedError, Scope, Send, answer, read, refuse, replay
+from .canary import Served, prove
 from .fields import check, parse, sequences
-from .routes import is_question
+from .routes import OWN, STARTED, is_question
 
 LIMIT_ENV: Final = "KUBETUNE_SERVING_LIMIT"
 """Sequences that the server holds at once, running and waiting; the operator sets it."""
@@ -28,8 +29,17 @@ BODY_SECONDS: Final = 60.0
 class Guard:
     """ASGI middleware around vLLM's application."""
 
-    def __init__(self, app: App, *, limit: int | None = None, body_seconds: float = BODY_SECONDS) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        limit: int | None = None,
+        body_seconds: float = BODY_SECONDS,
+        served: Served | None = None,
+    ) -> None:
         self._app = app
+        self._served = served or Served.from_env()
+        self._proof: asyncio.Task[dict[str, Any]] | None = None
         self._body_seconds = body_seconds
         self._admission = Admission(int(os.environ[LIMIT_ENV]) if limit is None else limit)
 
@@ -45,12 +55,28 @@ class Guard:
         try:
             if is_question(scope):
                 await self._ask(scope, receive, send)
+            elif scope["path"] in OWN and scope["method"] == "GET":
+                await self._tell(scope, send)
             else:
                 await self._app(scope, receive, send)
         except RefusedError as refused:
             await refuse(send, refused)
         except DisconnectedError:
             return
+
+    async def _tell(self, scope: Scope, send: Send) -> None:
+        """Say what the canary found; it begins with the first question about it, when vLLM has loaded."""
+        if self._proof is None:
+            self._proof = asyncio.create_task(prove(self._app, scope, self._served))
+        if not self._proof.done():
+            raise RefusedError(503, "The server is being asked what training wrote down; ask again.")
+        if silence := self._proof.exception():
+            self._proof = None  # asked anew
+            raise RefusedError(503, f"The server does not answer yet: {silence}")
+        verdict = self._proof.result()
+        if scope["path"] == STARTED and verdict["verdict"] == "Mismatch":
+            raise RefusedError(503, verdict["message"])
+        await answer(send, 200, verdict)
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._admission.place() as place:  # before the body is read: bodies take memory, too

@@ -16,6 +16,15 @@ ASK: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/tokenize", 
 READ: Final = frozenset({"/v1/models", "/health", "/metrics", "/version"})
 """They are never counted: a server that is busy is still alive."""
 
+CANARY: Final = "/kubetune/canary"
+"""Whether this server answers as training measured, as JSON."""
+
+STARTED: Final = "/kubetune/started"
+"""200 once it does, or once it is known that nobody can tell: for the startup probe."""
+
+OWN: Final = frozenset({CANARY, STARTED})
+"""The guard answers them itself."""
+
 
 def is_question(scope: Scope) -> bool:
     """Whether the request has a body to check and counts.
@@ -25,12 +34,12 @@ def is_question(scope: Scope) -> bool:
     method, path = scope["method"], scope["path"]
     if path in ASK:
         allowed = "POST"
-    elif path in READ:
+    elif path in READ | OWN:
         allowed = "GET"
     else:
         raise RefusedError(
             404,
-            f"There is no {path} here. This server answers {', '.join(sorted(ASK | READ))}.",
+            f"There is no {path} here. This server answers {', '.join(sorted(ASK | READ | OWN))}.",
             code="unknown_url",
         )
     if method not in (allowed, "OPTIONS"):  # browsers ask first

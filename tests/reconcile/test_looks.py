@@ -12,9 +12,11 @@ from kubetune.api.v1alpha1 import validate_spec
 from kubetune.controller.earlier import SETTLED_AFTER
 from kubetune.controller.job_state import JobState
 from kubetune.controller.waiting import Looker
+from kubetune.pods_http.probes import Probes
 from tests.support import virtual_time
 from tests.support.harness import (
     Controllers,
+    FakeWeb,
     Operator,
     Outcome,
     finetunejob,
@@ -227,7 +229,7 @@ def test_a_claim_that_cannot_be_shared_is_found_before_the_first_job() -> None:
     async def main() -> None:
         kube = MemoryKube()
         job = validate_spec(kube.add(finetunejob(nodes=2)))
-        looker, state = Looker(kube), JobState(uid="uid-1")
+        looker, state = Looker(kube, Probes(web=FakeWeb(), wake=lambda _: None)), JobState(uid="uid-1")
         assert await looker.unfit_claim(job, (), state) is None
         meta = {"namespace": "team", "name": "job-output"}
         claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}

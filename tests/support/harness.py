@@ -17,6 +17,7 @@ from kubetune.controller.leader import Leader, Means
 from kubetune.controller.rate import StatusPace
 from kubetune.controller.reconcile import Dependencies, Reconciler
 from kubetune.controller.work_queue import WorkQueue
+from kubetune.facts.canary import Canary
 from kubetune.facts.views import Key, Kind
 from kubetune.pods_http.probes import Probes
 from kubetune.process.feed import take
@@ -59,6 +60,9 @@ def finetunejob(name: str = "job", *, serving: bool = False, **training: Any) ->
     }
 
 
+SAME = Canary(verdict="Same", message="Its 8 answers are 0 off.", digest="sha256:1", weights="sha256:2")
+
+
 @dataclass(slots=True)
 class FakeWeb:
     """Pods that answer at once."""
@@ -66,6 +70,12 @@ class FakeWeb:
     step: int = 0
     answering: bool = True
     asked: int = 0
+    said: Canary = SAME
+    """What servers say of themselves, ready or not."""
+
+    async def canary(self, url: str) -> Canary | None:
+        del url
+        return self.said
 
     async def progress(self, url: str) -> Progress | None:
         del url

@@ -866,7 +866,7 @@ CASES = [
     Case(
         "the server knows no model of this name",
         Reason.CONTAINER_FAILED,
-        ("no model of this job's name: the startup probe got 404", "OpenAI-compatible"),
+        ("no guard in front: the startup probe got 404", "OpenAI-compatible"),
         stage="serve",
         pod=running_server(seconds=200),
         events=[

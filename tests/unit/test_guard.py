@@ -15,14 +15,18 @@ from typing import Any
 import pytest
 
 import kubetune_guard
-from kubetune.children.guard import LIMIT_ENV, SOURCES
+from kubetune.children.guard import SOURCES
+from kubetune.facts.canary import CANARY_PATH, STARTED_PATH
 from kubetune_guard import middleware
 from kubetune_guard.asgi import Message, Receive, Scope, Send
+from kubetune_guard.canary import Served
 from kubetune_guard.fields import REFUSED
 from kubetune_guard.middleware import BODY_LIMIT, Guard
-from kubetune_guard.routes import ASK, READ
+from kubetune_guard.routes import ASK, OWN, READ
+from tests.support import golden
 
 LIMIT = 4
+SERVED = Served("job", None, "float32", Path("/nowhere"), "sha256:1")
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
 
@@ -87,7 +91,7 @@ class Client:
 
 
 def guard(app: App) -> Guard:
-    return Guard(app, limit=LIMIT)
+    return Guard(app, limit=LIMIT, served=SERVED)
 
 
 def _body(**fields: Any) -> bytes:
@@ -251,7 +255,7 @@ async def test_a_body_has_a_limit() -> None:
 
 async def test_a_body_has_a_time() -> None:
     app = App()
-    guarded = Guard(app, limit=LIMIT, body_seconds=0.0)
+    guarded = Guard(app, limit=LIMIT, served=SERVED, body_seconds=0.0)
 
     async def silent() -> Message:
         await asyncio.Event().wait()
@@ -358,7 +362,7 @@ async def test_the_servers_start_and_end_pass() -> None:
     async def send(message: Message) -> None:
         raise AssertionError
 
-    await Guard(app, limit=LIMIT)({"type": "lifespan"}, never, send)
+    await Guard(app, limit=LIMIT, served=SERVED)({"type": "lifespan"}, never, send)
     assert seen == ["lifespan"]
 
 
@@ -374,8 +378,24 @@ def test_the_config_map_has_the_whole_package() -> None:
     assert len(json.dumps(SOURCES)) < 500_000
 
 
-def test_the_operator_and_the_guard_speak_of_the_same_variable() -> None:
-    assert LIMIT_ENV == middleware.LIMIT_ENV
+@pytest.mark.parametrize(("case", "base"), [("adopted", "SmolLM2-135M-Instruct"), ("full-fine-tune", None)])
+def test_the_guard_reads_what_the_operator_sets(case: str, base: str | None) -> None:
+    loaded = golden.load(case)
+    (deployment,) = loaded.plan.apply
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    env = {variable["name"]: variable["value"] for variable in container["env"]}
+    artifact = loaded.observed.artifact
+    assert artifact
+    served = Served.from_env(env)
+    assert (served.model, served.digest) == (loaded.job.metadata.name, artifact.digest)
+    assert served.base == (base and next(v for v in container["args"] if v.endswith(base)))
+    assert str(served.artifact).endswith(artifact.path)
+    assert int(env[middleware.LIMIT_ENV]) > 0
+    assert STARTED_PATH in container["startupProbe"]["exec"]["command"][-1]
+
+
+def test_the_operator_and_the_guard_speak_of_the_same_paths() -> None:
+    assert {CANARY_PATH, STARTED_PATH} == OWN
 
 
 @contextmanager

@@ -11,12 +11,14 @@ from typing import Any
 from aiohttp import web
 from typing_extensions import override
 
+from kubetune.facts.canary import Canary
 from kubetune.facts.views import Key, Kind
 from kubetune.pods_http.client import BODY_LIMIT, HttpWeb
 from kubetune.pods_http.probes import Probes
 from kubetune_trainer.contract.messages import Progress
 from tests.support import virtual_time
 
+SAME = Canary(verdict="Same", message="Its 8 answers are 0 off.", digest="sha256:1", weights="sha256:2")
 KEY = Key(Kind.FINE_TUNE_JOB, "team", "job")
 
 
@@ -30,6 +32,9 @@ class FakeWeb:
         self.asked.append(asyncio.get_running_loop().time())
         self.step += 1
         return Progress(step=self.step, total_steps=100, epoch="0.1") if "silent" not in url else None
+
+    async def canary(self, url: str) -> Canary | None:
+        return SAME if url.endswith("/kubetune/canary") else None
 
     async def complete(self, base_url: str, model: str) -> str | None:
         del base_url, model
@@ -89,7 +94,7 @@ def test_a_service_is_asked_until_it_answers_and_once_for_each_intent() -> None:
                 intent=intent,
                 base_url="http://s/v1",
                 model="job",
-                done=lambda: done.append(intent),
+                done=lambda _: done.append(intent),
             )
 
         ask("one")
@@ -113,7 +118,7 @@ def test_a_service_that_stays_silent_is_told_and_asked_ever_more_slowly() -> Non
         pods = FakeWeb(answer_after=1000)
         woken: list[Key] = []
         probes = Probes(web=pods, wake=woken.append)
-        probes.ask(KEY, "serving", intent="one", base_url="http://s/v1", model="job", done=lambda: None)
+        probes.ask(KEY, "serving", intent="one", base_url="http://s/v1", model="job", done=lambda _: None)
         await asyncio.sleep(14)
         assert probes.failure(KEY, "serving") is None
         await asyncio.sleep(600)
@@ -147,7 +152,7 @@ def test_a_question_that_fails_in_an_unforeseen_way_is_asked_again() -> None:
         done: list[bool] = []
         probes = Probes(web=Broken(), wake=lambda _: None)
         probes.ask(
-            KEY, "serving", intent="1", base_url="http://s/v1", model="job", done=lambda: done.append(True)
+            KEY, "serving", intent="1", base_url="http://s/v1", model="job", done=lambda _: done.append(True)
         )
         await asyncio.sleep(5)
         assert done == [True]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from kubetune_trainer.contract.config import OUTPUT_MOUNT
+from kubetune_trainer.contract.messages import ArtifactSummary
+
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving
 from ..spec.resources import serving_gpus, serving_resources
 from ..spec.settings import JobSettings
 from ..vocabulary.quantities import amount_of
 from .common import SCRATCH, Item, env
-from .guard import LIMIT_ENV, MIDDLEWARE, MOUNT
+from .guard import MIDDLEWARE, MOUNT
 
 KV_CACHE_GIB: Final = "1"
 """vLLM on CPU takes 4 GiB by itself, which is all that the default container has."""
@@ -43,10 +46,13 @@ def engine_arguments(job: FineTuneJob, serving: Serving) -> list[str]:
     return args
 
 
-def environment(job: FineTuneJob, serving: Serving, settings: JobSettings) -> list[Item]:
+def environment(
+    job: FineTuneJob, serving: Serving, artifact: ArtifactSummary, settings: JobSettings
+) -> list[Item]:
     """Environment variables of the server's container."""
     on_cpu = serving_gpus(job) == 0
-    sequences = int(_options(job, serving).get("max-num-seqs", _SEQUENCES_ON_GPU))
+    options = _options(job, serving)
+    sequences = int(options.get("max-num-seqs", _SEQUENCES_ON_GPU))
     return env(
         HOME=SCRATCH,
         TMPDIR=SCRATCH,
@@ -64,8 +70,21 @@ def environment(job: FineTuneJob, serving: Serving, settings: JobSettings) -> li
         OMP_NUM_THREADS=_threads(job, settings) if on_cpu else None,
         # --enforce-eager does not reach log-probabilities, and the image has no compiler
         TORCHDYNAMO_DISABLE="1" if on_cpu else None,
-        **{LIMIT_ENV: str(_WAITING * sequences)},
+        # of the guard
+        KUBETUNE_SERVING_LIMIT=str(_WAITING * sequences),
+        KUBETUNE_SERVED_MODEL=job.metadata.name,
+        KUBETUNE_SERVED_BASE=base_name(job) if artifact.type == "LoRA" else None,
+        KUBETUNE_SERVED_DTYPE=options.get("dtype", "auto"),
+        KUBETUNE_ARTIFACT=f"{OUTPUT_MOUNT}/{artifact.path}",
+        KUBETUNE_ARTIFACT_DIGEST=artifact.digest,
     )
+
+
+def base_name(job: FineTuneJob) -> str:
+    """Name of the base model in the server: never the job's, which is the adapter's."""
+    scheme, _, rest = job.spec.model.uri.partition("://")
+    name = rest if scheme == "hf" else rest.rsplit("/", maxsplit=1)[-1]
+    return f"{name}-base" if name == job.metadata.name else name
 
 
 def _options(job: FineTuneJob, serving: Serving) -> dict[str, str]:

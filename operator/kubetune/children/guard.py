@@ -21,9 +21,6 @@ MIDDLEWARE: Final = f"{PACKAGE}.middleware.Guard"
 MOUNT: Final = "/etc/kubetune/guard"
 """On PYTHONPATH; the package is in it."""
 
-LIMIT_ENV: Final = "KUBETUNE_SERVING_LIMIT"
-"""The guard's variable for the sequences that a server holds at once."""
-
 SOURCES: Final = {
     file.name: file.read_text(encoding="utf-8")
     for file in sorted(files(PACKAGE).iterdir(), key=lambda file: file.name)

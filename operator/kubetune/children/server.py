@@ -1,6 +1,6 @@
 """Deployment of a server: vLLM with the base model and the adapter, or with a full fine-tune's weights.
 
-Ready means that this pod answered a completion by the job's own model name.
+Ready means that this pod answered by the job's own model name, and not otherwise than training measured.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving
+from ..facts.canary import STARTED_PATH
 from ..facts.parse import live_fields
 from ..facts.views import Manifest
 from ..spec.pod_layers import pod_template_of
@@ -32,7 +33,7 @@ from ..vocabulary.names import (
 )
 from .claim import needs_sharing
 from .common import Item, Volumes, labels, metadata, pod_template
-from .engine import engine_arguments, environment
+from .engine import base_name, engine_arguments, environment
 from .guard import DIGEST, MOUNT, PACKAGE
 
 PORT: Final = 8000
@@ -76,10 +77,10 @@ def build_server(
             "image": serving_image(job, settings),
             "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
             "args": _arguments(job, serving, config, artifact),
-            "env": environment(job, serving, settings),
+            "env": environment(job, serving, artifact, settings),
             "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
             "resources": serving_resources(job, settings),
-            "startupProbe": _answers(job.metadata.name),
+            "startupProbe": _started(),
             "readinessProbe": {
                 "httpGet": {"path": "/health", "port": PORT_HTTP},
                 "periodSeconds": 5,
@@ -127,13 +128,6 @@ def _stay_together(pod: Item, selector: Item) -> None:
     pod["affinity"] = affinity | {"podAffinity": near | {required: [*near.get(required, ()), term]}}
 
 
-def base_name(job: FineTuneJob) -> str:
-    """Name of the base model in the server: never the job's, which is the adapter's."""
-    scheme, _, rest = job.spec.model.uri.partition("://")
-    name = rest if scheme == "hf" else rest.rsplit("/", maxsplit=1)[-1]
-    return f"{name}-base" if name == job.metadata.name else name
-
-
 def lora_rank(rank: int) -> int:
     """The smallest of vLLM's ranks that holds the adapter."""
     return next((step for step in LORA_RANKS if step >= rank), LORA_RANKS[-1])
@@ -160,13 +154,15 @@ def _arguments(
     return [*args, "--port", str(PORT), *engine_arguments(job, serving)]
 
 
-def _answers(model: str) -> Item:
-    """One token by the job's model name, asked without starting a Python process."""
-    body = json.dumps({"model": model, "prompt": "Hello", "max_tokens": 1})
+def _started() -> Item:
+    """Whether the guard lets requests come, asked without starting a Python process.
+
+    It does when a token was completed by the job's model name and nothing that training measured speaks
+    against the server.
+    """
     command = ["curl", "--fail", "--silent", "--show-error", "--max-time", "9", "--output", "/dev/null"]
-    command += ["--header", "Content-Type: application/json", "--data", body]
     return {
-        "exec": {"command": [*command, f"http://127.0.0.1:{PORT}/v1/completions"]},
+        "exec": {"command": [*command, f"http://127.0.0.1:{PORT}{STARTED_PATH}"]},
         "periodSeconds": 1,
         "timeoutSeconds": 10,
         "failureThreshold": STARTUP_SECONDS,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..api.v1alpha1 import FineTuneJob
+from ..facts.canary import Canary
 from ..facts.observed import Observed, Server
 from ..facts.views import Key, Kind
 from ..pods_http.probes import Probes
-from ..servers.answers import may_answer, recalled, with_answers
+from ..servers.answers import may_answer, recalled, recalled_canary, with_answers
 from ..vocabulary.names import ROLES, Names
 from .job_state import JobState
 
@@ -39,17 +40,18 @@ def _server(
     intent = (live.intent if live else None) or ""
     if not known.recalled:  # once: later the status tells only what this process has said
         known.recalled, known.answered = True, recalled(job, live)
+        known.canary = recalled_canary(job)
     if not reachable:
         known.answered = None
     if wanted is None or live is None or not reachable or not may_answer(live):
         probes.stop_asking(key, role)  # nobody is there to answer; the next server is asked anew
     elif known.answered != intent:
 
-        def done() -> None:
-            known.answered = intent
+        def done(canary: Canary) -> None:
+            known.answered, known.canary = intent, canary
 
         url = names.url(key.namespace)
         probes.ask(key, role, intent=intent, base_url=url, model=key.name, done=done)
     server = replace(server, accepted=known.accepted, dispute=known.dispute)
     silence = None if known.answered == intent else probes.failure(key, role)
-    return with_answers(server, wanted=wanted, answered=known.answered, silence=silence)
+    return with_answers(server, wanted=wanted, answered=known.answered, canary=known.canary, silence=silence)

@@ -12,6 +12,7 @@ from kubetune_trainer.contract.config import TrainerConfig
 from ..api.v1alpha1 import FineTuneJob
 from ..decide.failures import is_lasting
 from ..diagnose.refusals import is_quota
+from ..facts.canary import Canary
 from ..facts.observed import Diagnosis
 from ..facts.views import DeploymentView, Kind, Raw, View
 from ..spec.settings import JobSettings
@@ -32,6 +33,8 @@ class ServerState:
 
     answered: str | None = None
     """Intent of the Deployment that has answered; empty: an earlier one that nobody knows."""
+    canary: Canary | None = None
+    """What it said of itself then."""
     recalled: bool = False
     """What the status knew of answers was taken over."""
     accepted: DeploymentView | None = None

@@ -103,7 +103,7 @@ class Reconciler:
         self._executor = Executor(deps.kube, deps.index)
         self._refresher = Refresher(deps.kube, deps.index)
         self._rivals = Rivals(deps.kube, deps.index)
-        self._looker = Looker(deps.kube)
+        self._looker = Looker(deps.kube, deps.probes)
         self._gatekeeper = Gatekeeper(deps.kube, deps.index)
         self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
         self._failures = Failures(deps.index, self._publisher, deps.now)

@@ -17,6 +17,7 @@ from ..cluster.kube import Kube
 from ..decide.failures import failure_of
 from ..diagnose import (
     SeenFor,
+    asked_at,
     claim_problem,
     diagnose,
     diagnose_held,
@@ -27,9 +28,11 @@ from ..diagnose import (
     refusal_of,
     waits_for_claim,
 )
+from ..facts.canary import Canary
 from ..facts.observed import Diagnosis
 from ..facts.parse import condition_in
 from ..facts.views import BareView, DeploymentView, JobView, Key, Kind, Raw, View
+from ..pods_http.probes import Probes
 from ..spec.sources import named_claim, output_claim
 from ..stages.train_status import remembered_artifact
 from ..vocabulary import names
@@ -55,8 +58,9 @@ _MOST_PODS: Final = 3
 class Looker:
     """Finds out why a child waits."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, probes: Probes) -> None:
         self._kube = kube
+        self._probes = probes
         # A full cluster makes thousands wait, and one look is up to a dozen requests.
         self._pace = Pace(per_second=LOOKS_PER_SECOND)
 
@@ -178,7 +182,14 @@ class Looker:
             claim_events=() if claim is None or is_bound else await self._events(claim),
             refusal=refusal,
             seen_for=seen_for,
+            canaries=await self._canaries(shown) if stage == names.SERVE else {},
         )
+
+    async def _canaries(self, pods: Sequence[Raw]) -> dict[str, Canary]:
+        """What servers that run without being ready say of themselves, by pod name."""
+        hosts = {pod["metadata"]["name"]: host for pod in pods if (host := asked_at(pod)) is not None}
+        said = await asyncio.gather(*(self._probes.canary(host) for host in hosts.values()))
+        return {name: canary for name, canary in zip(hosts, said, strict=True) if canary is not None}
 
     async def _claim(self, job: FineTuneJob) -> Raw | None:
         try:

@@ -55,7 +55,7 @@ def _causes(
 def _reached(condition: Mapping[str, Any]) -> EventNote:
     kind, reason = str(condition.get("type")), str(condition.get("reason", ""))
     return EventNote(
-        type="Normal",
+        type="Normal" if facts_of(reason).normal else "Warning",
         reason=kind if reason == Reason.COMPLETED else reason,
         message=str(condition.get("message", "")),
     )

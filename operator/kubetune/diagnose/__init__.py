@@ -5,6 +5,7 @@ heals by itself when the cause is removed, and says what to do.
 
 ==============  ====================================================
 ``images``      pulls that fail, or take long
+``canaries``    servers that do not answer as training measured
 ``containers``  configuration, crashes, probes
 ``startup``     volumes, network and runtime of a pod that has a node
 ``claims``      the output claim
@@ -18,12 +19,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
+from ..facts.canary import Canary
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
 from ..vocabulary.names import SERVE
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened
+from .canaries import asked_at, diagnose_canary
 from .claims import claim_problem, diagnose_claim, is_binding, waits_for_claim
 from .containers import diagnose_container, diagnose_outlived, diagnose_probe
 from .edits import diagnose_held, diagnose_resized, selector_story, story_of, stranger_story
@@ -35,6 +39,7 @@ from .startup import diagnose_startup
 
 __all__ = [
     "SeenFor",
+    "asked_at",
     "claim_problem",
     "diagnose",
     "diagnose_held",
@@ -59,11 +64,13 @@ def diagnose(
     claim_events: Sequence[Raw],
     refusal: str,
     seen_for: SeenFor,
+    canaries: Mapping[str, Canary] = MappingProxyType({}),
 ) -> Diagnosis | None:
     """Find the most telling reason; None when nothing is wrong.
 
     ``events`` are those of the pods, by pod name; ``claim`` is the output claim or None when it does not
-    exist; ``refusal`` is what the API server says to whoever makes the pods, empty when it takes them.
+    exist; ``refusal`` is what the API server says to whoever makes the pods, empty when it takes them;
+    ``canaries`` is what servers that are not ready say of themselves, by pod name.
     """
     all_found = _findings(
         stage,
@@ -73,6 +80,7 @@ def diagnose(
         claim_events=claim_events,
         refusal=refusal,
         seen_for=seen_for,
+        canaries=canaries,
     )
     return next(
         (finding for finding in tuple(all_found) if finding is not None), None
@@ -96,11 +104,14 @@ def _findings(
     claim_events: Sequence[Raw],
     refusal: str,
     seen_for: SeenFor,
+    canaries: Mapping[str, Canary],
 ) -> Iterator[Diagnosis | None]:
     """Everything that may be wrong, the most telling first; what is still under way comes last."""
     staying = [pod for pod in pods if not is_deleting(pod)]
     told = [(pod, events.get(name_of(pod), ())) for pod in staying]
     peers = [name_of(pod) for pod in pods]
+    for pod in staying:
+        yield diagnose_canary(pod, canaries.get(name_of(pod)))
     for pod, own in told:
         yield diagnose_container(stage, pod, own)
     for pod in staying:

@@ -86,8 +86,11 @@ def diagnose_probe(pod: Raw, events: Sequence[Raw], seen_for: SeenFor) -> Diagno
     if program is not None:
         what = f"{where} never gets ready: its image has no {program[1]}, which asks it for a first token"
         return found(Reason.CONTAINER_FAILED, SERVE, what, "Use a serving.image that has it")
+    if "error: 503" in message and not server.get("started"):
+        what = f"{where} runs since {rfc3339(since)} and is asked what training wrote down"
+        return found(Reason.DEPLOYING, SERVE, what, f"`kubectl logs {name}` shows what it does")
     if "error: 404" in message:
-        what = f"{where} runs, but knows no model of this job's name: the {probe.lower()} got 404"
+        what = f"{where} runs, but has no guard in front: the {probe.lower()} got 404"
         return found(
             Reason.CONTAINER_FAILED,
             SERVE,

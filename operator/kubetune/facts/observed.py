@@ -13,6 +13,7 @@ from enum import StrEnum
 from kubetune_trainer.contract.messages import ArtifactSummary, PrepareSummary, Progress
 
 from ..vocabulary.reasons import REASONS, Reason
+from .canary import Canary
 from .views import DeploymentView, JobView, Kind, View
 
 
@@ -115,6 +116,8 @@ class Server:
     """It completed a token by this job's model name, made from what the spec asks for now."""
     answered_before: bool = False
     """It did so as the spec said earlier; those servers stay until new ones are ready."""
+    canary: Canary | None = None
+    """What it said of itself when it answered."""
     silence: str | None = None
     """Why it has not answered for a while although it is ready."""
     accepted: DeploymentView | None = None

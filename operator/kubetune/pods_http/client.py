@@ -6,12 +6,14 @@ import asyncio
 import os
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
 from kubetune_trainer.contract.messages import Progress
+
+from ..facts.canary import Canary
 
 BODY_LIMIT: Final = 64 * 1024
 PROGRESS_TIMEOUT: Final = 2.0
@@ -20,6 +22,9 @@ ANSWER_TIMEOUT: Final = 30.0
 
 CONNECT_TIMEOUT: Final = 1.0
 """A Service whose first server is just ready may lose what it is sent; the kernel would wait for minutes."""
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Web(Protocol):
@@ -31,6 +36,10 @@ class Web(Protocol):
 
     async def complete(self, base_url: str, model: str) -> str | None:
         """Complete one token under this model name; None when that worked, else why not."""
+        ...
+
+    async def canary(self, url: str) -> Canary | None:
+        """What a server's guard says of it; None when there is no usable answer, or not yet."""
         ...
 
 
@@ -60,11 +69,11 @@ class HttpWeb:
 
     async def progress(self, url: str) -> Progress | None:
         """Body of /progress; None when there is no usable answer."""
-        try:
-            async with asyncio.timeout(PROGRESS_TIMEOUT):
-                return Progress.model_validate_json(await self._read("GET", url))
-        except (aiohttp.ClientError, TimeoutError, ValidationError, ValueError):
-            return None
+        return await self._told(url, Progress)
+
+    async def canary(self, url: str) -> Canary | None:
+        """What a server's guard says of it; None when there is no usable answer, or not yet."""
+        return await self._told(url, Canary)
 
     async def complete(self, base_url: str, model: str) -> str | None:
         """Complete one token under this model name; None when that worked, else why not."""
@@ -84,6 +93,13 @@ class HttpWeb:
         except (aiohttp.ClientError, ValueError) as error:
             return str(error) or type(error).__name__
         return None
+
+    async def _told(self, url: str, model: type[_Model]) -> _Model | None:
+        try:
+            async with asyncio.timeout(PROGRESS_TIMEOUT):
+                return model.model_validate_json(await self._read("GET", url))
+        except (aiohttp.ClientError, TimeoutError, ValidationError, ValueError):
+            return None
 
     async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
         async with self._session.request(method, url, json=json, allow_redirects=False) as response:

@@ -15,6 +15,7 @@ from typing import Final
 
 from kubetune_trainer.contract.messages import Progress
 
+from ..facts.canary import CANARY_PATH, Canary
 from ..facts.views import Key
 from ..vocabulary.names import ROLES
 from ..vocabulary.periods import PROGRESS_PERIOD
@@ -69,9 +70,12 @@ class Probes:
         return watch.latest
 
     def ask(
-        self, key: Key, role: str, *, intent: str, base_url: str, model: str, done: Callable[[], None]
+        self, key: Key, role: str, *, intent: str, base_url: str, model: str, done: Callable[[Canary], None]
     ) -> None:
-        """Ask a Service until it answers, once for each intent of its Deployment; then call ``done``."""
+        """Ask a Service until it answers, once for each intent of its Deployment; then call ``done``.
+
+        It has answered when it completed a token and said whether it answers as training measured.
+        """
         watch = self._serving.get((key, role))
         if watch is not None and watch.target == intent:
             return
@@ -120,20 +124,27 @@ class Probes:
                 self.wake(key)
             await asyncio.sleep(PROGRESS_POLL)
 
-    async def _ask(self, key: Key, role: str, base_url: str, model: str, done: Callable[[], None]) -> None:
+    async def canary(self, host: str) -> Canary | None:
+        """What the server at ``host:port`` says of itself, be it ready or not; None: nothing."""
+        async with self._serving_slots:
+            return await self.web.canary(f"http://{host}{CANARY_PATH}")
+
+    async def _ask(
+        self, key: Key, role: str, base_url: str, model: str, done: Callable[[Canary], None]
+    ) -> None:
         loop = asyncio.get_running_loop()
         begun, pause = loop.time(), ANSWER_POLL_FIRST
         while True:
-            failure = await self._failure_of(key, base_url, model)
-            if failure is None:
+            found = await self._answer_of(key, base_url, model)
+            if isinstance(found, Canary):
                 logger.info("The served model answered", extra=_extra(key, base_url))
-                done()
+                done(found)
                 self.wake(key)
                 return
             if loop.time() - begun >= SILENCE:
                 watch = self._serving.get((key, role))
-                if watch is not None and watch.failure != failure:
-                    watch.failure = failure
+                if watch is not None and watch.failure != found:
+                    watch.failure = found
                     self.wake(key)
             await asyncio.sleep(pause)
             pause = min(pause * 2, ANSWER_POLL_LIMIT)
@@ -146,10 +157,17 @@ class Probes:
                 logger.exception("A question about progress failed", extra=_extra(key, url))
                 return None
 
-    async def _failure_of(self, key: Key, base_url: str, model: str) -> str | None:
+    async def _answer_of(self, key: Key, base_url: str, model: str) -> Canary | str:
+        """What a server that answers says of itself, or why none does."""
         async with self._serving_slots:
             try:
-                return await self.web.complete(base_url, model)
+                failure = await self.web.complete(base_url, model)
+                if failure is not None:
+                    return failure
+                found = await self.web.canary(f"{base_url.removesuffix('/v1')}{CANARY_PATH}")
+                if found is None:
+                    return f"it does not tell {CANARY_PATH}"
+                return found if found.verdict != "Mismatch" else found.message
             except Exception as error:
                 logger.exception("A question to a server failed", extra=_extra(key, base_url))
                 return f"{type(error).__name__}: {error}"

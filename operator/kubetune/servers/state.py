@@ -13,7 +13,18 @@ from ..vocabulary.reasons import ConditionType, Finding, Reason
 from ..vocabulary.sentences import sentences
 from .rollout import has_drifted, has_failed, is_rolled_out
 
-ANSWERS = Finding(Reason.SERVING, "The Service answers with this model.")
+ANSWERS = "The Service answers with this model"
+
+
+def answers(server: Server) -> Finding:
+    """That the Service answers, and how it is known that it does so with what was trained."""
+    canary = server.canary
+    if canary is None:
+        return Finding(Reason.SERVING, f"{ANSWERS}.")
+    if canary.verdict == "Same":
+        return Finding(Reason.SERVING, sentences(f"{ANSWERS}, as it was trained", canary.message))
+    unproven = f"{ANSWERS}; that it is what was trained is not proven"
+    return Finding(Reason.SERVING_UNPROVEN, sentences(unproven, canary.message))
 
 
 def is_served(server: Server) -> bool:
@@ -52,7 +63,7 @@ def trouble_of(server: Server, diagnosis: Diagnosis | None) -> Finding | None:
 def finding_of(job: FineTuneJob, serving: Serving, server: Server) -> Finding:
     """How far the server is when nothing is wrong with it."""
     if is_current(serving, server):
-        return ANSWERS
+        return answers(server)
     live = server.deployment
     if serving.replicas is None and live is not None and live.size == 0:
         return Finding(

@@ -10,7 +10,7 @@ from typing_extensions import override
 from kubetune_trainer.contract.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
-from ..api.v1alpha1.status import ServingStatus
+from ..api.v1alpha1.status import CanaryStatus, ServingStatus
 from ..facts.observed import Observed
 from ..facts.views import View
 from ..servers import state as servers
@@ -75,7 +75,8 @@ class _Serve(Stage):
     @override
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
         """Whether the public Service answers: also while a newer version of the spec is rolled out."""
-        return servers.ANSWERS if servers.is_served(observed.server(ROLE_SERVING)) else None
+        server = observed.server(ROLE_SERVING)
+        return servers.answers(server) if servers.is_served(server) else None
 
     @override
     def status(
@@ -83,12 +84,14 @@ class _Serve(Stage):
     ) -> dict[str, Any]:
         if job.spec.serving is None or observed.artifact is None:
             return {}
-        live = observed.server(ROLE_SERVING).deployment
+        server = observed.server(ROLE_SERVING)
+        live, canary = server.deployment, server.canary
         serving = ServingStatus(
             model_name=job.metadata.name,
             url=Names(job.metadata.name).url(job.metadata.namespace),
             replicas=live.replicas if live else 0,
             ready_replicas=live.ready if live else 0,
+            canary=CanaryStatus(**canary.model_dump()) if canary else None,
         )
         return {"serving": serving}
 

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     COMPLETED = "Completed"
     ARTIFACT_ADOPTED = "ArtifactAdopted"
     SERVING = "Serving"
+    SERVING_UNPROVEN = "ServingUnproven"
 
     SUSPENDED = "Suspended"
     IMAGE_PULL_FAILED = "ImagePullFailed"
@@ -70,6 +71,7 @@ class Reason(StrEnum):
     STORAGE_NOT_SHARED = "StorageNotShared"
     CLAIM_DIFFERS = "ClaimDiffers"
     RETRIES_EXHAUSTED = "RetriesExhausted"
+    MODEL_MISMATCH = "ModelMismatch"
 
     PREEMPTED = "Preempted"
     GANG_INCOMPLETE = "GangIncomplete"
@@ -122,8 +124,8 @@ def _ongoing(meaning: str, *, normal: bool = True, begins: bool = False) -> Reas
     return ReasonFacts(group=Group.ONGOING, meaning=meaning, normal=normal, begins=begins)
 
 
-def _reached(meaning: str) -> ReasonFacts:
-    return ReasonFacts(group=Group.REACHED, meaning=meaning, normal=True)
+def _reached(meaning: str, *, normal: bool = True) -> ReasonFacts:
+    return ReasonFacts(group=Group.REACHED, meaning=meaning, normal=normal)
 
 
 def _heals(meaning: str, *, normal: bool = False) -> ReasonFacts:
@@ -152,7 +154,11 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     Reason.ARTIFACT_ADOPTED: _reached(
         "the volume held the verified result of an equal run: nothing was trained"
     ),
-    Reason.SERVING: _reached("the Service answers with this model"),
+    Reason.SERVING: _reached("the Service answers with this model, as training measured it"),
+    Reason.SERVING_UNPROVEN: _reached(
+        "the Service answers, and nobody can tell whether as training measured; the message says why",
+        normal=False,
+    ),
     Reason.SUSPENDED: _heals("the Job of a run is suspended, by a queue or by hand", normal=True),
     Reason.IMAGE_PULL_FAILED: _heals("the image cannot be pulled"),
     Reason.UNSCHEDULABLE: _heals("no node has room, or none fits"),
@@ -220,6 +226,9 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     Reason.CLAIM_DIFFERS: _stalls("the claim that an earlier job left is less than what `storage` asks for"),
     Reason.RETRIES_EXHAUSTED: _stalls(
         "more runs failed than `training.retries.max` allows; the message has the last one", final=True
+    ),
+    Reason.MODEL_MISMATCH: _stalls(
+        "a server does not answer as training measured, and gets no requests; the message has both numbers"
     ),
     Reason.PREEMPTED: _of_run(
         "its pod was evicted, drained, preempted or turned away; it does not count as a retry", normal=True

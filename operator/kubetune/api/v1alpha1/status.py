@@ -223,6 +223,19 @@ class ArtifactStatus(StatusModel):
     """Its revision."""
 
 
+class CanaryStatus(StatusModel):
+    """Whether the server answers as training measured."""
+
+    verdict: CamelCase | None = None
+    """Same, or Unproven where nobody can tell; a server with a Mismatch gets no requests."""
+    message: _Message | None = None
+    """By which numbers, or why not."""
+    digest: _Short | None = None
+    """Digest of the artifact that answered: status.artifact.digest, or that of an earlier server."""
+    weights: _Short | None = None
+    """SHA-256 of the adapter's weights as the server's pod has them."""
+
+
 class ServingStatus(StatusModel):
     """The server of the result."""
 
@@ -236,6 +249,8 @@ class ServingStatus(StatusModel):
     """Servers that there are."""
     ready_replicas: _Small | None = None
     """Servers that answer."""
+    canary: CanaryStatus | None = None
+    """What the server that answered last said of itself."""
 
 
 class Status(StatusModel):

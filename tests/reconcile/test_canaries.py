@@ -1,0 +1,148 @@
+"""What servers say of themselves: proven, unproven, or kept from requests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from kubetune.facts.canary import Canary
+from tests.support import virtual_time
+from tests.support.harness import SAME, Controllers, Operator, finetunejob, true_conditions, until
+from tests.support.memory_kube import MemoryKube, Object
+
+UNPROVEN = Canary(
+    verdict="Unproven", message="The artifact has no canary.json.", digest="sha256:1", weights=None
+)
+MISMATCH = Canary(
+    verdict="Mismatch",
+    message="The adapter has no effect. Its 8 answers and the base's are 0 at most, 0 in the median apart.",
+    digest="sha256:1",
+)
+
+
+def _job(kube: MemoryKube) -> Object:
+    found = kube.find("FineTuneJob", "job")
+    assert found
+    return found
+
+
+def _said(kube: MemoryKube, type_: str) -> tuple[str, str, str]:
+    found = next(c for c in _job(kube)["status"]["conditions"] if c["type"] == type_)
+    return found["status"], found["reason"], found["message"]
+
+
+def _events(kube: MemoryKube) -> list[tuple[str, str]]:
+    return [(event["type"], event["reason"]) for event in kube.of_kind("Event")]
+
+
+async def _served(kube: MemoryKube, said: Canary) -> Operator:
+    Controllers(kube=kube)
+    operator = Operator(kube=kube)
+    operator.web.said = said
+    await operator.start()
+    kube.add(finetunejob(serving=True))
+    await until(lambda: "Ready" in true_conditions(_job(kube)))
+    return operator
+
+
+def test_a_proven_server_is_said_to_be_and_the_status_keeps_what_answered() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        operator = await _served(kube, SAME)
+        assert _said(kube, "Served") == (
+            "True",
+            "Serving",
+            "The Service answers with this model, as it was trained. Its 8 answers are 0 off.",
+        )
+        assert _job(kube)["status"]["serving"]["canary"] == {
+            "verdict": "Same",
+            "message": "Its 8 answers are 0 off.",
+            "digest": "sha256:1",
+            "weights": "sha256:2",
+        }
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_an_unproven_server_is_served_with_a_warning() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        operator = await _served(kube, UNPROVEN)
+        assert _said(kube, "Served")[:2] == _said(kube, "Ready")[:2] == ("True", "ServingUnproven")
+        assert UNPROVEN.message in _said(kube, "Served")[2]
+        await asyncio.sleep(10)
+        assert _events(kube)[-1] == ("Warning", "ServingUnproven")
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_what_answered_is_known_to_the_next_operator_which_neither_asks_nor_writes() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        operator = await _served(kube, UNPROVEN)
+        await operator.stop()
+        kube.requests.clear()
+        again = Operator(kube=kube)
+        await again.start()
+        await asyncio.sleep(600)
+        assert kube.writes == []
+        assert again.web.asked == 0
+        await again.stop()
+
+    virtual_time.run(main())
+
+
+def _trains(pod: Object) -> bool:
+    return "-train-" in pod["metadata"]["name"] and pod["status"]["phase"] == "Running"
+
+
+def _pod(kube: MemoryKube) -> dict[str, Any]:
+    """The server's pod as it is while its startup probe fails."""
+    deployment = kube.find("Deployment", "job")
+    assert deployment
+    template = deployment["spec"]["template"]
+    owner = {"kind": "Deployment", "name": "job", "uid": deployment["metadata"]["uid"], "controller": True}
+    meta = {**template["metadata"], "name": "job-abc", "namespace": "team", "ownerReferences": [owner]}
+    running = {"running": {"startedAt": "2026-03-01T12:00:00Z"}}
+    server = {"name": "server", "ready": False, "started": False, "state": running}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": meta,
+        "spec": {**template["spec"], "nodeName": "node-1"},
+        "status": {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [server]},
+    }
+
+
+def test_a_server_that_answers_otherwise_is_never_served_and_the_job_says_what_to_do() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        controllers = Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        operator.web.said = MISMATCH
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: any(_trains(pod) for pod in kube.of_kind("Pod")))
+        controllers.ready_after = 100_000.0
+        await until(lambda: kube.find("Deployment", "job"))
+        kube.add(_pod(kube))
+        await asyncio.sleep(60)
+        assert _said(kube, "Served")[:2] == ("False", "ModelMismatch")
+        status, reason, message = _said(kube, "Stalled")
+        assert (status, reason) == ("True", "ModelMismatch")
+        assert MISMATCH.message in message
+        assert "job-abc" in message
+        assert "serving.engineArgs" in message
+        assert ("Warning", "ModelMismatch") in _events(kube)
+        kube.requests.clear()
+        await asyncio.sleep(600)
+        assert kube.writes == []
+        assert len(kube.requests) < 200
+        operator.web.said = SAME
+        await asyncio.sleep(60)
+        assert _said(kube, "Served")[:2] == ("False", "Deploying")
+        await operator.stop()
+
+    virtual_time.run(main())
