@@ -16,7 +16,8 @@ import jinja2
 import pytest
 
 from kubetune_trainer.contract.errors import BadRow
-from kubetune_trainer.data.chat import check_messages, check_tools
+from kubetune_trainer.data.chat import check_messages
+from kubetune_trainer.data.tools import check_tools
 from kubetune_trainer.template.source import chat_source
 from kubetune_trainer.template.tokens import IGNORED, Tokeniser, TokenRow
 from tests.support.chat_templates import CHATML, MISTRAL, stored_template
@@ -35,7 +36,8 @@ NO_HEADERS = (
 )
 """Nothing in it is a special token, and its prompt ends with a space, which tokens take with them."""
 ENDS_LAST = (
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token if loop.last else '<|end|>' }}{% endfor %}"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    "{{ eos_token if loop.last else '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 NUMBERS = (

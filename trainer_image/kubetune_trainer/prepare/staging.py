@@ -249,10 +249,8 @@ def _too_long(split: dataset.Split, limit: int, *, kind: str = "") -> list[str]:
     """What became of a split's rows that are longer than ``limit``."""
     found = []
     if split.truncated:
-        answers = split.answers_cut if split.format != "Text" else 0
-        cut = f"; in {answers:,} of them part of the answer was cut" if answers else ""
         found.append(
-            f"{split.truncated:,} {kind}rows are longer than dataset.maxLength {limit:,} and were cut{cut}."
+            f"{split.truncated:,} {kind}rows are longer than dataset.maxLength {limit:,} and were cut."
         )
     if split.dropped:
         found.append(
