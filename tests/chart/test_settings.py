@@ -36,6 +36,8 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "https_proxy": ("http://proxy:3129", "http://proxy:3129"),
     "no_proxy": (".svc,10.0.0.0/8", ".svc,10.0.0.0/8"),
     "hf_endpoint": ("https://mirror.example.com", "https://mirror.example.com"),
+    "https_data_hosts": (["data.example.com"], ("data.example.com",)),
+    "https_data_max_bytes": (1_000_000_000_000, 1_000_000_000_000),
     "run_as_user": (1234, 1234),
     "fs_group": (4321, 4321),
     "gpu_resource": ("amd.com/gpu", "amd.com/gpu"),

@@ -383,6 +383,57 @@ SPLITS: dict[str, tuple[list[str], str, list[str] | str]] = {
         "hf://acme/rows/train_sft",
         HASHED,
     ),
+    "a split whose name has a dot": (
+        ["data/train_v1.5-00000-of-00001.jsonl", "data/train_v2-00000-of-00001.jsonl"],
+        "hf://acme/rows/train_v1.5",
+        ["data/train_v1.5-00000-of-00001.jsonl"],
+    ),
+    "files whose endings are in upper case, or compressed": (
+        ["data/train-00000-of-00002.JSONL.gz", "data/train-00001-of-00002.JSONL.gz", "dataset_infos.json"],
+        "hf://acme/rows",
+        ["data/train-00000-of-00002.JSONL.gz", "data/train-00001-of-00002.JSONL.gz"],
+    ),
+    "the files in a folder that is called like the split": (
+        ["data/train/part-0.jsonl", "data/train/part-1.jsonl", "data/test/part-0.jsonl"],
+        "hf://acme/rows",
+        ["data/train/part-0.jsonl", "data/train/part-1.jsonl"],
+    ),
+    "the files in the folder that is named": (
+        ["deep/a/0001.parquet", "deep/a/0002.parquet", "deep/b/0001.parquet"],
+        "hf://acme/rows/deep/a",
+        ["deep/a/0001.parquet", "deep/a/0002.parquet"],
+    ),
+    "no files of a folder that may be different things": (
+        ["raw/questions.jsonl", "raw/answers.jsonl"],
+        "hf://acme/rows/raw",
+        "hf://acme/rows has no files raw* in its root or in data/; it has raw/answers.jsonl and "
+        "raw/questions.jsonl. Name the file in dataset.train.uri: hf://acme/rows/path/file.jsonl.",
+    ),
+    "the split of the configuration that is named": (
+        [
+            "de/train-00000-of-00001.parquet",
+            "en/train-00000-of-00001.parquet",
+            "en/test-00000-of-00001.parquet",
+        ],
+        "hf://acme/rows/en",
+        ["en/train-00000-of-00001.parquet"],
+    ),
+    "the split that is named, of the configuration that is named": (
+        ["data/de/test.csv", "data/en/test.csv", "data/en/train.csv"],
+        "hf://acme/rows/en/test",
+        ["data/en/test.csv"],
+    ),
+    "the split of the only configuration": (
+        ["main/train-00000-of-00001.parquet", "main/test-00000-of-00001.parquet"],
+        "hf://acme/rows",
+        ["main/train-00000-of-00001.parquet"],
+    ),
+    "no mixture of configurations": (
+        ["de/train-00000-of-00001.parquet", "en/train-00000-of-00001.parquet"],
+        "hf://acme/rows",
+        "hf://acme/rows has several splits that may be meant: de/train and en/train. Name one of them in "
+        "dataset.train.uri, such as hf://acme/rows/de/train.",
+    ),
     "the only one that begins like it": (["train_v2.csv"], "hf://acme/rows", ["train_v2.csv"]),
     "one format of several": (["train.parquet", "train.csv"], "hf://acme/rows", ["train.csv"]),
     "no split that lacks files": (

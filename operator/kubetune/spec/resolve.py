@@ -71,6 +71,8 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
         platform=PlatformConfig(
             hf_endpoint=settings.hf_endpoint,
             ca_bundle=CA_BUNDLE_PATH if settings.ca_bundle_config_map else None,
+            https_data_hosts=settings.https_data_hosts,
+            https_data_max_bytes=settings.https_data_max_bytes,
         ),
         operator={_SETTINGS: settings.model_dump(mode="json")},
     )

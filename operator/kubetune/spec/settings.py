@@ -52,6 +52,10 @@ class JobSettings(BaseModel):
     no_proxy: str | None = None
     hf_endpoint: str | None = None
     """Hugging Face endpoint or mirror."""
+    https_data_hosts: tuple[str, ...] = ()
+    """Hosts of https:// rows, in full or as *.example.com; empty: none."""
+    https_data_max_bytes: int = Field(default=10 * 1024**3, ge=1)
+    """Largest https:// file."""
     run_as_user: int | None = 1000
     """None where the platform assigns one (OpenShift)."""
     fs_group: int | None = 1000

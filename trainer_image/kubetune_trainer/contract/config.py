@@ -69,7 +69,8 @@ class FileSource(_Frozen):
     """A data file (or an hf:// dataset's split)."""
 
     uri: str
-    """hf://org/name[/split or file], s3://bucket/key, pvc://claim/path or configMap://name/key."""
+    """hf://org/name[/split or file], s3://bucket/key, https://host/path, pvc://claim/path or
+    configMap://name/key."""
     mount: str | None = None
     """Where a pvc:// or configMap:// file is found in the pod."""
 
@@ -144,6 +145,10 @@ class PlatformConfig(_Frozen):
     hf_endpoint: str | None = None
     ca_bundle: str | None = None
     """Path of the mounted CA bundle."""
+    https_data_hosts: tuple[str, ...] = ()
+    """Hosts of https:// rows: ``example.com``, ``example.com:8443``, or ``*.example.com`` for all below."""
+    https_data_max_bytes: int = 10 * 1024**3
+    """Largest https:// file."""
 
 
 class ResolvedImages(_Frozen):

@@ -100,6 +100,8 @@ class DatasetSummary(_Message):
     train_examples: Count = 0
     """What training reads: as many as rows, and more where rows are split."""
     validation_examples: Count = 0
+    sha256: Short | None = None
+    """Of the training file, where it came over https://: a URL says nothing about what lies there."""
     warnings: tuple[str, ...] = ()
 
     @model_validator(mode="before")

@@ -56,6 +56,8 @@ class Split:
     read: int
     """Rows in the files."""
     files: tuple[str, ...] = ()
+    sha256: str | None = None
+    """Of its file, where nothing else pins it."""
     indices: list[int] | None = None
     """Which examples of the file are the split's, in order; None if all are."""
     truncated: int = 0
@@ -151,6 +153,7 @@ def tokenise_split(
         format=next(iter(formats), ""),
         read=counts.read,
         files=tuple(file.name for file in files),
+        sha256=files[0].sha256 if len(files) == 1 else None,
         truncated=counts.truncated,
         dropped=counts.dropped,
         warnings=warnings,

@@ -115,6 +115,7 @@ def stage(
         split_rows=train.split_rows,
         train_examples=len(lengths),
         validation_examples=len(validation.lengths) if validation else 0,
+        sha256=train.sha256,
         warnings=(*_warnings(config, train, validation, kind.context), *notes),
     )
     dataset.save(train, run.train_rows)

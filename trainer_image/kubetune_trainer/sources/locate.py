@@ -22,6 +22,10 @@ def locate_data(source: FileSource, role: Role, *, platform: PlatformConfig) -> 
             from .s3 import ObjectStore
 
             return ObjectStore(Credentials(role)).locate_file(source.uri)
+        case "https":
+            from .https import WebFiles
+
+            return WebFiles(role, platform).locate_file(source.uri)
         case _:
             file = _mounted(source, role)
             return DataSource(contents=lambda: [_contents(file)], fetch=lambda _: [file])
@@ -34,7 +38,8 @@ def _contents(file: DataFile) -> RemoteFile:
 def _mounted(source: FileSource, role: Role) -> DataFile:
     if source.mount is None:
         raise DataInvalid(
-            f"{field_of(role)} {source.uri} is of an unknown kind: use hf://, s3://, pvc:// or configMap://."
+            f"{field_of(role)} {source.uri} is of an unknown kind: use hf://, s3://, https://, pvc:// or "
+            "configMap://."
         )
     path = Path(source.mount)
     if path.is_file():

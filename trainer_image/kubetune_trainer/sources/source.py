@@ -23,6 +23,8 @@ class DataFile:
     path: Path
     name: str
     """How messages call it."""
+    sha256: str | None = None
+    """Of a file that nothing else pins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def field_of(role: Role) -> str:
 
 
 def scheme_of(uri: str) -> str:
-    """``hf``, ``s3``, ``pvc`` or ``configMap``."""
+    """``hf``, ``s3``, ``https``, ``pvc`` or ``configMap``."""
     return uri.partition("://")[0]
 
 

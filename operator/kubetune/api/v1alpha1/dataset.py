@@ -21,6 +21,7 @@ _PATH: Final = f"{_SEGMENT}(/{_SEGMENT})*"
 _ROWS: Final = REPOSITORY + rf"(@[A-Za-z0-9][A-Za-z0-9._-]{{0,95}})?(/{_PATH})?"
 _OBJECT: Final = f"{BUCKET}/{_PATH}"
 _FILE: Final = f"pvc://{DNS_NAME}/{_PATH}"
+_WEB: Final = rf"https://[a-zA-Z0-9]([a-zA-Z0-9.-]{{0,251}}[a-zA-Z0-9])?(:[0-9]{{1,5}})?/{_PATH}"
 _KEY: Final = rf"configMap://{DNS_NAME}/[-._a-zA-Z0-9]+"
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -34,17 +35,18 @@ class DataFile(SpecModel):
             _ROWS,
             _OBJECT,
             _FILE,
+            _WEB,
             _KEY,
             message="not a dataset URI; write hf://org/name[@revision][/path], s3://bucket/key, "
-            "pvc://claim/path or configMap://name/key",
+            "https://host/path, pvc://claim/path or configMap://name/key",
         ),
         CREDENTIALS_RULE,
     )
 
     uri: Uri
-    """Where the rows are: hf://org/name[@revision][/path], s3://bucket/key, pvc://claim/path or
-    configMap://name/key. Files are jsonl, json, csv or parquet by their extension, in UTF-8; all but parquet
-    may be compressed (.gz, .zst)."""
+    """Where the rows are: hf://org/name[@revision][/path], s3://bucket/key, https://host/path of a host that
+    the platform allows, pvc://claim/path or configMap://name/key. Files are jsonl, json, csv or parquet by
+    their extension, in UTF-8; all but parquet may be compressed (.gz, .zst)."""
     credentials: Credentials | None = None
     """Secret for a private source."""
 

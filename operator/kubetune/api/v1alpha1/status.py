@@ -70,6 +70,8 @@ class DatasetStatus(StatusModel):
     """Rows that were cut at dataset.maxLength."""
     duplicate_rows: _Int | None = None
     """Training rows that occur more than once."""
+    sha256: _Short | None = None
+    """SHA-256 of the training file, if it came over https://."""
     warnings: Annotated[tuple[_Message, ...], Field(max_length=20)] | None = None
     """What is suspicious about the data."""
 
