@@ -169,6 +169,34 @@ def test_control_tokens_within_messages_are_refused(
     assert first["message"].startswith(message)
 
 
+NULS: dict[str, tuple[dict[str, Any], str]] = {
+    "an argument in JSON text": (
+        {
+            "messages": [
+                ASKED,
+                {
+                    "role": "assistant",
+                    "tool_calls": [{"function": {"name": "f", "arguments": r'{"x": "\u0000"}'}}],
+                },
+            ]
+        },
+        r"Message 2 has a NUL character (\u0000). Remove it.",
+    ),
+    "plain text": ({"text": "a\0"}, r"The text has a NUL character (\u0000). Remove it."),
+}
+
+
+@pytest.mark.parametrize("case", NULS)
+def test_nul_characters_are_refused(prepare: Prepare, chatting: Path, tmp_path: Path, case: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row, message = NULS[case]
+    pq.write_table(pa.Table.from_pylist([row] * COUNT), tmp_path / "rows.parquet")
+    result = prepare(model=chatting, train=tmp_path / "rows.parquet")
+    assert result.message.summary["rows"][0] == {"line": 1, "class": "nul_byte", "message": message}
+
+
 def test_system_prompt_with_a_control_token_is_refused_once(
     prepare: Prepare, chatting: Path, tmp_path: Path
 ) -> None:
@@ -247,6 +275,17 @@ def test_preview_shows_what_is_learned_with_lines_of_the_file(
         ("learned", "a"),
         ("learned special", "<|end|>"),
     ]
+
+
+def test_run_of_an_earlier_version_gets_a_preview(prepare: Prepare, chatting: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_bytes(jsonl({"messages": [ASKED, ANSWERED]}))
+    preview = prepare(model=chatting, train=rows).run.prepared / "preview.html"
+    lines = preview.read_text().count(", line ")
+    preview.unlink()
+    rows.write_bytes(b"\n" + jsonl({"messages": [ASKED, ANSWERED]}))  # another file with the same rows
+    assert prepare(model=chatting, train=rows).run.prepared / "preview.html" == preview
+    assert preview.read_text().count(", line ") == lines == COUNT
 
 
 class _Tokenizer:

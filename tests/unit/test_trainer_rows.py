@@ -10,6 +10,7 @@ import pytest
 
 from kubetune_trainer.contract.errors import BadRow, DataInvalid
 from kubetune_trainer.data.lines import MAX_LINE_BYTES
+from kubetune_trainer.data.parquet_rows import MAX_ROW_BYTES
 from kubetune_trainer.data.portions import portions
 from kubetune_trainer.data.row import Row
 from kubetune_trainer.data.rows import read_rows
@@ -319,6 +320,32 @@ def test_parquet_row_with_a_string_that_is_not_utf_8_is_reported_with_its_number
         BadRow(line=2, kind="encoding", message=message, file="rows.parquet"),
         Row(3, {"text": "c"}),
     ]
+
+
+def test_parquet_row_that_is_too_large_is_reported(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": ["a", "b" * (MAX_ROW_BYTES + 1), "c"]}), path)
+    rows = list(read_rows(path, name=path.name))
+    assert [(row.line, type(row)) for row in rows] == [(1, Row), (2, BadRow), (3, Row)]
+    assert isinstance(rows[1], BadRow)
+    assert rows[1].kind == "line_too_long"
+
+
+def test_parquet_is_read_in_batches_of_bounded_size(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    text = pa.array([bytes([index]) * 1_000_000 for index in range(60)], pa.binary())
+    pq.write_table(pa.table({"text": text}), path, compression="none", use_dictionary=False)
+    del text
+    before, most = pa.total_allocated_bytes(), 0
+    for _ in read_rows(path, name=path.name):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 40_000_000
 
 
 def test_rows_are_held_by_their_size_and_not_by_their_number_alone() -> None:

@@ -31,6 +31,7 @@ SAME: dict[str, dict[str, Any]] = {
     "another image": {"images": {"trainer": "trainer:2", "serving": "vllm:3"}},
     "larger GPUs": {"gpu_memory_bytes": 80_000_000_000},
     "another mirror": {"platform": {"hf_endpoint": "https://mirror.example", "ca_bundle": "/ca.pem"}},
+    "web servers that are allowed": {"platform": {"https_data_hosts": ("a",), "https_data_max_bytes": 1}},
     "settings of the operator": {"operator": {"serving": {"replicas": 2}}},
     "another use case": {"use_case": "Answer customers."},
     "another namespace": {"namespace": "team-b"},

@@ -16,6 +16,7 @@ from ..contract.errors import DataInvalid
 from .chat import Conversation, Message
 from .findings import Finding, Findings
 from .formats import Example, Plain
+from .json_text import leaves
 
 _WRITTEN_BY_MODELS = frozenset(("<think>", "</think>", "<tool_call>", "</tool_call>"))
 """Tokens that belong to the content of a turn, also where a tokenizer calls them special."""
@@ -62,8 +63,10 @@ class ControlTokens:
             DataInvalid: the job's system prompt has.
         """
         if isinstance(example, Plain):
+            _require_no_nul((example.prompt, example.completion), "The text")
             return self._plain(example)
         for index, message in enumerate(example.messages):
+            _require_no_nul(leaves(message), f"Message {example.number(index)}")
             for text in _texts(message):
                 self._require_none(text, example, index)
         if example.tools and (match := self._search(_json(example.tools))):
@@ -122,6 +125,12 @@ _REMEDY = (
 def _pattern(tokens: set[str]) -> re.Pattern[str] | None:
     longest_first = sorted(tokens, key=lambda token: (-len(token), token))
     return re.compile("|".join(map(re.escape, longest_first))) if tokens else None
+
+
+def _require_no_nul(strings: Iterable[Any], where: str) -> None:
+    """JSON within strings and columns of Parquet may have it too, which no text of people has."""
+    if any(isinstance(text, str) and "\0" in text for text in strings):
+        raise Findings([Finding("nul_byte", rf"{where} has a NUL character (\u0000). Remove it.")])
 
 
 def _texts(message: Message) -> Iterator[str]:

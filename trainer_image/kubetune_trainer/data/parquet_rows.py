@@ -30,8 +30,8 @@ def parquet_rows(path: Path, name: str, columns: Collection[str] | None) -> Iter
 
     number = 0
     try:
-        # Buffered: else the whole chunk of a column in a row group is read at once.
-        with pq.ParquetFile(path, buffer_size=1024 * 1024, pre_buffer=False) as file:
+        # Mapped: else the whole chunk of a column in a row group is held, with buffer_size too.
+        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
             names = file.schema_arrow.names
             used = [column for column in names if columns is None or column in columns]
             if not used and names:
