@@ -20,8 +20,13 @@ from kubetune_trainer.contract.errors import DataInvalid, Transient
 from kubetune_trainer.sources.https import WebFiles, require_address
 from kubetune_trainer.sources.locate import locate_data
 from kubetune_trainer.sources.source import DataSource
+from tests.support.prepare_runs import preparing
+from tests.support.tiny_model import make_tiny_model
 
-pytestmark = pytest.mark.trainer
+pytestmark = [
+    pytest.mark.trainer,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # peft's
+]
 
 ROWS = b'{"text": "a"}\n' * 1000
 
@@ -75,7 +80,7 @@ class Web:
     def refusal(self, directory: Path, path: str = "/rows.jsonl", **fields: Any) -> str:
         with pytest.raises(DataInvalid) as caught:
             self.source(path, **fields).fetch(directory)
-        assert not list(directory.rglob("*.jsonl"))
+        assert not (directory / "rows").exists()
         return caught.value.message.replace(f"https://{self.host}", "URL").replace(str(self.port), "PORT")
 
 
@@ -122,6 +127,17 @@ def test_file_of_an_allowed_host_is_fetched_and_its_digest_told(web: Web, tmp_pa
     assert len(web.asked) == 2
 
 
+def test_prepare_tells_the_digest_of_rows_from_a_web_server(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.file("/rows.jsonl")
+    platform = {"https_data_hosts": (web.host,), "ca_bundle": str(web.authority)}
+    model = make_tiny_model(tmp_path / "model")
+    prepare = preparing(tmp_path, monkeypatch)
+    result = prepare(model=model, train=f"https://{web.host}/rows.jsonl", platform=platform)
+    assert result.summary.dataset.sha256 == hashlib.sha256(ROWS).hexdigest()
+
+
 def test_content_is_unknown_without_a_strong_etag(web: Web) -> None:
     web.file("/rows.jsonl", ETag='W/"v1"')
     assert [file.etag for file in web.source().contents()] == [""]
@@ -133,7 +149,8 @@ def test_redirect_to_an_allowed_host_is_followed(web: Web, tmp_path: Path) -> No
     web.status("/rows.jsonl", 302, Location="/stored/1?signature=x")
     web.file("/stored/1?signature=x")
     (file,) = web.source().fetch(tmp_path)
-    assert file.path == tmp_path / "rows.jsonl"
+    assert file.name == f"https://{web.host}/rows.jsonl"
+    assert file.path.read_bytes() == ROWS
 
 
 REDIRECTS = {

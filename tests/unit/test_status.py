@@ -69,6 +69,19 @@ def test_a_status_survives_the_loss_of_all_training_jobs(name: str) -> None:
     assert replace(written, cluster=jobless).status == case.status
 
 
+def test_digest_of_rows_from_a_web_server_is_kept() -> None:
+    case = load("trained")
+    found = case.observed.prepared
+    assert found is not None
+    dataset = found.dataset.model_copy(update={"sha256": "0" * 64})
+    observed = replace(case.observed, prepared=found.model_copy(update={"dataset": dataset}))
+    status = compute_status(case.job, observed, case.config, now=case.now)
+    assert status["dataset"]["sha256"] == "0" * 64
+    written = case.with_status(status, seconds_later=600)
+    podless = tuple(raw for raw in case.cluster if raw["kind"] != "Pod")
+    assert replace(written, cluster=podless).status == status
+
+
 def test_only_the_newest_attempts_are_listed() -> None:
     case = load("retries-exhausted")
     observed = case.observed

@@ -130,6 +130,11 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any], Example]] = {
         {"name": "train.parquet"},
         conversation(USER, calls(call(None, "Bern"))),
     ),
+    "a system text that is blank": (
+        {"system": " ", "messages": [USER, ANSWER]},
+        {},
+        conversation(USER, ANSWER),
+    ),
     "a system text that is a message too": (
         {"system": "s", "messages": [SYSTEM, USER, ANSWER]},
         {},
@@ -274,6 +279,18 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         {},
         "missing_content",
         "The content of message 1 is empty.",
+    ),
+    "an empty cell of messages": (
+        {"messages": " "},
+        {"name": "train.csv"},
+        "missing_messages_list",
+        "messages is empty.",
+    ),
+    "a system text that is a list": (
+        {"messages": [USER, ANSWER], "system": ["s"]},
+        {},
+        "data_type",
+        "system is a list, not a string.",
     ),
     "a tool without function around it": (
         {"messages": [USER, ANSWER], "tools": [{"type": "function", "name": "f", "parameters": {}}]},

@@ -11,7 +11,7 @@ from .json_text import DuplicateKey, decoded, without_nulls
 
 _LISTS = ("messages", "conversations", "tools", "functions")
 _TEXTS = ("prompt", "completion")
-_NO_TOOLS = ("", "none", "nan", "null")
+_NO_TOOLS = ("none", "nan", "null")
 _SAYS = {"content", "tool_calls", "function_call"}
 
 _PYTHON = re.compile(r"""\s*(?:array\()?\[?\s*\{\s*'(?:role|content|from|value|type|function|name)'\s*:""")
@@ -25,6 +25,8 @@ def structured(key: str, value: Any, *, called: str, has_cells: bool) -> Any:
     """
     if not isinstance(value, str) or not (key in _LISTS or (has_cells and key in _TEXTS)):
         return value
+    if key in _LISTS and not value.strip():
+        return []
     if key in ("tools", "functions") and value.strip().lower() in _NO_TOOLS:
         return []
     try:

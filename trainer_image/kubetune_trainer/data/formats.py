@@ -168,10 +168,7 @@ class RowReader:
 
     def _alpaca(self, columns: dict[str, Any]) -> Conversation:
         said, answer = self._string(columns, "instruction"), self._string(columns, "output")
-        if (
-            columns.get("input") not in (None, "")
-            and (more := self._string(columns, "input", blank=True)).strip()
-        ):
+        if "input" in columns and (more := self._string(columns, "input", blank=True)).strip():
             said = f"{said}\n\n{more}"
         messages = [*_as_messages(said, "user"), *_as_messages(answer, "assistant")]
         return self._finished(check_messages(messages, where="messages"), columns)
@@ -199,8 +196,8 @@ class RowReader:
     def _finished(self, conversation: Conversation, columns: dict[str, Any]) -> Conversation:
         """Add the row's system text, its tools, and the job's system prompt."""
         conversation = in_order_of_calls(conversation)
-        if columns.get("system") not in (None, ""):
-            conversation = _with_system(conversation, self._string(columns, "system"))
+        if "system" in columns and (text := self._string(columns, "system", blank=True)).strip():
+            conversation = _with_system(conversation, text)
         tools = check_tools(columns.get("tools"), columns.get("functions"), bare=self.format == "ShareGPT")
         return conversation.with_tools(tools).with_system_prompt(self._system_prompt)
 

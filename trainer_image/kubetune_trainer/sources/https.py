@@ -14,10 +14,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from typing_extensions import override
 
@@ -92,10 +92,10 @@ class WebFiles:
         return RemoteFile(name=uri, size=size, etag=etag.strip('"') if etag.startswith('"') else "")
 
     def _fetch(self, uri: str, directory: Path) -> DataFile:
-        path = directory / PurePosixPath(unquote(urlsplit(uri).path)).name
+        path = directory / "rows"  # what kind of file it is, the name says that messages call it by
         if not path.exists():
             directory.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
+            part = directory / "rows.part"
             with self._asked(uri, "GET") as answer, part.open("wb") as file:
                 self._copy(answer, file, uri)
             part.replace(path)
