@@ -92,6 +92,7 @@ def test_chat_rows_become_tokens_with_labels_and_a_summary(
         "truncated_rows": 0,
         "dropped_rows": 0,
         "duplicate_rows": 0,
+        "sha256": None,
         "warnings": (),
     }
     # Embeddings 275 x 64; per layer q and o 64 x 64, k and v 64 x 32, gate, up and down 64 x 128, two norms;
