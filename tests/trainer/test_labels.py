@@ -650,13 +650,12 @@ LONG = st.builds(
         min_size=1,
     ),
     st.integers(1, 400),
-)
-SAID = LONG.filter(str.strip)  # a message of white space alone is refused
+).filter(str.strip)  # a message of white space alone is refused
 
 
 @settings(max_examples=80, deadline=None)
 @given(
-    turns=st.lists(st.tuples(SAID, SAID, st.booleans()), min_size=1, max_size=3),
+    turns=st.lists(st.tuples(LONG, LONG, st.booleans()), min_size=1, max_size=3),
     max_length=st.integers(20, 300),
     plain=st.booleans(),
 )
