@@ -58,7 +58,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "Phi 3": ("phi3", {"eos": "<|endoftext|>"}),
     "Qwen 3.5": ("qwen3_5_think", {}),
     "DeepSeek R1": (
-        stored_template("deepseek_r1_distill").replace("<｜end▁of▁sentence｜>", "</s>"),  # noqa: RUF001
+        stored_template("deepseek_r1_distill").replace("<\uff5cend▁of▁sentence\uff5c>", "</s>"),
         {"eos": "</s>"},
     ),
     "gpt-oss": ("gptoss", {"eos": "<|return|>"}),
@@ -263,10 +263,7 @@ WITH_TOOLS: dict[str, Any] = {
         "Here.<|im_end|>",
     ],
     "Qwen 3": [
-        [
-            f'{EMPTY}<tool_call>\n{{"name": "look_up", "arguments": {{"city": "Oslo"}}}}\n'
-            "</tool_call><|im_end|>"
-        ],
+        [EMPTY + '<tool_call>\n{"name": "look_up", "arguments": {"city": "Oslo"}}\n</tool_call><|im_end|>'],
         [f"{EMPTY}Here.<|im_end|>"],
     ],
 }

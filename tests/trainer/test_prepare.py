@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -34,7 +35,7 @@ from tests.support.chat_templates import stored_template
 from tests.support.hub_server import files_of, hub_server
 from tests.support.prepare_runs import Prepare, preparing
 from tests.support.small_volume import fill, small_volume
-from tests.support.tiny_model import chat_row, make_tiny_model, write_chat_rows
+from tests.support.tiny_model import chat_row, make_tiny_model, tiny_tokenizer, write_chat_rows
 from tests.support.trainer_configs import trainer_config
 
 pytestmark = [
@@ -93,6 +94,9 @@ def test_chat_rows_become_tokens_with_labels_and_a_summary(
         "dropped_rows": 0,
         "duplicate_rows": 0,
         "sha256": None,
+        "split_rows": 0,
+        "train_examples": 60,
+        "validation_examples": 0,
         "warnings": (),
     }
     # Embeddings 275 x 64; per layer q and o 64 x 64, k and v 64 x 32, gate, up and down 64 x 128, two norms;
@@ -129,6 +133,7 @@ def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path,
         "uri": "pvc://inputs/train.jsonl",
         "files": ["pvc://inputs/train.jsonl"],
         "validation_files": ["pvc://inputs/test.jsonl"],
+        "ends": [tiny_tokenizer().convert_tokens_to_ids("<|end|>")],
     }
     assert len(result.rows()) == 50
     assert len(result.rows("validation")) == result.summary.dataset.validation_rows == 1
@@ -236,8 +241,9 @@ def test_rows_that_only_the_chat_template_refuses_are_reported_with_their_lines(
     ]
 
 
-def deep(levels: int) -> dict[str, Any]:
-    return {"type": "object", "properties": {"a": deep(levels - 1)}} if levels else {}
+def deep(levels: int) -> str:
+    """JSON that can be read, and is nested so deep that it cannot be written."""
+    return '{"type": "object", "properties": {"a": ' * levels + "{}" + "}}" * levels
 
 
 @pytest.fixture
@@ -254,15 +260,15 @@ def test_row_that_breaks_the_code_is_reported_beside_the_others(prepare: Prepare
     qwen = make_tiny_model(tmp_path / "qwen", chat_template=stored_template("qwen2_5"))
     user = {"role": "user", "content": "q"}
     half = {"name": "f", "arguments": '{"city": "\\ud83d"}'}
-    tool = {"type": "function", "function": {"name": "f", "parameters": deep(450)}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": "DEEP"}}
     rows = [
         {"messages": [user, {"role": "assistant", "content": None, "refusal": 5}]},
         {"messages": [user, {"role": "assistant", "tool_calls": [{"function": half}]}]},
         {"messages": [user, {"role": "assistant", "content": "a"}], "tools": [tool]},
         {"messages": []},
     ]
-    train = write(tmp_path / "train.jsonl", *pairs(20), *[json.dumps(row) + "\n" for row in rows])
-    result = prepare(model=qwen, train=train)
+    lines = [json.dumps(row).replace('"DEEP"', deep(470)) + "\n" for row in rows]
+    result = prepare(model=qwen, train=write(tmp_path / "train.jsonl", *pairs(20), *lines))
     assert (result.message.reason, result.message.summary["errors"]) == ("DataInvalid", 4)
     assert sorted((row["line"], row["class"]) for row in result.message.summary["rows"]) == [
         (21, "data_type"),
@@ -384,7 +390,7 @@ def test_warnings_count_what_users_should_know(prepare: Prepare, tiny: Path, tmp
         tmp_path / "train.jsonl",
         *pairs(20),
         *pairs(3),
-        chat_row("long", "a" * 40),  # 4 + 4 + 40 tokens: the answer is cut
+        chat_row("long", "a" * 40),  # 4 + 4 + 40 tokens: the answer does not fit
     )
     result = prepare(
         model=tiny,
@@ -394,12 +400,12 @@ def test_warnings_count_what_users_should_know(prepare: Prepare, tiny: Path, tmp
         training={"batch_size": 32},
     )
     summary = result.summary.dataset
-    assert (summary.truncated_rows, summary.duplicate_rows, summary.validation_rows) == (1, 3, 3)
-    assert summary.tokens_per_row.max == 20
+    assert (summary.dropped_rows, summary.duplicate_rows, summary.validation_rows) == (1, 3, 3)
+    assert summary.tokens_per_row.max == 10
     assert summary.warnings == (
-        "24 training rows are few: 50 to 100 good ones are where results begin to show.",
-        "training.batchSize 32 is larger than the 24 training rows: each epoch is one step.",
-        "1 rows are longer than dataset.maxLength 20 and were cut; in 1 of them part of the answer was cut.",
+        "23 training rows are few: 50 to 100 good ones are where results begin to show.",
+        "training.batchSize 32 is larger than the 23 training rows: each epoch is one step.",
+        "1 rows are longer than dataset.maxLength 20 and were dropped.",
         "3 training rows repeat an earlier one.",
         "2 of 3 validation rows are training rows too: the validation loss will look better than it is.",
     )
@@ -413,21 +419,65 @@ def test_validation_rows_that_are_too_long_are_counted_too(
         "train": write(tmp_path / "train.jsonl", *pairs(60)),
         "validation": write(tmp_path / "test.jsonl", chat_row("new", "b"), chat_row("long", "a" * 40)),
     }
-    cut = prepare(model=tiny, **files, dataset={"max_length": 20}).summary.dataset
-    assert (cut.validation_rows, cut.truncated_rows, [*cut.warnings]) == (
-        2,
-        0,
-        [
-            "1 validation rows are longer than dataset.maxLength 20 and were cut; in 1 of them part of the "
-            "answer was cut."
-        ],
-    )
-    dropping = {"max_length": 20, "on_too_long": "Drop"}
-    dropped = prepare(model=tiny, **files, dataset=dropping).summary.dataset
+    dropped = prepare(model=tiny, **files, dataset={"max_length": 20}).summary.dataset
     assert (dropped.validation_rows, dropped.dropped_rows, [*dropped.warnings]) == (
         1,
         0,
         ["1 validation rows are longer than dataset.maxLength 20 and were dropped."],
+    )
+
+
+def turns(count: int, answer: str = "a") -> str:
+    """A line with a dialogue of so many turns."""
+    messages = [
+        {"role": role, "content": f"{answer}{turn}"}
+        for turn in range(count)
+        for role in ("user", "assistant")
+    ]
+    return json.dumps({"messages": messages}) + "\n"
+
+
+def test_turns_that_do_not_fit_are_left_out_when_asked(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", *pairs(50), turns(9), chat_row("long", "a" * 40))
+    limits = {"max_length": 20, "on_too_long": "Truncate"}
+    cut = prepare(model=tiny, train=train, dataset=limits).summary.dataset
+    assert (cut.train_rows, cut.truncated_rows, cut.dropped_rows) == (51, 1, 1)
+    assert cut.warnings == (
+        "1 rows are longer than dataset.maxLength 20 and lost the turns that do not fit.",
+        "1 rows are longer than dataset.maxLength 20 and were dropped.",
+    )
+
+
+def test_rows_of_which_all_are_too_long_are_an_error_that_names_the_limit(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", *[chat_row(f"{index}", "a" * 40) for index in range(20)])
+    assert prepare(model=tiny, train=train, dataset={"max_length": 20}).message.message == (
+        "dataset.train has 0 rows after 20 longer than dataset.maxLength were dropped, but must have at "
+        "least 10: add rows, or raise dataset.maxLength."
+    )
+
+
+def test_examples_of_one_row_stay_in_one_split(prepare: Prepare, tmp_path: Path) -> None:
+    qwen = make_tiny_model(tmp_path / "qwen", chat_template=stored_template("qwen3"))
+    rows = [turns(1 + number % 3, f"{number}-") for number in range(60)]
+    train = write(tmp_path / "train.jsonl", *rows)
+    result = prepare(model=qwen, train=train, dataset={"validation_fraction": "0.2"})
+    summary = result.summary.dataset
+    assert (summary.train_rows, summary.validation_rows) == (48, 12)
+    assert summary.train_examples + summary.validation_examples == 20 * (1 + 2 + 3)
+    assert summary.split_rows > 12
+    assert len(result.rows()) == summary.train_examples
+    assert len(result.rows("validation")) == summary.validation_examples
+    decode = tiny_tokenizer().decode
+    of_row = {
+        part: {re.search(r"([0-9]+)-0", decode(row["input_ids"]))[1] for row in result.rows(part)}
+        for part in ("train", "validation")
+    }
+    assert len(of_row["train"]) == 48
+    assert not of_row["train"] & of_row["validation"]
+    assert result.message.message.startswith(
+        f"48 rows as {summary.train_examples} examples and 12 for validation"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import jinja2
 import pytest
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from kubetune_trainer.contract.errors import BadRow
 from kubetune_trainer.data.chat import check_messages
@@ -110,8 +111,8 @@ SPECIAL_LIKE = re.compile(
 )
 
 
-def as_served(messages: list[dict[str, Any]], *, parts: bool, text: bool) -> list[dict[str, Any]]:
-    """What vLLM makes of a request's messages before the template sees them."""
+def as_served(messages: list[dict[str, Any]], *, parts: bool, text: bool, turn: bool) -> list[dict[str, Any]]:
+    """What vLLM makes of a request's messages for the template; the reasoning of a turn has all its names."""
     served = []
     for message in messages:
         content = message["content"] or ""
@@ -130,29 +131,34 @@ def as_served(messages: list[dict[str, Any]], *, parts: bool, text: bool) -> lis
                 for call in message["tool_calls"]
             ]
         served.append(given)
+    if turn and "reasoning_content" in served[-1]:
+        served[-1]["thinking"] = served[-1]["reasoning_content"]
     return served
 
 
 class Reference:
-    """The library's own rendering."""
+    """Renders in the library's own environment."""
 
     def __init__(
         self, tokenizer: Any, tools: list[dict[str, Any]] | None, *, parts: bool, text: bool
     ) -> None:
         self._tokenizer, self._tools, self._form = tokenizer, tools, {"parts": parts, "text": text}
+        self._compiled = _compile_jinja_template(tokenizer.chat_template)
 
     def text(self, messages: list[dict[str, Any]], *, prompt: bool = False) -> str | None:
-        """The rendering, or None where the template refuses it."""
+        """The rendering, or None where the template or the server refuses it."""
+        if not messages:
+            return None
         try:
-            rendered: str = self._tokenizer.apply_chat_template(
-                as_served(messages, **self._form),
+            return self._compiled.render(
+                messages=as_served(messages, **self._form, turn=not prompt),
                 tools=self._tools,
+                documents=None,
                 add_generation_prompt=prompt,
-                tokenize=False,
+                **self._tokenizer.special_tokens_map,
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError):
             return None
-        return rendered
 
     def ids(self, text: str) -> list[int]:
         """Tokens of a rendering, as the server encodes it."""
@@ -195,11 +201,10 @@ def require_same(
             assert not left.strip()
         else:  # the prompt opens a thought, or leaves it empty, which the template writes otherwise in a turn
             opened = prompt.rstrip().endswith("<think>")
-            reasoning = messages[index].get("reasoning_content", "")
-            expected = f"{reasoning}\n</think>\n\n" if opened else ""
             assert opened or prompt.rstrip().endswith("</think>")
-            assert said.removeprefix(expected) == said[len(expected) :]
-            assert said[len(expected) :].lstrip() in whole
+            assert ("</think>" in said) == opened
+            assert messages[index].get("reasoning_content", "") in said
+            assert said.rpartition("</think>")[2].lstrip() in whole
         learned.add(index)
     return learned
 
@@ -229,6 +234,14 @@ def require_reason(bad: BadRow, messages: list[dict[str, Any]], reference: Refer
                 if name in whole
             ]
             assert len(said) < 5 or "<atem" in whole
+        case "template_rewrites":
+            prompts = [
+                (str(reference.text(messages[:index], prompt=True)), index)
+                for index in range(1, len(messages))
+            ]
+            assert not all(
+                str(reference.text(messages[: index + 1])).startswith(text) for text, index in prompts
+            )
         case kind:
             raise AssertionError(f"{kind}: {bad.message}")
 

@@ -47,7 +47,10 @@ OTHER: dict[str, dict[str, Any]] = {
     "other columns": {"dataset": {"columns": {"prompt": "text"}}},
     "a system prompt": {"dataset": {"system_prompt": "Be brief."}},
     "another longest row": {"dataset": {"max_length": 128}},
-    "other treatment of long rows": {"dataset": {"on_too_long": "Drop"}},
+    "other treatment of long rows": {"dataset": {"on_too_long": "Truncate"}},
+    "a chat template": {"dataset": {"chat_template": "{{ messages }}"}},
+    "an argument of the chat template": {"dataset": {"chat_template_kwargs": {"enable_thinking": False}}},
+    "another argument of it": {"dataset": {"chat_template_kwargs": {"enable_thinking": True}}},
     "a full fine-tune": {"training": {"adapter": {"type": "Full"}}},
     "another rank": {"training": adapter(rank=8)},
     "another alpha": {"training": adapter(alpha=16)},
@@ -75,6 +78,10 @@ def test_what_changes_the_result_changes_the_key(change: str) -> None:
 
 def test_every_change_of_the_result_has_a_key_of_its_own() -> None:
     assert len({config(**change).run_key for change in OTHER.values()}) == len(OTHER)
+
+
+def test_jobs_of_before_keep_their_key() -> None:
+    assert config(dataset={"on_too_long": "Truncate"}).run_key == "e551c063c334e247"
 
 
 def test_a_full_fine_tune_has_one_key_whatever_the_adapter_says() -> None:

@@ -31,6 +31,7 @@ from ..vocabulary.names import (
     SERVE,
     Names,
 )
+from .chat import chat_arguments
 from .claim import needs_sharing
 from .common import Item, Volumes, labels, metadata, pod_template
 from .engine import base_name, engine_arguments, environment
@@ -151,6 +152,7 @@ def _arguments(
     gpus = serving_gpus(job)
     if gpus > 1:
         args += ["--tensor-parallel-size", str(gpus)]
+    args += chat_arguments(config, artifact)
     return [*args, "--port", str(PORT), *engine_arguments(job, serving)]
 
 

@@ -6,6 +6,7 @@ is read from there, so that an operator upgrade changes nothing under a running 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pydantic import ValidationError
@@ -38,6 +39,7 @@ from .sources import Role, mount_of
 CA_BUNDLE_MOUNT: Final = "/etc/kubetune-ca"
 CA_BUNDLE_PATH: Final = f"{CA_BUNDLE_MOUNT}/ca.crt"
 _SETTINGS: Final = "settings"
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})([.][0-9]{1,15})?")
 _LEARNING_RATE: Final = {"LoRA": "0.0002", "Full": "0.00002"}
 """Adapters start from zero and bear ten times the rate of a full fine-tune."""
 
@@ -138,7 +140,20 @@ def _dataset(job: FineTuneJob) -> DatasetConfig:
         system_prompt=dataset.system_prompt,
         max_length=dataset.max_length,
         on_too_long=dataset.on_too_long,
+        chat_template=dataset.chat_template,
+        chat_template_kwargs={
+            name: _template_value(text) for name, text in (dataset.chat_template_kwargs or {}).items()
+        },
     )
+
+
+def _template_value(text: str) -> bool | int | float | str:
+    """The value that a chat template gets: what is written as JSON's true, false or a number is one."""
+    if text in ("true", "false"):
+        return text == "true"
+    if _NUMBER.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    return text
 
 
 def _file(uri: str, role: Role) -> FileSource:

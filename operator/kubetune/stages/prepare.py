@@ -67,8 +67,9 @@ class _Prepare(Stage):
             return None
         if observed.prepared is None:
             return Finding(Reason.COMPLETED, "Model and data were checked.")
-        rows, steps = observed.prepared.dataset.train_rows, observed.prepared.plan.total_steps
-        return Finding(Reason.COMPLETED, f"{rows} rows to train on in {steps} steps.")
+        data, steps = observed.prepared.dataset, observed.prepared.plan.total_steps
+        several = f" as {data.train_examples} examples" if data.train_examples != data.train_rows else ""
+        return Finding(Reason.COMPLETED, f"{data.train_rows} rows{several} to train on in {steps} steps.")
 
     @override
     def checked(self, run: Run) -> Run:

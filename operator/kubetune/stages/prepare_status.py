@@ -74,6 +74,7 @@ def remembered(job: FineTuneJob) -> PrepareSummary | None:
             fingerprint=dataset.fingerprint,
             train_rows=dataset.train_rows or 0,
             validation_rows=dataset.validation_rows or 0,
+            train_examples=dataset.train_examples or dataset.train_rows or 0,
             train_tokens=dataset.train_tokens or 0,
             tokens_per_row=TokensPerRow(
                 mean=(tokens and tokens.mean) or 0,
@@ -127,6 +128,7 @@ def _dataset(observed: Observed) -> DatasetStatus | None:
     return DatasetStatus(
         fingerprint=data.fingerprint,
         train_rows=data.train_rows,
+        train_examples=data.train_examples if data.train_examples != data.train_rows else None,
         validation_rows=data.validation_rows,
         train_tokens=data.train_tokens,
         tokens_per_row=TokensPerRowStatus(**data.tokens_per_row.model_dump()),

@@ -43,6 +43,8 @@ def remembered_artifact(job: FineTuneJob) -> ArtifactSummary | None:
         rank=artifact.rank,
         base_model=artifact.base_model or job.spec.model.uri,
         base_revision=artifact.base_revision or "",
+        chat_content=artifact.chat_content,
+        generation_config=artifact.generation_config or False,
     )
 
 
@@ -121,4 +123,6 @@ def _artifact(job: FineTuneJob, observed: Observed) -> ArtifactStatus | None:
         rank=artifact.rank,
         base_model=artifact.base_model,
         base_revision=artifact.base_revision,
+        chat_content=artifact.chat_content,
+        generation_config=artifact.generation_config or None,
     )

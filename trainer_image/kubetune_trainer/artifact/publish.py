@@ -31,6 +31,7 @@ from ..store.manifest import (
 from . import canary, model_card
 from .adapter import key_mapping, save_adapter
 from .canary import Canary
+from .chat import write_chat_files
 from .checks import check_named_after_base, check_weights
 from .model_card import Losses
 
@@ -117,7 +118,7 @@ def _write(
         check_named_after_base(expected, stored)
     else:
         expected = _save_model(model, weights, stored, directory)
-    _save_tokenizer(Path(base.path), directory)
+    chat = write_chat_files(config, run, Path(base.path), directory)
     canary.write(record, directory)
     card = model_card.render(config, run, base, losses, untrained_experts(model), mapping)
     (directory / "README.md").write_text(card, encoding="utf-8")
@@ -131,6 +132,7 @@ def _write(
         "base_revision": base.revision,
         "train_loss": _decimal(losses.train),
         "validation_loss": _decimal(losses.validation),
+        **chat,
     }
     manifest = write_manifest(
         directory, [sync_file(directory, name) for name in list_files(directory)], details
@@ -162,14 +164,6 @@ def _save_model(
         for name, shape in stored.items()
         if name not in model.all_tied_weights_keys and not any(pattern.search(name) for pattern in unused)
     }
-
-
-def _save_tokenizer(base: Path, directory: Path) -> None:
-    from transformers import AutoTokenizer
-
-    AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False).save_pretrained(
-        directory
-    )
 
 
 def _gather_weights(model: Any, peers: Peers, *, whole: bool) -> dict[str, Any]:

@@ -87,7 +87,20 @@ class DatasetConfig(_Frozen):
     system_prompt: str | None = None
     max_length: int = 1024
     """Tokens; longer rows are treated by on_too_long."""
-    on_too_long: Literal["Truncate", "Drop", "Fail"] = "Truncate"
+    on_too_long: Literal["Truncate", "Drop", "Fail"] = "Drop"
+    chat_template: str | None = None
+    """Jinja text in the place of the model's own chat template."""
+    chat_template_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """What the chat template is given besides the conversation, in training and by default in serving."""
+
+    def as_decided(self) -> dict[str, Any]:
+        """What decides the tokens; fields that came later are left out where they say nothing."""
+        data = self.model_dump(exclude={"train": {"mount"}, "validation": {"mount"}})
+        return {
+            key: value
+            for key, value in data.items()
+            if value or key not in ("chat_template", "chat_template_kwargs")
+        }
 
 
 class AdapterConfig(_Frozen):
@@ -185,7 +198,7 @@ class TrainerConfig(_Frozen):
         training = self.training
         decides = {
             "model": {"uri": self.model.uri, "revision": self.model.revision},
-            "dataset": self.dataset.model_dump(exclude={"train": {"mount"}, "validation": {"mount"}}),
+            "dataset": self.dataset.as_decided(),
             "training": {
                 "method": training.method,
                 "adapter": _normalised(training.adapter),

@@ -7,7 +7,7 @@ operator understands a trainer that is newer than itself.
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -139,6 +139,11 @@ class ArtifactSummary(_Message):
     base_revision: Short
     train_loss: Number | None = None
     validation_loss: Number | None = None
+    chat_content: Literal["string", "openai"] | None = None
+    """How ``chat_template.jinja`` beside the weights takes a message's content, under vLLM's names for text
+    and a list of parts; None without one."""
+    generation_config: bool = False
+    """Whether a LoRA adapter brings a generation_config.json, for the tokens at which the server stops."""
 
 
 class PrepareSummary(_Message):

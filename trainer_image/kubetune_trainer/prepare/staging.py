@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +21,8 @@ from ..data.bad_rows import BadRows
 from ..data.control_tokens import ControlTokens
 from ..data.row_files import RowFile
 from ..sources.source import DataSource, Role
-from ..template.source import chat_source
+from ..template.ends import base_stops
+from ..template.source import ChatSource, chat_source
 from ..template.tokens import Tokeniser
 from . import adoption, dataset, preview
 
@@ -53,7 +53,7 @@ def made_from(config: TrainerConfig, data: Data, model: ModelSummary) -> str | N
         "version": PREPARED_VERSION,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "model": {"uri": config.model.uri, "revision": model.revision},
-        "dataset": config.dataset.model_dump(exclude={"train": {"mount"}, "validation": {"mount"}}),
+        "dataset": config.dataset.as_decided(),
         "seed": config.training.seed,
         "contents": contents,
     }
@@ -101,10 +101,11 @@ def stage(
     """
     run = RunDirectory(scratch)
     run.prepared.mkdir()
-    train, validation, template = _tokenise(config, data, model, kind, scratch)
+    tokenised = _tokenise(config, data, model, kind, scratch)
+    train, validation = tokenised.train, tokenised.validation
     lengths = train.lengths
     summary = DatasetSummary(
-        fingerprint=_fingerprint(config, train, validation, template),
+        fingerprint=_fingerprint(config, train, validation, tokenised.source),
         train_rows=len(train.parts),
         validation_rows=len(validation.parts) if validation else 0,
         train_tokens=sum(lengths),
@@ -130,6 +131,7 @@ def stage(
         # A file that changed while it was read says nothing about the rows.
         "made_from": source if source == made_from(config, data, model) else None,
         "row_files": adoption.row_files(run),
+        "ends": tokenised.ends,
     }
     adoption.write_json(run.model_file, model.model_dump(mode="json"))
     adoption.write_json(run.dataset_file, {**summary.model_dump(mode="json"), "details": details})
@@ -137,10 +139,20 @@ def stage(
     return summary
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tokenised:
+    train: dataset.Split
+    validation: dataset.Split | None
+    source: ChatSource | None
+    """The chat template."""
+    ends: tuple[int, ...]
+    """Tokens that end what is learned."""
+
+
 def _tokenise(
     config: TrainerConfig, data: Data, model: ModelSummary, kind: Architecture, scratch: Path
-) -> tuple[dataset.Split, dataset.Split | None, str]:
-    """Both splits and the chat template; raises DataInvalid with the bad rows of both files."""
+) -> _Tokenised:
+    """Tokenise both splits; raises DataInvalid with the bad rows of both files."""
     from transformers import AutoTokenizer
 
     try:
@@ -150,9 +162,14 @@ def _tokenise(
             f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
         ) from error
     rows = config.dataset
-    source = chat_source(tokenizer)
+    source = chat_source(tokenizer, template=rows.chat_template, arguments=rows.chat_template_kwargs)
     tokeniser = Tokeniser(
-        tokenizer, source, max_length=rows.max_length, on_too_long=rows.on_too_long, limits=limits_of(kind)
+        tokenizer,
+        source,
+        max_length=rows.max_length,
+        on_too_long=rows.on_too_long,
+        limits=limits_of(kind),
+        stops=frozenset(base_stops(Path(model.path))),
     )
     control = ControlTokens.of(tokenizer)
     with closing(BadRows(scratch / "errors.jsonl")) as bad:
@@ -172,13 +189,13 @@ def _tokenise(
         train, validation = dataset.split_off(
             train, Decimal(rows.validation_fraction), seed=config.training.seed
         )
-    train.warnings += control.warnings()
-    if not tokeniser.ends:
+    train.warnings += [*control.warnings(), *tokeniser.warnings()]
+    if train.split_rows:
         train.warnings.append(
-            "No row ends with a special token of the model, so it does not learn to stop: "
-            "check its chat template."
+            f"{train.split_rows:,} training rows became several examples, {len(train.lengths):,} in all: "
+            "the chat template writes earlier turns otherwise than the last."
         )
-    return train, validation, source.text if source else ""
+    return _Tokenised(train=train, validation=validation, source=source, ends=tuple(sorted(tokeniser.ends)))
 
 
 def _show(config: TrainerConfig, train: dataset.Split, tokenizer: Any, path: Path) -> None:
@@ -205,11 +222,11 @@ def _show(config: TrainerConfig, train: dataset.Split, tokenizer: Any, path: Pat
 
 
 def _fingerprint(
-    config: TrainerConfig, train: dataset.Split, validation: dataset.Split | None, template: str
+    config: TrainerConfig, train: dataset.Split, validation: dataset.Split | None, source: ChatSource | None
 ) -> str:
     made_by = {
         "version": PREPARED_VERSION,
-        "template": hashlib.sha256(template.encode()).hexdigest(),
+        "template": source.digest() if source else None,
         "max_length": config.dataset.max_length,
         "train": train.fingerprint(),
         "validation": validation.fingerprint() if validation else None,
@@ -250,9 +267,8 @@ def _too_long(split: dataset.Split, limit: int, *, kind: str = "") -> list[str]:
     """What became of a split's rows that are longer than ``limit``."""
     found = []
     if split.truncated:
-        found.append(
-            f"{split.truncated:,} {kind}rows are longer than dataset.maxLength {limit:,} and were cut."
-        )
+        cut = "were cut" if split.format == "Text" else "lost the turns that do not fit"
+        found.append(f"{split.truncated:,} {kind}rows are longer than dataset.maxLength {limit:,} and {cut}.")
     if split.dropped:
         found.append(
             f"{split.dropped:,} {kind}rows are longer than dataset.maxLength {limit:,} and were dropped."

@@ -51,7 +51,10 @@ class ChatTemplate:
         Raises:
             Findings: the template refuses it.
         """
-        return self.render_served(self.served(messages), tools, prompt=prompt)
+        served = self.served(messages)
+        if not prompt and messages and messages[-1]["role"] == "assistant":
+            served[-1] = self.said(messages[-1])
+        return self.render_served(served, tools, prompt=prompt)
 
     def render_served(
         self, messages: Sequence[Message], tools: Sequence[Any] = (), *, prompt: bool = False
@@ -99,6 +102,11 @@ class ChatTemplate:
             except Findings:
                 self.arguments_as_text = False
             raise
+
+    def said(self, message: Message) -> Message:
+        """A message that the model is to write: its reasoning has every name that templates read it by."""
+        given = self._message(message)
+        return given | {"thinking": message["reasoning_content"]} if "reasoning_content" in message else given
 
     def served(self, messages: Sequence[Message]) -> list[Message]:
         """Messages as the server hands them to templates."""

@@ -6,6 +6,8 @@ written into it: the same data must have the same tokens tomorrow, and the serve
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -42,6 +44,11 @@ class ChatSource:
     """``dataset.chatTemplateKwargs``."""
     content_parts: bool = False
     """Whether the template wants content as a list of parts, where it is text otherwise."""
+
+    def digest(self) -> str:
+        """Digest of what decides how conversations are written."""
+        decides = [self.text, dict(self.arguments), self.content_parts]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def compiled(self) -> jinja2.Template:
         """The template in the environment that the library and the server compile it in."""

@@ -102,6 +102,16 @@ class Tokeniser:
         self._on_too_long = on_too_long
         self._limits = limits
 
+    def warnings(self) -> list[str]:
+        """What users should know about the rows that were tokenised."""
+        found = self.turns.warnings() if self.turns else []
+        if not self.ends:
+            found.append(
+                "No row ends with a special token of the model, so it does not learn to stop: check its chat "
+                "template."
+            )
+        return found
+
     @property
     def has_template(self) -> bool:
         """Whether conversations can be read."""

@@ -34,7 +34,7 @@ class LearnedText:
 
 @dataclass(slots=True)
 class Notes:
-    """What users should know about rows as the template takes them: rows of each kind."""
+    """Rows with what users should know about them."""
 
     without_thought: int = 0
     """The prompt opens a thought, and the row has none."""
@@ -69,6 +69,32 @@ class TurnFinder:
         self._token = re.compile(tokens)
         self._run = re.compile(rf"(?:(?:{tokens})\s*)+\Z")
 
+    def warnings(self) -> list[str]:
+        """What users should know about the rows that were seen."""
+        notes, found = self.notes, list[str]()
+        if notes.without_thought:
+            found.append(
+                f"{notes.without_thought:,} rows answer without the reasoning that the template's prompt "
+                "begins, and teach the model not to reason: add reasoning, or switch it off in "
+                "dataset.chatTemplateKwargs if the template can."
+            )
+        if notes.unasked:
+            found.append(
+                f"{notes.unasked:,} rows begin with the assistant: what it says before anybody asked is not "
+                "learned, as no request can come before it."
+            )
+        if notes.names:
+            found.append(
+                f"In {notes.names:,} rows messages have a name, which the chat template does not write: "
+                "write it into the content if it matters."
+            )
+        if self.template.arguments_as_text:
+            found.append(
+                "The chat template takes arguments of tool calls as JSON text, where the server gives "
+                "objects: requests with earlier calls will be refused. Correct it in dataset.chatTemplate."
+            )
+        return found
+
     def whole(self, conversation: Conversation) -> tuple[Conversation, str]:
         """The conversation up to its last learned turn, and its text.
 
@@ -99,11 +125,14 @@ class TurnFinder:
         for index, trained in enumerate(conversation.trained):
             if not trained:
                 continue
+            if not index:  # no request is empty
+                seen.unasked = True
+                continue
             try:
                 prompt = self.template.render_served(served[:index], conversation.tools, prompt=True)
                 if not goes_on(prompt):
                     break
-                until = served[: index + 1]
+                until = [*served[:index], self.template.said(conversation.messages[index])]
                 turned = (
                     whole
                     if len(until) == len(served)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from kubetune.api.base import ATOMIC, DNS_NAME, DecimalString, Rule, SpecModel
+from kubetune.api.base import ATOMIC, DNS_NAME, DecimalString, Map, Rule, SpecModel
 from kubetune.api.v1alpha1.model import (
     BUCKET,
     CREDENTIALS_RULE,
@@ -114,5 +114,12 @@ class Dataset(SpecModel):
     """System message that is put before rows without one."""
     max_length: int = Field(default=1024, ge=8, le=1048576, strict=True)
     """Longest row in tokens; longer ones are treated as onTooLong says."""
-    on_too_long: Literal["Truncate", "Drop", "Fail"] = "Truncate"
-    """Truncate cuts rows that are too long and counts them, Drop leaves them out, Fail stops the job."""
+    on_too_long: Literal["Truncate", "Drop", "Fail"] = "Drop"
+    """Drop leaves rows out that are too long, and counts them. Truncate keeps those of their learned turns
+    that fit whole, and the beginning of plain text. Fail stops the job."""
+    chat_template: Annotated[str, StringConstraints(min_length=1, max_length=65536)] | None = None
+    """Chat template in Jinja, for a base model without one or in the place of its own. It is published with
+    the result, and served."""
+    chat_template_kwargs: Map[Annotated[str, StringConstraints(max_length=256)]] | None = None
+    """What the chat template is given besides the conversation, in training and by default in serving, such
+    as {enable_thinking: "false"}. Values are in quotes; true, false and numbers become what they say."""

@@ -60,6 +60,8 @@ class DatasetStatus(StatusModel):
     """Digest of the tokenised rows."""
     train_rows: _Int | None = None
     """Rows that are trained on."""
+    train_examples: _Int | None = None
+    """What training reads: more than rows, where some have an example for each learned turn."""
     validation_rows: _Int | None = None
     """Rows that are only measured on."""
     train_tokens: _Int | None = None
@@ -223,6 +225,10 @@ class ArtifactStatus(StatusModel):
     """The base model."""
     base_revision: _Short | None = None
     """Its revision."""
+    chat_content: Literal["string", "openai"] | None = None
+    """How the chat template that was trained with takes the content of messages; absent without one."""
+    generation_config: bool | None = None
+    """Whether an adapter brings the tokens at which its server stops."""
 
 
 class CanaryStatus(StatusModel):
