@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +19,7 @@ import yaml
 
 from dev.demo.ask import exact_match, held_out
 from dev.demo.run import NAMESPACE, TRIAGE, answers, local_surroundings
+from kubetune_trainer.data.row_files import RowFile
 from tests.cluster.conftest import Cluster, until
 from tests.support.openai_requests import CLOSED, Request, attacks, documented
 
@@ -137,6 +141,25 @@ def test_the_served_model_is_listed_by_its_job_name(demo: Demo, cluster: Cluster
     assert NAME in [model["id"] for model in models]
 
 
+def test_the_server_s_prompts_are_what_was_learned_after(
+    demo: Demo, cluster: Cluster, client: httpx.Client, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.arrow").write_bytes(
+        base64.b64decode(_volume_file(cluster, "prepared/validation.arrow", "base64"))
+    )
+    rows = RowFile(tmp_path / "rows.arrow")
+    system = {"role": "system", "content": demo.job["spec"]["dataset"]["systemPrompt"]}
+    lines = (TRIAGE / "heldout.jsonl").read_text().splitlines()
+    assert len(lines) == len(rows)
+    for index in (0, 7, 79):
+        *asked, _ = json.loads(lines[index])["messages"]
+        for model in (NAME, BASE):
+            reply = client.post("/tokenize", json={"model": model, "messages": [system, *asked]})
+            row = rows[index]
+            context = row["input_ids"][row["labels"] < 0].tolist()
+            assert reply.json()["tokens"] == context
+
+
 def _server(cluster: Cluster) -> tuple[str, int]:
     """The container that serves, and how often it was started again."""
     pods = cluster.kubectl.get("pods", "-n", NAMESPACE, "-l", "kubetune.dev/role=serving")["items"]
@@ -238,11 +261,11 @@ def test_deletion_leaves_the_volume_and_no_child_and_a_new_job_adopts_the_model(
     assert kubectl.find("persistentvolumeclaim", f"{NAME}-output", "-n", NAMESPACE)
 
 
-def _volume_file(cluster: Cluster, name: str) -> str:
+def _volume_file(cluster: Cluster, name: str, reader: str = "cat") -> str:
     """Read a file of the job's run directory through the serving pod, which mounts the volume."""
     run = cluster.job(NAMESPACE, NAME)["status"]["artifact"]["uri"].partition(f"pvc://{NAME}-output/")[2]
     path = f"/output/{run.rpartition('/')[0]}/{name}"
     try:
-        return cluster.kubectl("exec", "-n", NAMESPACE, f"deploy/{NAME}", "--", "cat", path)
+        return cluster.kubectl("exec", "-n", NAMESPACE, f"deploy/{NAME}", "--", reader, path)
     except subprocess.SubprocessError as error:  # pragma: no cover - a broken cluster
         pytest.fail(str(error))
