@@ -241,11 +241,6 @@ def test_rows_that_only_the_chat_template_refuses_are_reported_with_their_lines(
     ]
 
 
-def deep(levels: int) -> str:
-    """JSON that can be read, and is nested so deep that it cannot be written."""
-    return '{"type": "object", "properties": {"a": ' * levels + "{}" + "}}" * levels
-
-
 @pytest.fixture
 def delivered_recursion_limit() -> Iterator[None]:
     """Libraries that other tests load may have raised it."""
@@ -257,17 +252,18 @@ def delivered_recursion_limit() -> Iterator[None]:
 
 @pytest.mark.usefixtures("delivered_recursion_limit")
 def test_row_that_breaks_the_code_is_reported_beside_the_others(prepare: Prepare, tmp_path: Path) -> None:
-    qwen = make_tiny_model(tmp_path / "qwen", chat_template=stored_template("qwen2_5"))
+    again = "{% macro again() %}{{ again() }}{% endmacro %}{{ again() if messages[0].content == 'again' }}"
+    template = again + stored_template("qwen2_5")
+    qwen = make_tiny_model(tmp_path / "qwen", chat_template=template)
     user = {"role": "user", "content": "q"}
     half = {"name": "f", "arguments": '{"city": "\\ud83d"}'}
-    tool = {"type": "function", "function": {"name": "f", "parameters": "DEEP"}}
     rows = [
         {"messages": [user, {"role": "assistant", "content": None, "refusal": 5}]},
         {"messages": [user, {"role": "assistant", "tool_calls": [{"function": half}]}]},
-        {"messages": [user, {"role": "assistant", "content": "a"}], "tools": [tool]},
+        {"messages": [{**user, "content": "again"}, {"role": "assistant", "content": "a"}]},
         {"messages": []},
     ]
-    lines = [json.dumps(row).replace('"DEEP"', deep(470)) + "\n" for row in rows]
+    lines = [json.dumps(row) + "\n" for row in rows]
     result = prepare(model=qwen, train=write(tmp_path / "train.jsonl", *pairs(20), *lines))
     assert (result.message.reason, result.message.summary["errors"]) == ("DataInvalid", 4)
     assert sorted((row["line"], row["class"]) for row in result.message.summary["rows"]) == [
