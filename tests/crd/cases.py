@@ -224,6 +224,20 @@ DATASET = (
     ),
     accept("a file whose name has spaces", {"dataset.train": {"uri": "pvc://rows/first 20/my rows.jsonl"}}),
     accept("rows that must fit", {"dataset.onTooLong": "Fail", "dataset.maxLength": 8}),
+    accept(
+        "a chat template and its arguments",
+        {
+            "dataset.chatTemplate": "{{ messages }}",
+            "dataset.chatTemplateKwargs": {"enable_thinking": "false"},
+        },
+    ),
+    refuse("an empty chat template", {"dataset.chatTemplate": ""}, "chatTemplate"),
+    refuse("a chat template of 65 KiB", {"dataset.chatTemplate": "a" * 66560}, "chatTemplate"),
+    refuse(
+        "an argument of a chat template without quotes",
+        {"dataset.chatTemplateKwargs": {"enable_thinking": False}},
+        "enable_thinking",
+    ),
     refuse("rows of no length", {"dataset.maxLength": 0}, "maxLength"),
     accept(
         "a Secret for the rows",

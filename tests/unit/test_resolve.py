@@ -42,6 +42,20 @@ def test_a_learning_rate_that_is_given_stays() -> None:
     assert resolve(job(training={"learningRate": "2e-3"}), SETTINGS).training.learning_rate == "0.002"
 
 
+def test_arguments_of_the_chat_template_are_what_their_text_says() -> None:
+    texts = {"thinking": "false", "level": "3", "part": "0.5", "mood": "calm", "code": "007", "none": "null"}
+    rows = {
+        "train": {"uri": "pvc://data/train.jsonl"},
+        "chatTemplate": "{{ mood }}",
+        "chatTemplateKwargs": texts,
+    }
+    dataset = resolve(job(dataset=rows), SETTINGS).dataset
+    assert dataset.chat_template == "{{ mood }}"
+    assert dataset.chat_template_kwargs == {
+        "thinking": False, "level": 3, "part": 0.5, "mood": "calm", "code": "007", "none": "null",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("uri", "revision", "mount"),
     [

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kubetune.api.v1alpha1.serving import Serving
+from kubetune.children.chat import chat_arguments
 from kubetune.facts.managers import owned_by_others
 from kubetune.servers.intent import intent_of
 from kubetune.spec.settings import JobSettings
@@ -96,3 +97,21 @@ CONTAINER = 'k:{"name":"server"}'
 )
 def test_who_else_owns_what_we_manage(entries: list[Any], owners: dict[str, tuple[str, ...]]) -> None:
     assert owned_by_others({"metadata": {"managedFields": entries}}) == owners
+
+
+def test_a_server_writes_prompts_and_stops_as_the_artifact_was_trained() -> None:
+    artifact, config = CASE.observed.artifact, CASE.config
+    assert artifact is not None
+    assert config is not None
+    assert chat_arguments(config, artifact) == []  # of an earlier trainer
+    rows = config.dataset.model_copy(update={"chat_template_kwargs": {"enable_thinking": False}})
+    config = config.model_copy(update={"dataset": rows})
+    artifact = artifact.model_copy(update={"chat_content": "string", "generation_config": True})
+    path = f"/output/{artifact.path}"
+    assert chat_arguments(config, artifact) == [
+        "--tokenizer-mode", "hf",
+        "--chat-template", f"{path}/chat_template.jinja",
+        "--chat-template-content-format", "string",
+        "--default-chat-template-kwargs", '{"enable_thinking": false}',
+        "--generation-config", path,
+    ]  # fmt: skip
