@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             {
                 "rfilename": path,
                 "size": len(data),
-                "blobId": hashlib.sha1(data).hexdigest(),
+                "blobId": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),  # as git names it
                 **(
                     {"lfs": {"sha256": _sha256(data), "size": len(data), "pointerSize": 130}}
                     if _lfs(path)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dev.cluster.ports import free_ports
+from kubetune_trainer.base.digest import directory_digest
 from kubetune_trainer.contract.config import TrainerConfig
 from kubetune_trainer.contract.layout import RunDirectory
 from kubetune_trainer.contract.messages import DatasetSummary, ModelSummary, TerminationMessage, TokensPerRow
@@ -108,6 +109,7 @@ class Volume:
             path=str(model),
             architecture="LlamaForCausalLM",
             parameters=100_000,
+            digest=directory_digest(model) if model.is_dir() else "",
         )
         self.run.model_file.write_text(base.model_dump_json())
 

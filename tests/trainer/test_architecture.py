@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubetune_trainer.base.architecture import inspect, trainable
-from kubetune_trainer.base.fetch import content_digest, fetch_model
+from kubetune_trainer.base.digest import content_digest, directory_digest, require_unchanged
+from kubetune_trainer.base.fetch import fetch_model
 from kubetune_trainer.contract.config import AdapterConfig, ModelSource
-from kubetune_trainer.contract.errors import InvalidInput, ModelUnavailable
-from tests.support.tiny_model import make_tiny_model
+from kubetune_trainer.contract.errors import InvalidInput, ModelUnavailable, VolumeUnusable
+from kubetune_trainer.contract.messages import ModelSummary
+from tests.support.tiny_model import make_tiny_model, make_tiny_of
 from tests.support.trainer_configs import trainer_config
 
 pytestmark = [
@@ -70,9 +73,13 @@ def cut_off(path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1000])
 
 
-def lost_shard(path: Path) -> None:
-    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+def named_shard(path: Path, name: str) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": name}}
     (path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def lost_shard(path: Path) -> None:
+    named_shard(path, "model-2.safetensors")
 
 
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -105,6 +112,14 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a shard that is missing": (
         lost_shard,
         "lacks model-2.safetensors, which model.safetensors.index.json names",
+    ),
+    "a shard in another folder": (
+        lambda path: named_shard(path, "../other/model.safetensors"),
+        "names ../other/model.safetensors, which is not in the model's own folder",
+    ),
+    "a shard anywhere on the volume": (
+        lambda path: named_shard(path, "/output/secret.safetensors"),
+        "names /output/secret.safetensors, which is not in the model's own folder",
     ),
     "weights of a smaller model": (
         lambda path: configure(path, num_hidden_layers=20),
@@ -199,6 +214,45 @@ def test_layers_that_all_linear_leaves_out_beside_trained_experts_are_named(tmp_
         "model.layers.*.mlp.shared_experts.down_proj, model.layers.*.mlp.shared_experts.gate_proj, "
         "model.layers.*.mlp.shared_experts.up_proj and 1 more, which stay untrained, in this architecture."
     )
+
+
+def test_a_matrix_without_a_name_in_the_files_is_refused_before_training(tiny: Path) -> None:
+    """As where the files hold q, k and v in one matrix, which the model cuts up."""
+    found = inspect(tiny, URI)
+    fused = {name.replace("q_proj", "qkv_proj"): shape for name, shape in found.tensors.items()}
+    with pytest.raises(InvalidInput, match=r"q_proj\.weight are not matrices of their own"):
+        trainable(replace(found, tensors=fused), AdapterConfig(rank=4), URI)
+    without = AdapterConfig(rank=4, target_modules=("v_proj",))
+    assert trainable(replace(found, tensors=fused), without, URI).parameters == 2 * 4 * (64 + 32)
+
+
+def test_images_and_routers_are_left_out_without_a_warning(tmp_path: Path) -> None:
+    for family in ("gemma3", "qwen3_5"):
+        found = inspect(make_tiny_of(family, tmp_path / family), URI)
+        assert trainable(found, AdapterConfig(rank=4), URI).warnings == ()
+    found = inspect(make_tiny_of("llama4", tmp_path / "llama4"), URI)
+    for target in ("router", "fc1"):
+        with pytest.raises(InvalidInput, match=f"targetModules.*{target}"):
+            trainable(found, AdapterConfig(rank=4, target_modules=("q_proj", target)), URI)
+
+
+def test_a_base_that_was_changed_since_it_was_prepared_is_refused(tiny: Path) -> None:
+    base = ModelSummary(
+        revision="1",
+        path=str(tiny),
+        architecture="LlamaForCausalLM",
+        parameters=1,
+        digest=directory_digest(tiny),
+    )
+    require_unchanged(base)
+    (tiny / "README.md").write_text("read by nobody")
+    require_unchanged(base)
+    (tiny / "chat_template.jinja").write_text("{{ messages[0].content }} Obey.")
+    with pytest.raises(VolumeUnusable, match="is not the one that was prepared: its files were"):
+        require_unchanged(base)
+    shutil.rmtree(tiny)
+    with pytest.raises(VolumeUnusable, match="is not the one that was prepared"):
+        require_unchanged(base)
 
 
 def pinned(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubetune_trainer.artifact.checks import check_weights
+from kubetune_trainer.artifact.checks import check_named_after_base, check_weights
 from kubetune_trainer.contract.errors import AdapterInvalid
 from kubetune_trainer.contract.messages import ExitCode
 
@@ -124,6 +124,41 @@ def test_what_is_not_trained_may_be_of_another_type(tmp_path: Path) -> None:
     check_weights(tmp_path, expected, lora=False, untrained={"e_score_correction_bias"})
     with pytest.raises(AdapterInvalid, match="of several types"):
         check_weights(tmp_path, expected, lora=False)
+
+
+MODULE = "model.layers.0.self_attn.q_proj"
+BASE = {f"{MODULE}.weight": (48, 64), "model.layers.0.mlp.experts.gate_up_proj": (4, 48, 64)}
+
+
+def pair(module: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    prefix = f"base_model.model.{module}"
+    return {f"{prefix}.lora_A.weight": inputs, f"{prefix}.lora_B.weight": outputs}
+
+
+def test_names_and_shapes_of_the_base_pass() -> None:
+    check_named_after_base(pair(MODULE, (4, 64), (48, 4)), BASE)
+    check_named_after_base(pair("model.layers.0.mlp.experts.base_layer", (16, 64), (48, 16)), BASE)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "sentence"),
+    [
+        (pair(f"language_{MODULE}", (4, 64), (48, 4)), f"language_{MODULE} are no matrices of the base"),
+        (
+            pair("model.layers.0.mlp.experts", (16, 48), (64, 16)),
+            "experts are no matrices of the base",
+        ),
+        ({A: (4, 64)}, f"{MODULE} have not both of A and B"),
+        (pair(MODULE, (4, 32), (48, 4)), f"{MODULE} have a shape that does not fit the base model's files"),
+        (pair(MODULE, (4, 64), (64, 4)), f"{MODULE} have a shape that does not fit the base model's files"),
+        (pair(MODULE, (4, 64), (48, 8)), f"{MODULE} have a shape that does not fit the base model's files"),
+    ],
+)
+def test_what_a_server_would_pass_over_or_pad_is_refused(
+    adapter: dict[str, tuple[int, ...]], sentence: str
+) -> None:
+    with pytest.raises(AdapterInvalid, match=sentence):
+        check_named_after_base(adapter, BASE)
 
 
 def test_a_full_model_may_have_zeros(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ import pytest
 from kubetune_trainer.contract.errors import InvalidInput, Transient
 from kubetune_trainer.store import resume, unfinished
 from kubetune_trainer.store.checkpoints import Checkpoints, Layout, own_files
-from kubetune_trainer.store.manifest import MANIFEST_NAME, verify_manifest
+from kubetune_trainer.store.manifest import (
+    MANIFEST_NAME,
+    list_files,
+    read_manifest,
+    sync_file,
+    verify_manifest,
+    write_manifest,
+)
 
 if TYPE_CHECKING:
     from kubetune_trainer.gang.peers import Peers
@@ -128,6 +135,44 @@ def add_a_file(checkpoint: Path) -> None:
 def test_the_one_before_a_damaged_one_is_continued(store: Path, damage: Callable[[Path], None]) -> None:
     damage(store / "step-000020")
     assert newest_step(store) == 10
+
+
+def from_another_run(checkpoint: Path) -> None:
+    other = checkpoint.parent.parent / "other" / "checkpoints"
+    store = checkpoints(other)
+    directory = store.begin(20, expected_bytes=100)
+    assert directory is not None
+    (directory / "rng_state_0.pth").write_bytes(b"planted")
+    store.commit(directory, own_files(directory, 0), step=20, tokens=20_000, dtype="bfloat16")
+    shutil.rmtree(checkpoint)
+    shutil.copytree(other / checkpoint.name, checkpoint)
+
+
+def edited_with_its_manifest(checkpoint: Path) -> None:
+    (checkpoint / "rng_state_1.pth").write_bytes(b"planted")
+    files = [sync_file(checkpoint, name) for name in list_files(checkpoint)]
+    write_manifest(checkpoint, files, read_manifest(checkpoint).details)
+
+
+@pytest.mark.parametrize("plant", [from_another_run, edited_with_its_manifest])
+def test_one_that_the_run_did_not_write_is_not_continued(store: Path, plant: Callable[[Path], None]) -> None:
+    plant(store / "step-000020")
+    verify_manifest(store / "step-000020")
+    assert newest_step(store) == 10
+    shutil.rmtree(store / "step-000010")
+    with pytest.raises(InvalidInput, match="step-000020 was not written by this run, or was edited since"):
+        newest_step(store)
+
+
+def test_the_ledger_names_what_is_kept(store: Path) -> None:
+    write(checkpoints(store), 30)
+    ledger = json.loads((store.parent / "written.json").read_text())
+    assert ledger == {name: verify_manifest(store / name).digest for name in ("step-000020", "step-000030")}
+
+
+def test_checkpoints_of_a_version_without_a_ledger_are_continued(store: Path) -> None:
+    (store.parent / "written.json").unlink()
+    assert newest_step(store) == 20
 
 
 @pytest.mark.parametrize("damage", [cut_the_manifest, remove_a_file, cut_a_file])

@@ -6,7 +6,7 @@ import json
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from kubetune_trainer.contract.layout import OUTPUT_VARIABLE
 from kubetune_trainer.sources.hub import Hub
 from kubetune_trainer.sources.locate import locate_data
 from kubetune_trainer.sources.source import Credentials
+from kubetune_trainer.store.manifest import list_files, read_manifest, sync_file, write_manifest
 from tests.support.hub_server import TOKEN, HubServer, files_of, hub_server
 from tests.support.tiny_model import make_tiny_model
 from tests.support.trainer_configs import trainer_config
@@ -167,6 +168,43 @@ def test_copy_that_lost_a_file_is_fetched_again(hub: HubServer, tiny: Path) -> N
     (first.path / "tokenizer.json").unlink()
     assert fetch_model(config_for(hub)).path == first.path
     assert (first.path / "tokenizer.json").exists()
+
+
+def replace_the_template(path: Path) -> None:
+    (path / "chat_template.jinja").write_text("{{ messages[0].content }} Obey.")
+
+
+def add_a_file(path: Path) -> None:
+    (path / "generation_config.json").write_text('{"eos_token_id": 1}')
+
+
+def replace_weights(path: Path) -> None:
+    weights = path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+
+def name_another_source(path: Path) -> None:
+    manifest = json.loads((path / "MANIFEST.json").read_text())
+    (path / "MANIFEST.json").write_text(json.dumps({**manifest, "uri": "hf://mallory/tiny"}))
+
+
+@pytest.mark.parametrize("with_its_manifest", [False, True])
+@pytest.mark.parametrize("plant", [replace_the_template, replace_weights, add_a_file, name_another_source])
+def test_copy_that_somebody_planted_is_fetched_again(
+    hub: HubServer, tiny: Path, plant: Callable[[Path], None], with_its_manifest: bool
+) -> None:
+    """Sizes and a manifest that fits say nothing: the hub's own digests are what counts."""
+    hub.add("model", "acme/tiny", files_of(tiny))
+    path = fetch_model(config_for(hub)).path
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    plant(path)
+    if with_its_manifest and plant is not name_another_source:
+        details = read_manifest(path).details
+        write_manifest(path, [sync_file(path, name) for name in list_files(path)], details)
+    fetch_model(config_for(hub, name="other"))
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
 
 
 def test_copy_that_is_damaged_again_is_fetched_again(hub: HubServer, tiny: Path) -> None:

@@ -1,4 +1,4 @@
-"""canary.json: what the trained model says to a few held-out prompts, and a server of it must say.
+"""canary.json: what the trained model says to a few held-out prompts, as a server of it must.
 
 A server that passes over an adapter, or over a part of it, answers like the base model and says nothing. It
 is asked for the probability of one token after each prompt, which must be the one that is written here.

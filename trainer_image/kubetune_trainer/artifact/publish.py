@@ -19,6 +19,7 @@ from ..contract.layout import RunDirectory
 from ..contract.messages import ArtifactSummary, ModelSummary
 from ..gang.peers import Peers
 from ..store import unfinished, volumes
+from ..store.ledger import Ledger
 from ..store.manifest import (
     Manifest,
     ManifestError,
@@ -51,6 +52,7 @@ def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
     for directory in (run.adapter, run.model):
         try:
             manifest = verify_manifest(directory)
+            Ledger(run.root).require(directory.name, manifest)
             return _summary(run, directory, manifest)
         except ManifestError as error:
             if directory.exists():
@@ -130,6 +132,7 @@ def _write(
         "rank": config.training.adapter.rank if lora else None,
         "base_model": config.model.uri,
         "base_revision": base.revision,
+        "base_digest": base.digest,
         "train_loss": _decimal(losses.train),
         "validation_loss": _decimal(losses.validation),
         **chat,
@@ -142,6 +145,7 @@ def _write(
         aside = final.with_name(f".broken-{final.name}")
         shutil.rmtree(aside, ignore_errors=True)
         final.rename(aside)
+    Ledger(run.root).record(final.name, manifest)
     directory.rename(final)
     sync_directory(run.root)
     return _summary(run, final, manifest)

@@ -7,12 +7,12 @@ with the files it has.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ..contract.config import ModelSource, TrainerConfig, digest_of
 from ..contract.errors import ModelUnavailable, Transient, VolumeUnusable, name_list
@@ -20,14 +20,12 @@ from ..contract.layout import model_path, output_root
 from ..sources.source import Credentials, RemoteFile, scheme_of
 from ..store import manifest
 from ..store.volumes import MAKE_ROOM
+from .digest import MODEL_SUFFIXES, content_digest
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
 _CONFIG = "config.json"
-_WHOLE_FILE_LIMIT = 16 * 1024 * 1024
-_SAMPLES, _SAMPLE_BYTES = 64, 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +138,7 @@ def wanted(files: Sequence[RemoteFile], uri: str) -> list[RemoteFile]:
     return [
         file
         for file in root
-        if PurePosixPath(file.name).suffix in _SUFFIXES
+        if PurePosixPath(file.name).suffix in MODEL_SUFFIXES
         and file.name != manifest.MANIFEST_NAME
         and not (vendor and file.name.startswith("consolidated"))
     ]
@@ -180,8 +178,11 @@ def _fetched(
     partial = target.with_name(f"{target.name}.partial-{job}")
     _remove_left_over(partial, job)
     if _is_complete(target, files):
-        logger.info("model found on the volume", extra={"uri": uri, "revision": revision})
-        return pinned
+        if (problem := _problem(target, files, uri, revision)) is None:
+            logger.info("model found on the volume", extra={"uri": uri, "revision": revision})
+            return pinned
+        logger.warning("The model on the volume is not used, but fetched again: %s", problem)
+        target.rename(target.with_name(f"{target.name}.damaged-{job}"))
     partial.mkdir(parents=True, exist_ok=True)
     _require_space(uri, files, partial)
     for file in files:
@@ -197,7 +198,7 @@ def _fetched(
             (partial / file.name).unlink()
             raise
         entries.append(entry)
-    manifest.write_manifest(partial, entries, {"uri": uri, "revision": revision})
+    manifest.write_manifest(partial, entries, _source_of(uri, revision, files))
     if target.exists() and not _is_complete(target, files):  # a copy that lost files
         target.rename(target.with_name(f"{target.name}.damaged-{job}"))
     try:
@@ -231,6 +232,32 @@ def _is_complete(directory: Path, files: Sequence[RemoteFile]) -> bool:
     )
 
 
+def _source_of(uri: str, revision: str, files: Sequence[RemoteFile]) -> dict[str, Any]:
+    return {"uri": uri, "revision": revision, "etags": {file.name: file.etag for file in files}}
+
+
+def _problem(directory: Path, files: Sequence[RemoteFile], uri: str, revision: str) -> str | None:
+    """Why a copy on the volume is not what its source has; all of it is read.
+
+    Another job has written it, and perhaps somebody else since. A hub tells digests, which are compared;
+    where a bucket tells none, the manifest is believed if it names the same versions.
+    """
+    try:
+        held = manifest.verify_manifest(directory)
+    except manifest.ManifestError as error:
+        return str(error)
+    expected = _source_of(uri, revision, files)
+    if {**expected, **held.details} != expected:  # earlier versions did not write the etags
+        return f"{directory.name} was fetched from elsewhere"
+    digests = {file.name: file.sha256 for file in held.files}
+    if strangers := sorted(digests.keys() - {file.name for file in files}):
+        return f"{directory.name}: {strangers[0]} is none of the files of {uri}"
+    for file in files:
+        if not file.is_content_of(directory / file.name, digests[file.name]):
+            return f"{directory.name}: {file.name} is not the one of {uri}"
+    return None
+
+
 def _require_space(uri: str, files: Sequence[RemoteFile], partial: Path) -> None:
     missing = sum(file.size for file in files if not (partial / file.name).exists())
     free = shutil.disk_usage(output_root()).free
@@ -239,20 +266,3 @@ def _require_space(uri: str, files: Sequence[RemoteFile], partial: Path) -> None
             f"The output volume has {free / 1e9:.1f} GB free, but {uri} needs {missing / 1e9:.1f} GB: "
             f"{MAKE_ROOM}."
         )
-
-
-def content_digest(path: Path) -> str:
-    """Digest of a file; of large weights, of their beginning, their end and samples in between.
-
-    Other weights of the same shape differ everywhere, and reading 100 GB would take prepare minutes.
-    """
-    size = path.stat().st_size
-    content = hashlib.sha256()
-    with path.open("rb") as file:
-        if size <= _WHOLE_FILE_LIMIT or path.suffix != ".safetensors":
-            content.update(file.read())
-        else:
-            for sample in range(_SAMPLES):
-                file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
-                content.update(file.read(_SAMPLE_BYTES))
-    return content.hexdigest()

@@ -73,6 +73,8 @@ class ModelSummary(_Message):
     """Directory in the pod: below /output/models, or the mount of a pvc:// model."""
     architecture: Short
     parameters: Count
+    digest: Short = ""
+    """Of all files that are read, as they were when prepare checked them."""
 
 
 class TokensPerRow(_Message):

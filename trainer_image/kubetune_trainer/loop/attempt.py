@@ -65,7 +65,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     layout = Layout.of(training, world_size=peers.world_size)
     confirm = lock.confirmation(os.environ)
     checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep, confirm=confirm)
-    artifact, found = _look(run, checkpoints, peers)
+    artifact, found = _look(run, base, checkpoints, peers)
     if artifact is not None:
         return TrainSummary(from_step=total, to_step=total, artifact=artifact)
 
@@ -165,15 +165,18 @@ def _rows(path: Path, filler: Row, *, counted: int) -> Rows:
 
 
 def _look(
-    run: RunDirectory, checkpoints: Checkpoints, peers: Peers
+    run: RunDirectory, base: ModelSummary, checkpoints: Checkpoints, peers: Peers
 ) -> tuple[ArtifactSummary | None, Found | None]:
     """What the volume already holds; rank 0 looks, and all ranks verify and decide the same."""
 
     def look() -> Any:
         from ..artifact.publish import verified_artifact
+        from ..base.digest import require_unchanged
 
         try:
             artifact = verified_artifact(run.root)
+            if artifact is None:
+                require_unchanged(base)
             return _LOOKED.dump_python((artifact, None if artifact else checkpoints.survey()), mode="json")
         except OSError as error:
             raise unreadable(error) from error

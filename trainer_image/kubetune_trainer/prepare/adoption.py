@@ -19,6 +19,7 @@ from typing import Any
 from ..contract.layout import RunDirectory
 from ..contract.messages import ArtifactSummary, DatasetSummary, ModelSummary
 from ..store import manifest
+from ..store.manifest import write_json as write_json
 
 logger = logging.getLogger(__name__)
 
@@ -70,17 +71,6 @@ def row_files(run: RunDirectory) -> list[dict[str, Any]]:
     """The files that training reads the run's rows from: name, size and SHA-256 of each."""
     paths = (path for path in (run.train_rows, run.validation_rows) if path.exists())
     return [asdict(manifest.sync_file(run.prepared, path.name)) for path in paths]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a file of ``prepared/``, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    manifest.sync_directory(path.parent)
 
 
 def clear_errors(run: RunDirectory) -> None:

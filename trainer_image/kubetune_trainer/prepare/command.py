@@ -57,6 +57,7 @@ def prepare(
     estimate.require_batch(config)
 
     from ..base import architecture, fetch
+    from ..base.digest import directory_digest
     from . import dataset, staging
 
     found, data = fetch.find_model(config), _locate(config)
@@ -68,7 +69,11 @@ def prepare(
     kind = architecture.inspect(pinned.path, config.model.uri)
     trained = architecture.trainable(kind, config.training.adapter, config.model.uri)
     summary = ModelSummary(
-        revision=pinned.revision, path=str(pinned.path), architecture=kind.name, parameters=kind.parameters
+        revision=pinned.revision,
+        path=str(pinned.path),
+        architecture=kind.name,
+        parameters=kind.parameters,
+        digest=directory_digest(pinned.path),
     )
     source = staging.made_from(config, data, summary)
     held = adoption.held_rows(run, made_from=source, revision=pinned.revision)

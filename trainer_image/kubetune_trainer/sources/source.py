@@ -46,6 +46,16 @@ class RemoteFile:
         if len(self.etag) == len(sha256) and self.etag != sha256:  # other etags are no SHA-256
             raise Transient(f"{self.name} of {where} arrived damaged; it will be fetched again.")
 
+    def is_content_of(self, path: Path, sha256: str) -> bool:
+        """Whether a file with this digest has the content that the etag tells, where that is a digest."""
+        if len(self.etag) == len(sha256):  # large files of a hub
+            return self.etag == sha256
+        if len(self.etag) == 40:  # its small files: the name of a blob in git
+            content = path.read_bytes()
+            named = b"blob %d\0" % len(content) + content
+            return hashlib.sha1(named, usedforsecurity=False).hexdigest() == self.etag
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..contract.config import TrainingConfig
 from ..data.sampler import SAMPLER_NAME
 from . import unfinished
+from .ledger import Ledger
 from .manifest import (
     FileEntry,
     Manifest,
@@ -89,6 +90,7 @@ class Checkpoints:
         self._layout = layout
         self._keep = max(1, keep)
         self._confirm = confirm
+        self._ledger = Ledger(directory.parent)
 
     def require_fitting(self) -> None:
         """Refuse what a resume would, from the manifests alone: no file is read and hashed.
@@ -112,6 +114,7 @@ class Checkpoints:
             try:
                 manifest = read_manifest(path)
                 verify_names(path, manifest)
+                self._ledger.require(path.name, manifest)
             except ManifestError as error:
                 logger.warning("Checkpoint passed over: %s", error)
                 damaged.append(str(error))
@@ -178,6 +181,7 @@ class Checkpoints:
         self._confirm()
         if published.exists():  # it did not verify, or the run would have continued from it
             published.rename(self._directory / f".broken-{published.name}")
+        self._ledger.record(published.name, manifest)
         written.rename(published)
         sync_directory(self._directory)
         self._clear_hidden()
@@ -243,6 +247,7 @@ class Checkpoints:
             hidden = path.with_name(f".old-{path.name}")
             path.rename(hidden)  # a half-deleted checkpoint never carries the name of a whole one
             _remove(hidden)
+        self._ledger.keep("step-", {path.name for _, path in self._finished()})
 
     def _clear_hidden(self) -> None:
         for path in self._directory.iterdir():

@@ -85,6 +85,17 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a file of JSON, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
 def write_manifest(directory: Path, files: Iterable[FileEntry], details: Mapping[str, Any]) -> Manifest:
     """Write the manifest of files that are already durable, and make it and every name durable."""
     document = {**details, "files": [asdict(file) for file in sorted(files, key=lambda file: file.name)]}
