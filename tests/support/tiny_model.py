@@ -122,8 +122,8 @@ _TEXT = {
     "hidden_size": HIDDEN,
     "intermediate_size": 2 * HIDDEN,
     "num_hidden_layers": LAYERS,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
+    "num_attention_heads": 2,  # of 32: vLLM has no narrower ones on CPU
+    "num_key_value_heads": 1,
     "max_position_embeddings": 2048,
     "tie_word_embeddings": False,
 }
@@ -143,7 +143,7 @@ def _qwen3_5() -> Any:
 
     linear = {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
     linear |= {"linear_key_head_dim": 16, "linear_value_head_dim": 16}
-    text = _TEXT | linear | {"num_hidden_layers": 4, "head_dim": 16}
+    text = _TEXT | linear | {"num_hidden_layers": 4, "head_dim": 32}
     vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": 4}
     config = Qwen3_5Config(text_config=text, vision_config={**vision, "out_hidden_size": HIDDEN})
     return Qwen3_5ForConditionalGeneration(config)
@@ -152,7 +152,7 @@ def _qwen3_5() -> Any:
 def _gemma3() -> Any:
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
-    text = _TEXT | {"head_dim": 16, "sliding_window": 32, "tie_word_embeddings": True}
+    text = _TEXT | {"head_dim": 32, "sliding_window": 32, "tie_word_embeddings": True}
     return Gemma3ForConditionalGeneration(
         Gemma3Config(text_config=text, vision_config=_VISION, mm_tokens_per_image=4)
     )
@@ -163,7 +163,7 @@ def _llama4() -> Any:
     from transformers import Llama4Config, Llama4ForConditionalGeneration
 
     experts = {"num_local_experts": 4, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2}
-    text = _TEXT | experts | {"head_dim": 16, "intermediate_size_mlp": 2 * HIDDEN, "pad_token_id": 0}
+    text = _TEXT | experts | {"head_dim": 32, "intermediate_size_mlp": 2 * HIDDEN, "pad_token_id": 0}
     sizes = {"vision_output_dim": 64, "projector_input_dim": 64, "projector_output_dim": 64}
     return Llama4ForConditionalGeneration(
         Llama4Config(text_config=text, vision_config={**_VISION, **sizes, "num_attention_heads": 2})
@@ -202,7 +202,7 @@ def make_tiny_of(family: str, directory: Path) -> Path:
     import torch
 
     if family == "llama":
-        return make_tiny_model(directory)
+        return make_tiny_model(directory, num_attention_heads=2, num_key_value_heads=1)
     state = torch.get_rng_state()
     torch.manual_seed(0)
     FAMILIES[family]().save_pretrained(directory)

@@ -43,7 +43,8 @@ class Adapter(SpecModel):
     dropout: DecimalString = Decimal("0")
     """Dropout before the LoRA matrices, below 1."""
     target_modules: tuple[TargetModule, ...] = Field(default=("all-linear",), min_length=1, max_length=64)
-    """Names of the modules that get an adapter; all-linear is every linear layer but the output head."""
+    """Names of the modules that get an adapter; all-linear is every linear layer of the text model but
+    the output head and routers."""
 
 
 class Schedule(SpecModel):
