@@ -97,7 +97,8 @@ def read(path: Path) -> Record:
         raise ValueError(f"{len(questions)} questions are not between 1 and {_MOST}")
     if not all(math.isfinite(number) for q in questions for number in (q.base, q.tuned)):
         raise ValueError("a log-probability is not finite")
-    return Record(str(raw["architecture"]), questions)
+    trained = raw.get("model_dtype")
+    return Record(str(raw["architecture"]), questions, rounded=raw.get("stored_dtype", trained) != trained)
 
 
 async def _probabilities(app: App, scope: Scope, model: str, questions: Sequence[Question]) -> list[float]:

@@ -27,6 +27,8 @@ class Record:
 
     architecture: str
     questions: tuple[Question, ...]
+    rounded: bool = False
+    """The base was trained in another dtype than it is stored in, and served from."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def decide(record: Record, *, dtype: str, tuned: Sequence[float], base: Sequence
 
     ``base`` is None where the server has no base beside the model.
     """
-    tolerated = TOLERATED.get(dtype, TOLERATED_ROUNDED)
+    tolerated = TOLERATED_ROUNDED if record.rounded else TOLERATED.get(dtype, TOLERATED_ROUNDED)
     known = [question.tuned for question in record.questions]
     known_base = [question.base for question in record.questions]
     learned = _between(known, known_base)

@@ -19,6 +19,7 @@ import yaml
 
 from dev.demo.ask import exact_match, held_out
 from dev.demo.run import NAMESPACE, TRIAGE, answers, local_surroundings
+from dev.kubectl import Kubectl, condition
 from kubetune_trainer.data.row_files import RowFile
 from tests.cluster.conftest import Cluster, until
 from tests.support.openai_requests import CLOSED, Request, attacks, documented
@@ -240,6 +241,106 @@ def test_more_than_the_server_holds_is_told_to_come_again_and_the_rest_is_answer
     assert all(int(reply.headers["Retry-After"]) > 0 for reply in told)
 
 
+def test_the_server_is_proven_to_answer_as_it_was_trained(
+    demo: Demo, cluster: Cluster, client: httpx.Client
+) -> None:
+    said = client.get("/kubetune/canary").json()
+    assert (said["verdict"], said["digest"]) == ("Same", demo.job["status"]["artifact"]["digest"])
+    assert said["tuned"]["largest"] <= 1e-3
+    assert said["learned"]["largest"] > 1
+    told = cluster.job(NAMESPACE, NAME)["status"]["serving"]["canary"]
+    assert told == {name: said[name] for name in ("verdict", "message", "digest", "weights")}
+    path = f"/output/{_run(cluster)}/adapter/adapter_model.safetensors"
+    digest = cluster.kubectl("exec", "-n", NAMESPACE, f"deploy/{NAME}", "--", "sha256sum", path).split()[0]
+    assert said["weights"] == f"sha256:{digest}"
+
+
+def test_an_adapter_without_effect_gets_no_requests_and_the_earlier_server_keeps_answering(
+    demo: Demo, cluster: Cluster, client: httpx.Client
+) -> None:
+    kubectl, adapter = cluster.kubectl, f"/output/{_run(cluster)}/adapter/adapter_model.safetensors"
+    (before,) = (pod["metadata"]["name"] for pod in _servers(cluster))
+    _on_the_volume(kubectl, _RENAME, adapter)
+    patch = {"spec": {"serving": {**demo.job["spec"]["serving"], "engineArgs": {"max-num-seqs": "8"}}}}
+    kubectl("patch", "ftj", NAME, "-n", NAMESPACE, "--type=merge", "-p", json.dumps(patch))
+
+    def told() -> dict[str, Any] | None:
+        job = cluster.job(NAMESPACE, NAME)
+        return job if condition(job, "Stalled").get("reason") == "ModelMismatch" else None
+
+    job = until(told, "ModelMismatch")
+    assert "no effect" in condition(job, "Stalled")["message"]
+    assert condition(job, "Served")["status"] == "True"  # by the earlier server
+    assert condition(job, "Ready")["status"] == "False"
+    (kept,) = (pod for pod in _servers(cluster) if pod["status"]["containerStatuses"][0]["ready"])
+    assert kept["metadata"]["name"] == before
+    assert client.post("/v1/completions", json={"model": NAME, "prompt": "a"}).status_code == HTTPStatus.OK
+    _on_the_volume(kubectl, _RESTORE, adapter)
+
+
+def _servers(cluster: Cluster) -> list[dict[str, Any]]:
+    pods = cluster.kubectl.get("pods", "-n", NAMESPACE, "-l", "kubetune.dev/role=serving")["items"]
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+_RENAME = """
+import os, sys
+from safetensors.torch import load_file, save_file
+path = sys.argv[1]
+weights = load_file(path)
+elsewhere = {name.replace("model.model.", "model.language_model.model."): weights[name] for name in weights}
+save_file(elsewhere, "/output/renamed")
+os.replace(path, "/output/kept")
+os.replace("/output/renamed", path)
+"""
+"""Gives an adapter's weights names that vLLM passes over; the server that runs keeps the file that it has."""
+
+_RESTORE = """
+import os, sys
+os.replace("/output/kept", sys.argv[1])
+"""
+
+
+def _on_the_volume(kubectl: Kubectl, program: str, path: str) -> None:
+    """Run a program with the job's volume, and the path on it as argument."""
+    kubectl.apply(_job_on_the_volume(kubectl, program, path))
+    kubectl("wait", "--for=condition=complete", "job/writer", "-n", NAMESPACE, "--timeout=600s")
+    kubectl("delete", "job", "writer", "-n", NAMESPACE, "--wait")
+
+
+def _job_on_the_volume(kubectl: Kubectl, program: str, path: str) -> dict[str, Any]:
+    spec = kubectl.get("pods", "-n", NAMESPACE, "-l", "kubetune.dev/role=serving")["items"][0]["spec"]
+    (container,) = spec["containers"]
+    claim = next(volume for volume in spec["volumes"] if "persistentVolumeClaim" in volume)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "writer", "namespace": NAMESPACE},
+        "spec": {
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "securityContext": spec["securityContext"],
+                    "volumes": [claim, {"name": "tmp", "emptyDir": {}}],
+                    "containers": [
+                        {
+                            "name": "writer",
+                            "image": container["image"],
+                            "command": ["python3", "-c", program, path],
+                            "env": [{"name": "HOME", "value": "/tmp"}],
+                            "securityContext": container["securityContext"],
+                            "volumeMounts": [
+                                {"name": claim["name"], "mountPath": "/output"},
+                                {"name": "tmp", "mountPath": "/tmp"},
+                            ],
+                        }
+                    ],
+                }
+            }
+        },
+    }
+
+
 def test_deletion_leaves_the_volume_and_no_child_and_a_new_job_adopts_the_model(
     demo: Demo, cluster: Cluster
 ) -> None:
@@ -261,10 +362,15 @@ def test_deletion_leaves_the_volume_and_no_child_and_a_new_job_adopts_the_model(
     assert kubectl.find("persistentvolumeclaim", f"{NAME}-output", "-n", NAMESPACE)
 
 
+def _run(cluster: Cluster) -> str:
+    """The job's run directory, relative to the volume."""
+    uri = cluster.job(NAMESPACE, NAME)["status"]["artifact"]["uri"]
+    return str(uri.partition(f"pvc://{NAME}-output/")[2].rpartition("/")[0])
+
+
 def _volume_file(cluster: Cluster, name: str, reader: str = "cat") -> str:
     """Read a file of the job's run directory through the serving pod, which mounts the volume."""
-    run = cluster.job(NAMESPACE, NAME)["status"]["artifact"]["uri"].partition(f"pvc://{NAME}-output/")[2]
-    path = f"/output/{run.rpartition('/')[0]}/{name}"
+    path = f"/output/{_run(cluster)}/{name}"
     try:
         return cluster.kubectl("exec", "-n", NAMESPACE, f"deploy/{NAME}", "--", reader, path)
     except subprocess.SubprocessError as error:  # pragma: no cover - a broken cluster

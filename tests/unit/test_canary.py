@@ -241,9 +241,22 @@ async def test_a_server_that_completes_nothing_gets_no_verdict(tmp_path: Path) -
         await prove(engine, SCOPE, _served(tmp_path))
 
 
-def test_the_record_is_read_as_training_writes_it(tmp_path: Path) -> None:
-    _write(tmp_path)
-    assert read(tmp_path / RECORD) == RECORD_OF_LLAMA
+@pytest.mark.parametrize(
+    ("fields", "rounded"),
+    [({}, False), ({"stored_dtype": "bfloat16"}, False), ({"stored_dtype": "float32"}, True)],
+)
+def test_the_record_is_read_as_training_writes_it(
+    tmp_path: Path, fields: dict[str, Any], rounded: bool
+) -> None:
+    _write(tmp_path, **fields)
+    assert read(tmp_path / RECORD) == replace(RECORD_OF_LLAMA, rounded=rounded)
+
+
+def test_a_base_that_is_served_from_finer_weights_than_it_was_trained_with_may_be_off_by_rounding() -> None:
+    served = moved(TUNED, 0.2, 0.005)
+    assert decide(record(), dtype="float32", tuned=served, base=BASE).verdict == "Mismatch"
+    rounded = replace(record(), rounded=True)
+    assert decide(rounded, dtype="float32", tuned=served, base=BASE).verdict == "Same"
 
 
 async def _get(guard: Guard, path: str) -> tuple[int, Any]:
