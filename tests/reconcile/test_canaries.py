@@ -146,3 +146,31 @@ def test_a_server_that_answers_otherwise_is_never_served_and_the_job_says_what_t
         await operator.stop()
 
     virtual_time.run(main())
+
+
+def test_a_newer_server_that_answers_otherwise_is_told_while_the_earlier_one_answers() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        controllers = Controllers(kube=kube)
+        operator = Operator(kube=kube)
+        await operator.start()
+        kube.add(finetunejob(serving=True))
+        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        controllers.ready_after = 100_000.0
+        operator.web.said = MISMATCH
+        kube.change(_job(kube), {"spec": {"serving": {"engineArgs": {"max-model-len": "512"}}}})
+        await asyncio.sleep(5)
+        deployment = kube.find("Deployment", "job")
+        assert deployment
+        counts = {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+        generation = deployment["metadata"]["generation"]
+        kube.change(deployment, {"status": {"observedGeneration": generation, **counts}})
+        kube.add(_pod(kube))
+        await asyncio.sleep(60)
+        assert _said(kube, "Stalled")[:2] == ("True", "ModelMismatch")
+        assert _said(kube, "Ready")[0] == "False"
+        assert _said(kube, "Served")[:2] == ("True", "Serving")
+        assert _job(kube)["status"]["serving"]["canary"]["verdict"] == "Same"
+        await operator.stop()
+
+    virtual_time.run(main())

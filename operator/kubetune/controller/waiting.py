@@ -228,7 +228,8 @@ def _waits(child: Waiting) -> bool:
             return False  # no pod is expected before whoever suspended it resumes it
         return child.deleting or _is_ending(child) or not child.has_all_pods
     behind = child.observed_generation < child.generation
-    return behind or min(child.available, child.updated) < child.size
+    # While earlier pods are left, those that are available may be theirs.
+    return behind or min(child.available, child.updated) < child.size or child.replicas > child.updated
 
 
 def _stage_of(child: Waiting) -> str:
