@@ -138,11 +138,12 @@ _VISION = {
 
 
 def _qwen3_5() -> Any:
-    """Images and text; every fourth layer has attention, the others a state."""
+    """Images and text; every fourth layer has attention, the others a state, with heads as wide as vLLM's CPU
+    kernel wants them."""
     from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
 
     linear = {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
-    linear |= {"linear_key_head_dim": 16, "linear_value_head_dim": 16}
+    linear |= {"linear_key_head_dim": 128, "linear_value_head_dim": 128}
     text = _TEXT | linear | {"num_hidden_layers": 4, "head_dim": 32}
     vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": 4}
     config = Qwen3_5Config(text_config=text, vision_config={**vision, "out_hidden_size": HIDDEN})
