@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -33,7 +34,7 @@ from kubetune_trainer.store.checkpoints import Checkpoints, Layout, own_files
 from kubetune_trainer.store.manifest import sync_file, write_manifest
 from tests.support.chat_templates import stored_template
 from tests.support.hub_server import files_of, hub_server
-from tests.support.prepare_runs import Prepare, preparing
+from tests.support.prepare_runs import Prepare, Prepared, preparing
 from tests.support.small_volume import fill, small_volume
 from tests.support.tiny_model import chat_row, make_tiny_model, tiny_tokenizer, write_chat_rows
 from tests.support.trainer_configs import trainer_config
@@ -399,11 +400,11 @@ def test_warnings_count_what_users_should_know(prepare: Prepare, tiny: Path, tmp
     assert (summary.dropped_rows, summary.duplicate_rows, summary.validation_rows) == (1, 3, 3)
     assert summary.tokens_per_row.max == 10
     assert summary.warnings == (
-        "23 training rows are few: 50 to 100 good ones are where results begin to show.",
-        "training.batchSize 32 is larger than the 23 training rows: each epoch is one step.",
         "1 rows are longer than dataset.maxLength 20 and were dropped.",
         "3 training rows repeat an earlier one.",
         "2 of 3 validation rows are training rows too: the validation loss will look better than it is.",
+        "23 training rows are few: 50 to 100 good ones are where results begin to show.",
+        "training.batchSize 32 is larger than the 23 training rows: each epoch is one step.",
     )
     assert result.summary.plan.total_steps == 1
 
@@ -565,7 +566,7 @@ def test_data_source_that_cannot_be_used_is_named(
     assert message.format(directory=directory.name) in result.message.message
 
 
-AGAIN = "the run holds the rows of these files already: nothing is tokenised again"
+AGAIN = "these files were tokenised before"
 
 
 def test_rows_of_the_same_files_are_not_tokenised_again(
@@ -577,7 +578,7 @@ def test_rows_of_the_same_files_are_not_tokenised_again(
         train, test = write(tmp_path / "train.jsonl", *lines), write(tmp_path / "test.jsonl", *pairs(1))
         result = prepare(model=tiny, train=train, validation=test, **fields)
         assert len(result.rows()) == 20
-        return result.summary, AGAIN not in caplog.messages
+        return result.summary, not any(AGAIN in message for message in caplog.messages)
 
     first, tokenised = prepared(*pairs(20))
     assert tokenised
@@ -585,13 +586,70 @@ def test_rows_of_the_same_files_are_not_tokenised_again(
     assert prepared("\n", *pairs(20)) == (first, True)  # the same rows of another file
     assert prepared("\n", *pairs(20)) == (first, False)
 
-    (rows,) = (tmp_path / "output").rglob("train.arrow")
+    rows = next((tmp_path / "output" / "job").rglob("train.arrow"))
     content = bytearray(rows.read_bytes())
     content[len(content) // 2] ^= 1
+    rows.write_bytes(content)
+    assert prepared("\n", *pairs(20)) == (first, False)  # from those that jobs share
+    assert rows.read_bytes() != content
+
+    shutil.rmtree(tmp_path / "output" / "rows")
     rows.write_bytes(content)
     assert prepared("\n", *pairs(20)) == (first, True)
     assert rows.read_bytes() != content
     assert prepared("\n", *pairs(20)) == (first, False)
+
+
+def test_jobs_on_one_volume_share_the_rows_that_they_read_alike(
+    prepare: Prepare, tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows depend on the data and the tokenizer, not on the job, its training, or the size of its model."""
+    larger = make_tiny_model(tmp_path / "larger", chat_template=SHORT, eos="<|end|>", num_hidden_layers=3)
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    shared = tmp_path / "output" / "rows"
+
+    def prepared(name: str, model: Path, **fields: Any) -> tuple[Prepared, bool]:
+        caplog.clear()
+        caplog.set_level("INFO")
+        result = prepare(name=name, model=model, train=train, **fields)
+        assert len(result.rows()) == 20
+        return result, not any(AGAIN in message for message in caplog.messages)
+
+    first, tokenised = prepared("first", tiny)
+    assert tokenised
+    second, tokenised = prepared("second", larger, training={"batch_size": 32, "seed": 7})
+    assert not tokenised
+    assert second.summary.model != first.summary.model
+    assert second.summary.dataset.fingerprint == first.summary.dataset.fingerprint
+    batch = "training.batchSize 32 is larger than the 20 training rows: each epoch is one step."
+    assert {*second.summary.dataset.warnings} - {*first.summary.dataset.warnings} == {batch}
+    assert second.run.preview_file.read_text() == first.run.preview_file.read_text()
+    (kept,) = shared.iterdir()
+    assert (kept / "train.arrow").stat().st_ino == second.run.train_rows.stat().st_ino
+    assert not (kept / "model.json").exists()
+
+    assert prepared("third", tiny, dataset={"system_prompt": "Be brief."})[1]
+    assert len([*shared.iterdir()]) == 2
+
+    content = (kept / "train.arrow").read_bytes()
+    (kept / "train.arrow").unlink()
+    (kept / "train.arrow").write_bytes(content[:-9] + b"\0" * 9)
+    fourth, tokenised = prepared("fourth", tiny)
+    assert tokenised
+    assert (kept / "train.arrow").stat().st_ino == fourth.run.train_rows.stat().st_ino
+
+
+def test_a_volume_without_hard_links_gives_each_job_its_own_rows(
+    prepare: Prepare, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)  # as FAT and some object stores do
+    train = write(tmp_path / "train.jsonl", *pairs(20))
+    for name in ("first", "second"):
+        assert len(prepare(name=name, model=tiny, train=train).rows()) == 20
+    assert not any((tmp_path / "output" / "rows").iterdir())
 
 
 def test_bad_rows_are_found_before_the_model_is_fetched(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:

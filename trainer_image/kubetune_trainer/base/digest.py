@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from ..contract.config import digest_of
@@ -12,6 +13,10 @@ from ..store.manifest import MANIFEST_NAME, naming
 
 _WHOLE_FILE_LIMIT = 16 * 1024 * 1024
 _SAMPLES, _SAMPLE_BYTES = 64, 64 * 1024
+
+_TOKENIZER = re.compile(
+    r"tokenizer.*|.*token.*\.json|vocab.*|merges\.txt|.*\.model|.*\.tiktoken|.*\.jinja|chat_template.*"
+)
 
 MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """Names of the files of a model that are read."""
@@ -31,6 +36,16 @@ def directory_digest(directory: Path) -> str:
     return digest_of(
         [[name, (directory / name).stat().st_size, content_digest(directory / name)] for name in names]
     )
+
+
+def tokenizer_digest(directory: Path) -> str:
+    """Digest of the files that make the tokenizer, its chat template included.
+
+    Raises:
+        OSError: the volume did not let one be read.
+    """
+    names = sorted(path.name for path in directory.iterdir() if _TOKENIZER.fullmatch(path.name))
+    return digest_of([[name, content_digest(directory / name)] for name in names])
 
 
 def require_unchanged(base: ModelSummary) -> None:

@@ -30,6 +30,11 @@ def model_path(uri: str, revision: str) -> Path:
     return on_volume(model_directory(uri, revision))
 
 
+def shared_rows(source: str) -> Path:
+    """Directory of rows that jobs share; ``source`` is the digest of what they were made from."""
+    return output_root() / "rows" / source.rpartition(":")[2]
+
+
 @dataclass(slots=True, frozen=True)
 class RunDirectory:
     """``<volume>/<job name>/<run key>``: everything that one run reads and writes."""

@@ -32,6 +32,30 @@ def held_rows(run: RunDirectory, *, made_from: str | None, revision: str) -> Dat
     return held.summary if _is_intact(run, held) else None
 
 
+def rows_of(run: RunDirectory, *, made_from: str) -> DatasetSummary | None:
+    """What the rows of a directory are, which belong to no run yet, if they are as they were written."""
+    document = _document(run)
+    if document is None or document.get("details", {}).get("made_from") != made_from:
+        return None
+    if document["details"].get("row_files") != row_files(run):
+        return None
+    return DatasetSummary.model_validate(document)
+
+
+def source_of(run: RunDirectory) -> str | None:
+    """What the rows of a directory say that they were made from."""
+    return (_document(run) or {}).get("details", {}).get("made_from")
+
+
+def _document(run: RunDirectory) -> dict[str, Any] | None:
+    try:
+        document = json.loads(run.dataset_file.read_bytes())
+        DatasetSummary.model_validate(document)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
 def install(run: RunDirectory, staged: RunDirectory, confirm: Callable[[], None]) -> None:
     """Move a complete ``prepared/`` into the run, unless the run holds the same rows of the same model.
 
@@ -117,15 +141,15 @@ class _Held:
 
 def _held(run: RunDirectory) -> _Held | None:
     """What is there; None where it is not complete."""
+    document = _document(run)
+    if document is None:
+        return None
     try:
-        document = json.loads(run.dataset_file.read_bytes())
-        return _Held(
-            document=document,
-            summary=DatasetSummary.model_validate(document),
-            revision=ModelSummary.model_validate_json(run.model_file.read_bytes()).revision,
-        )
+        model = ModelSummary.model_validate_json(run.model_file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    summary = DatasetSummary.model_validate(document)
+    return _Held(document=document, summary=summary, revision=model.revision)
 
 
 def _is_intact(run: RunDirectory, held: _Held) -> bool:

@@ -58,7 +58,7 @@ def prepare(
 
     from ..base import architecture, fetch
     from ..base.digest import directory_digest
-    from . import dataset, staging
+    from . import dataset, shared, staging, warnings
 
     found, data = fetch.find_model(config), _locate(config)
     if not found.present:
@@ -75,13 +75,16 @@ def prepare(
         parameters=kind.parameters,
         digest=directory_digest(pinned.path),
     )
-    source = staging.made_from(config, data, summary)
+    source = staging.made_from(config, data, summary, kind)
     held = adoption.held_rows(run, made_from=source, revision=pinned.revision)
-    if held is not None:
-        logger.info("the run holds the rows of these files already: nothing is tokenised again")
-    rows = held or staging.stage(
-        config, data, summary, kind, source=source, notes=trained.warnings, scratch=scratch
-    )
+    rows = held or shared.take(source, RunDirectory(scratch))
+    if rows is not None:
+        logger.info("these files were tokenised before: %s shows their rows", run.preview_file)
+    else:
+        rows = staging.stage(config, data, summary, kind, source=source, scratch=scratch)
+        shared.keep(adoption.source_of(RunDirectory(scratch)), RunDirectory(scratch))
+    job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
+    rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
     for warning in rows.warnings:
         logger.warning("%s", warning)
     staged = run if held else RunDirectory(scratch)
@@ -94,7 +97,9 @@ def prepare(
     )
     plan = estimate.plan(config, kind, trained.parameters, shape)
     if held is None:
-        adoption.install(run, RunDirectory(scratch), confirm)
+        adoption.write_json(staged.model_file, summary.model_dump(mode="json"))
+        staged.errors_file.touch()
+        adoption.install(run, staged, confirm)
     adoption.clear_errors(run)
     artifact = adoption.finished_artifact(run)
     if artifact is None:

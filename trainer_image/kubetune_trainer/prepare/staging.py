@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.architecture import Architecture
+from ..base.digest import tokenizer_digest
 from ..base.limits import limits_of
 from ..contract.config import TrainerConfig, digest_of
 from ..contract.errors import ModelUnavailable, first_line
@@ -24,7 +25,7 @@ from ..sources.source import DataSource, Role
 from ..template.ends import base_stops
 from ..template.source import ChatSource, chat_source
 from ..template.tokens import Tokeniser
-from . import adoption, dataset, preview
+from . import adoption, dataset, preview, warnings
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +35,16 @@ PREPARED_VERSION = 2
 _LIBRARIES = ("jinja2", "pyarrow", "tokenizers", "transformers")
 """Libraries whose other versions may read or tokenise the same files differently."""
 
-_FEW_ROWS = 50
-
 _LOGGED_ROWS = 3
 
 Data = Mapping[Role, DataSource]
 
 
-def made_from(config: TrainerConfig, data: Data, model: ModelSummary) -> str | None:
+def made_from(config: TrainerConfig, data: Data, model: ModelSummary, kind: Architecture) -> str | None:
     """Digest of everything that decides what comes out of the rows; None when it cannot be told.
 
-    Remote files are known by their etags, so that nothing is fetched.
+    Remote files are known by their etags, so that nothing is fetched. Models of one family have one
+    tokenizer, and so the same rows.
     """
     contents = {role: [asdict(file) for file in source.contents()] for role, source in data.items()}
     if not all(file["etag"] for files in contents.values() for file in files):
@@ -52,9 +52,14 @@ def made_from(config: TrainerConfig, data: Data, model: ModelSummary) -> str | N
     made_by = {
         "version": PREPARED_VERSION,
         "libraries": {name: version(name) for name in _LIBRARIES},
-        "model": {"uri": config.model.uri, "revision": model.revision},
+        "tokenizer": {
+            "files": tokenizer_digest(Path(model.path)),
+            "kind": kind.config.model_type,
+            "limits": asdict(limits_of(kind)),
+            "stops": base_stops(Path(model.path)),
+        },
         "dataset": config.dataset.as_decided(),
-        "seed": config.training.seed,
+        "seed": config.training.seed if config.dataset.validation_fraction is not None else None,
         "contents": contents,
     }
     return f"sha256:{digest_of(made_by)}"
@@ -88,12 +93,11 @@ def stage(
     kind: Architecture,
     *,
     source: str | None,
-    notes: Sequence[str],
     scratch: Path,
 ) -> DatasetSummary:
-    """Tokenise the rows and write ``prepared/`` into ``scratch``.
+    """Tokenise the rows and write ``prepared/`` into ``scratch``, but for what is about the job.
 
-    ``source`` is what ``made_from`` said before; ``notes`` are warnings about the model.
+    ``source`` is what ``made_from`` said before.
 
     Raises:
         DataInvalid: rows or files cannot be used; all bad rows are in ``errors.jsonl`` of ``scratch``.
@@ -117,7 +121,7 @@ def stage(
         train_examples=len(lengths),
         validation_examples=len(validation.lengths) if validation else 0,
         sha256=train.sha256,
-        warnings=(*_warnings(config, train, validation, kind.context), *notes),
+        warnings=tuple(warnings.of_rows(config.dataset, train, validation)),
     )
     dataset.save(train, run.train_rows)
     if validation is not None:
@@ -129,13 +133,11 @@ def stage(
         "files": train.files,
         "validation_files": validation.files if validation else (),
         # A file that changed while it was read says nothing about the rows.
-        "made_from": source if source == made_from(config, data, model) else None,
+        "made_from": source if source == made_from(config, data, model, kind) else None,
         "row_files": adoption.row_files(run),
         "ends": tokenised.ends,
     }
-    adoption.write_json(run.model_file, model.model_dump(mode="json"))
     adoption.write_json(run.dataset_file, {**summary.model_dump(mode="json"), "details": details})
-    run.errors_file.touch()
     return summary
 
 
@@ -190,11 +192,6 @@ def _tokenise(
             train, Decimal(rows.validation_fraction), seed=config.training.seed
         )
     train.warnings += [*control.warnings(), *tokeniser.warnings()]
-    if train.split_rows:
-        train.warnings.append(
-            f"{train.split_rows:,} training rows became several examples, {len(train.lengths):,} in all: "
-            "the chat template writes earlier turns otherwise than the last."
-        )
     return _Tokenised(train=train, validation=validation, source=source, ends=tuple(sorted(tokeniser.ends)))
 
 
@@ -202,12 +199,12 @@ def _show(config: TrainerConfig, train: dataset.Split, tokenizer: Any, path: Pat
     """Write some training rows for people, as training reads them: to a page, and a few to the log."""
     decoder, rows = preview.Decoder(tokenizer), RowFile(train.path)
     facts = (
-        f"Model: {config.model.uri}",
+        f"Tokenised as for {config.model.uri}",
         f"Rows: {config.dataset.train.uri}, read as {train.format}",
         f"{len(train.lengths):,} rows, {sum(train.lengths):,} tokens; here are the first and the longest",
     )
     parts = preview.page(
-        title=f"Rows of {config.namespace}/{config.name}",
+        title=f"Rows of {config.dataset.train.uri}",
         facts=facts,
         rows=rows,
         places=train.shown,
@@ -232,45 +229,3 @@ def _fingerprint(
         "validation": validation.fingerprint() if validation else None,
     }
     return f"sha256:{digest_of(made_by)}"
-
-
-def _warnings(
-    config: TrainerConfig, train: dataset.Split, validation: dataset.Split | None, context: int | None
-) -> list[str]:
-    limit, count = config.dataset.max_length, len(train.digests)
-    found = list(train.warnings)
-    if count < _FEW_ROWS:
-        found.append(f"{count} training rows are few: 50 to 100 good ones are where results begin to show.")
-    if count < config.training.batch_size:
-        found.append(
-            f"training.batchSize {config.training.batch_size} is larger than the {count} training rows: "
-            "each epoch is one step."
-        )
-    found += _too_long(train, limit)
-    if validation is not None and config.dataset.validation_fraction is None:  # else its counts are train's
-        found += _too_long(validation, limit, kind="validation ")
-    if repeated := dataset.duplicates(train):
-        found.append(f"{repeated:,} training rows repeat an earlier one.")
-    if validation is not None and (leaked := dataset.leaked(train, validation)):
-        found.append(
-            f"{leaked:,} of {len(validation.digests):,} validation rows are training rows too: "
-            "the validation loss will look better than it is."
-        )
-    if context is not None and limit > context:
-        found.append(
-            f"dataset.maxLength {limit:,} is more than the {context:,} tokens that the model was made for."
-        )
-    return found
-
-
-def _too_long(split: dataset.Split, limit: int, *, kind: str = "") -> list[str]:
-    """What became of a split's rows that are longer than ``limit``."""
-    found = []
-    if split.truncated:
-        cut = "were cut" if split.format == "Text" else "lost the turns that do not fit"
-        found.append(f"{split.truncated:,} {kind}rows are longer than dataset.maxLength {limit:,} and {cut}.")
-    if split.dropped:
-        found.append(
-            f"{split.dropped:,} {kind}rows are longer than dataset.maxLength {limit:,} and were dropped."
-        )
-    return found
