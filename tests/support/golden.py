@@ -37,6 +37,7 @@ from kubetune.facts import parse
 from kubetune.facts.observed import Observed
 from kubetune.facts.views import Kind, Manifest, Raw, View
 from kubetune.servers.intent import intent_of
+from kubetune.servers.rollout import architecture_of
 from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
 from kubetune.stages.observe import observe
@@ -103,7 +104,14 @@ class Case:
         if serving is None or artifact is None or intent is None:
             return raw
         manifest = build_server(
-            self.job, serving, self.config, artifact, self.settings, role=ROLE_SERVING, intent=intent
+            self.job,
+            serving,
+            self.config,
+            artifact,
+            self.settings,
+            role=ROLE_SERVING,
+            intent=intent,
+            architecture=architecture_of(self.job, observed),
         )
         return {**manifest, "metadata": {**manifest["metadata"], **raw["metadata"]}, "status": raw["status"]}
 

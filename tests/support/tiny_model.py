@@ -159,11 +159,11 @@ def _gemma3() -> Any:
     )
 
 
-def _llama4() -> Any:
-    """The first layer is dense, the second has experts."""
+def _llama4(**layers: Any) -> Any:
+    """The first layer is dense, the second has experts; ``layers`` says otherwise."""
     from transformers import Llama4Config, Llama4ForConditionalGeneration
 
-    experts = {"num_local_experts": 4, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2}
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2, **layers}
     text = _TEXT | experts | {"head_dim": 32, "intermediate_size_mlp": 2 * HIDDEN, "pad_token_id": 0}
     sizes = {"vision_output_dim": 64, "projector_input_dim": 64, "projector_output_dim": 64}
     return Llama4ForConditionalGeneration(
@@ -189,6 +189,7 @@ def _mixtral() -> Any:
 FAMILIES = {
     "gemma3": _gemma3,
     "llama4": _llama4,
+    "llama4_dense": lambda: _llama4(interleave_moe_layer_step=LAYERS + 1, moe_layers=[]),
     "mixtral": _mixtral,
     "qwen2_moe": _qwen2_moe,
     "qwen3_5": _qwen3_5,

@@ -223,7 +223,14 @@ def children(one: FineTuneJob) -> dict[str, Manifest]:
         "prepare": build_prepare(one, config, PLATFORM, number=1),
         "train": build_training(one, config, PLATFORM, number=1),
         "serve": build_server(
-            one, one.spec.serving, config, ARTIFACT, PLATFORM, role=ROLE_SERVING, intent="0"
+            one,
+            one.spec.serving,
+            config,
+            ARTIFACT,
+            PLATFORM,
+            role=ROLE_SERVING,
+            intent="0",
+            architecture="LlamaForCausalLM",
         ),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from kubetune.api.v1alpha1.serving import Serving
 from kubetune.children.chat import chat_arguments
 from kubetune.facts.managers import owned_by_others
 from kubetune.servers.intent import intent_of
+from kubetune.servers.rollout import architecture_of, rollout
 from kubetune.spec.settings import JobSettings
-from kubetune.vocabulary.names import Names
+from kubetune.vocabulary.names import ROLE_SERVING, Names
 from tests.support.golden import load
 
 CASE = load("deploying")
@@ -60,6 +62,47 @@ def test_the_server_of_the_result_has_the_jobs_name_and_others_their_role() -> N
     names = Names("intents-1")
     assert (names.server("serving"), names.server("candidate")) == ("intents-1", "intents-1-candidate")
     assert (names.role_of("intents-1"), names.role_of("intents-1-train")) == ("serving", None)
+
+
+ADOPTED = load("adopted")
+"""A server on CPU, seen for the first time at the same look as what prepare found."""
+
+
+def _dtype(architecture: str, serving: dict[str, Any]) -> tuple[str | None, str | None]:
+    """What vLLM is started with, and what the guard is told of it."""
+    spec = ADOPTED.job.spec.model_copy(update={"serving": Serving.model_validate(serving)})
+    job, prepared = ADOPTED.job.model_copy(update={"spec": spec}), ADOPTED.observed.prepared
+    assert prepared is not None
+    found = prepared.model.model_copy(update={"architecture": architecture})
+    observed = replace(ADOPTED.observed, prepared=prepared.model_copy(update={"model": found}))
+    (server,) = rollout(job, observed, ADOPTED.config, ADOPTED.settings, role=ROLE_SERVING).apply
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    args, env = container["args"], {item["name"]: item.get("value") for item in container["env"]}
+    given = args[args.index("--dtype") + 1] if "--dtype" in args else None
+    return given, env["KUBETUNE_SERVED_DTYPE"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "serving", "dtype"),
+    [
+        ("LlamaForCausalLM", {}, ("float32", "float32")),
+        ("Qwen3ForCausalLM", {}, ("float32", "float32")),
+        ("Qwen3NextForCausalLM", {}, ("bfloat16", "bfloat16")),
+        ("Qwen3_5ForConditionalGeneration", {}, ("bfloat16", "bfloat16")),
+        ("Qwen3_5ForConditionalGeneration", {"engineArgs": {"dtype": "half"}}, ("half", "half")),
+        ("Qwen3_5ForConditionalGeneration", {"gpus": 1}, (None, "auto")),
+    ],
+)
+def test_a_server_on_cpu_computes_in_float32_unless_its_architecture_cannot(
+    architecture: str, serving: dict[str, Any], dtype: tuple[str | None, str | None]
+) -> None:
+    assert _dtype(architecture, serving) == dtype
+
+
+def test_the_architecture_is_known_while_prepare_runs_again() -> None:
+    job = load("message-lost").job
+    assert architecture_of(job, replace(ADOPTED.observed, prepared=None)) == "LlamaForCausalLM"
+    assert architecture_of(ADOPTED.job, replace(ADOPTED.observed, prepared=None)) == ""
 
 
 CONTAINER = 'k:{"name":"server"}'

@@ -26,6 +26,17 @@ _ON_CPU: Final = {
     # larger batches answer no more per second, and everybody in them waits longer
     "max-num-seqs": "16",
 }
+_BFLOAT16_ON_CPU: Final = frozenset(
+    {
+        "Qwen3NextForCausalLM",
+        "Qwen3_5ForCausalLM",
+        "Qwen3_5ForConditionalGeneration",
+        "Qwen3_5MoeForCausalLM",
+        "Qwen3_5MoeForConditionalGeneration",
+    }
+)
+"""Architectures with gated delta nets, for which vLLM's kernel on CPU takes bfloat16 and nothing else."""
+
 _SEQUENCES_ON_GPU: Final = "256"
 """vLLM's own default on the smaller GPUs; on larger ones it takes more, which is then headroom."""
 
@@ -33,10 +44,13 @@ _WAITING: Final = 2
 """Sequences in hand for each that runs: as many wait as run, so that a batch is full and no wait is long."""
 
 
-def engine_arguments(job: FineTuneJob, serving: Serving) -> list[str]:
+def engine_arguments(job: FineTuneJob, serving: Serving, architecture: str) -> list[str]:
     """spec.serving.engineArgs, and what a server without GPUs has by default, as options."""
     args = ["--middleware", MIDDLEWARE]
-    for option, value in sorted(_options(job, serving).items()):
+    if serving_gpus(job) == 0:
+        # towers for images are not loaded, nor tried out on the largest image: nobody waits for that on CPU
+        args.append("--language-model-only")
+    for option, value in sorted(_options(job, serving, architecture).items()):
         if option == "enforce-eager":
             args += ["--enforce-eager"] if value == "true" else []
             continue
@@ -47,11 +61,15 @@ def engine_arguments(job: FineTuneJob, serving: Serving) -> list[str]:
 
 
 def environment(
-    job: FineTuneJob, serving: Serving, artifact: ArtifactSummary, settings: JobSettings
+    job: FineTuneJob,
+    serving: Serving,
+    artifact: ArtifactSummary,
+    settings: JobSettings,
+    architecture: str,
 ) -> list[Item]:
     """Environment variables of the server's container."""
     on_cpu = serving_gpus(job) == 0
-    options = _options(job, serving)
+    options = _options(job, serving, architecture)
     sequences = int(options.get("max-num-seqs", _SEQUENCES_ON_GPU))
     return env(
         HOME=SCRATCH,
@@ -87,8 +105,10 @@ def base_name(job: FineTuneJob) -> str:
     return f"{name}-base" if name == job.metadata.name else name
 
 
-def _options(job: FineTuneJob, serving: Serving) -> dict[str, str]:
+def _options(job: FineTuneJob, serving: Serving, architecture: str) -> dict[str, str]:
     given: dict[str, str] = dict(_ON_CPU) if serving_gpus(job) == 0 else {}
+    if given and architecture in _BFLOAT16_ON_CPU:
+        given["dtype"] = "bfloat16"
     return given | (serving.engine_args.manifest() if serving.engine_args else {})
 
 

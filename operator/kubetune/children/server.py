@@ -54,8 +54,9 @@ def build_server(
     *,
     role: str,
     intent: str,
+    architecture: str,
 ) -> Manifest:
-    """Build the Deployment; ``intent`` digests what it is made from.
+    """Build the Deployment; ``intent`` digests what it is made from, ``architecture`` is the base model's.
 
     Replicas that the spec leaves out are left out here too: the API server makes it one, and an apply without
     the field leaves what others made of it.
@@ -77,8 +78,8 @@ def build_server(
             "name": CONTAINER_SERVER,
             "image": serving_image(job, settings),
             "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
-            "args": _arguments(job, serving, config, artifact),
-            "env": environment(job, serving, artifact, settings),
+            "args": _arguments(job, serving, config, artifact, architecture),
+            "env": environment(job, serving, artifact, settings, architecture),
             "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
             "resources": serving_resources(job, settings),
             "startupProbe": _started(),
@@ -135,7 +136,7 @@ def lora_rank(rank: int) -> int:
 
 
 def _arguments(
-    job: FineTuneJob, serving: Serving, config: TrainerConfig, artifact: ArtifactSummary
+    job: FineTuneJob, serving: Serving, config: TrainerConfig, artifact: ArtifactSummary, architecture: str
 ) -> list[str]:
     name, path = job.metadata.name, f"{OUTPUT_MOUNT}/{artifact.path}"
     if artifact.type == "Full":
@@ -153,7 +154,7 @@ def _arguments(
     if gpus > 1:
         args += ["--tensor-parallel-size", str(gpus)]
     args += chat_arguments(config, artifact)
-    return [*args, "--port", str(PORT), *engine_arguments(job, serving)]
+    return [*args, "--port", str(PORT), *engine_arguments(job, serving, architecture)]
 
 
 def _started() -> Item:

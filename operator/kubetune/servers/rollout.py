@@ -46,7 +46,18 @@ def rollout(
     live = server.deployment
     apply: tuple[Manifest, ...] = ()
     if live is None or live.intent != intent or has_drifted(serving, server):
-        apply = (build_server(job, serving, config, artifact, settings, role=role, intent=intent),)
+        apply = (
+            build_server(
+                job,
+                serving,
+                config,
+                artifact,
+                settings,
+                role=role,
+                intent=intent,
+                architecture=architecture_of(job, observed),
+            ),
+        )
     names, missing = Names(job.metadata.name), list[Manifest]()
     if (Kind.CONFIG_MAP, names.guard(role, DIGEST)) not in observed.present:
         missing.append(build_guard(job, role=role))
@@ -59,6 +70,13 @@ def rollout(
         superseded=_superseded(names, observed, role=role) if settled else (),
         settled=settled,
     )
+
+
+def architecture_of(job: FineTuneJob, observed: Observed) -> str:
+    """Architecture of the base model: what prepare has just found, else the status; "" if unknown."""
+    if observed.prepared is not None:
+        return observed.prepared.model.architecture
+    return (job.status and job.status.model and job.status.model.architecture) or ""
 
 
 def _superseded(names: Names, observed: Observed, *, role: str) -> tuple[View, ...]:
