@@ -1,8 +1,7 @@
-"""Models whose checkpoints have other shapes than Llama's are trained, and a server answers as they were trained."""
+"""Models of several shapes are trained, and their servers answer as they were trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,36 @@ pytestmark = [
 ]
 
 DTYPE = {"llama": "float32", "gemma3": "float32", "llama4_dense": "float32", "qwen3_5": "bfloat16"}
-"""What the server of each family computes in."""
+"""Families of ``make_tiny_of``, and what their servers compute in."""
 
 
 @pytest.fixture(scope="module")
-def jobs(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """A job of each family, side by side: they wait for each other's processors."""
+def names(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A job for each family, by its name; all side by side, since they wait more than they compute."""
     root = tmp_path_factory.mktemp("shapes")
-    for family in DTYPE:
-        upload(S3Endpoint(), make_tiny_of(family, root / family), f"models/{family}")
-        cluster.kubectl.apply(_job(namespace, family))
-    yield [_name(family) for family in DTYPE]
+    found = {family: family.replace("_", "-") for family in DTYPE}
+    for family, name in found.items():
+        model = make_tiny_of(family, root / name)
+        _store_in_bfloat16(model)
+        upload(S3Endpoint(), model, f"models/tiny-{name}")
+        cluster.kubectl.apply(_job(namespace, name))
+    return found
 
 
-def _name(family: str) -> str:
-    return family.replace("_", "-")
+def _store_in_bfloat16(model: Path) -> None:
+    """Store the weights as real checkpoints are, and as they are trained where processors compute in it."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    path = model / "model.safetensors"
+    weights = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
 
 
-def _job(namespace: str, family: str) -> dict[str, Any]:
-    job = tiny_job(namespace, _name(family), f"s3://models/{family}", maxSteps=8, learningRate="1e-2")
+def _job(namespace: str, name: str) -> dict[str, Any]:
+    job = tiny_job(namespace, name, f"s3://models/tiny-{name}", maxSteps=8, learningRate="1e-2")
     job["spec"]["serving"] = {
-        "resources": {"requests": {"cpu": "250m", "memory": "3Gi"}, "limits": {"memory": "6Gi"}},
+        "resources": {"requests": {"cpu": "200m", "memory": "3Gi"}, "limits": {"memory": "6Gi"}},
         "engineArgs": {"max-model-len": "1024"},
     }
     return job
@@ -49,12 +57,14 @@ def _job(namespace: str, family: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", DTYPE)
 def test_the_server_answers_as_it_was_trained(
-    cluster: Cluster, namespace: str, jobs: list[str], family: str
+    cluster: Cluster, namespace: str, names: dict[str, str], family: str
 ) -> None:
-    name = _name(family)
-    job = cluster.wait(namespace, name, "Served")
-    canary = job["status"]["serving"]["canary"]
-    assert (canary["verdict"], canary["digest"]) == ("Same", job["status"]["artifact"]["digest"]), canary
-    args = cluster.kubectl.get("deployment", name, "-n", namespace)["spec"]["template"]["spec"]["containers"][0]["args"]
+    name = names[family]
+    status = cluster.wait(namespace, name, "Served")["status"]
+    canary = status["serving"]["canary"]
+    assert (canary["verdict"], canary["digest"]) == ("Same", status["artifact"]["digest"]), canary
+    server = cluster.kubectl.get("deployment", name, "-n", namespace)
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    args = container["args"]
     assert args[args.index("--dtype") + 1] == DTYPE[family]
-    cluster.kubectl("delete", "ftj", name, "-n", namespace)
+    cluster.kubectl("delete", "ftj", name, "-n", namespace, "--wait=false")

@@ -236,6 +236,21 @@ def test_images_and_routers_are_left_out_without_a_warning(tmp_path: Path) -> No
             trainable(found, AdapterConfig(rank=4, target_modules=("q_proj", target)), URI)
 
 
+@pytest.mark.parametrize("family", ["llama4", "llama4_dense"])
+def test_layers_whose_adapters_servers_apply_otherwise_are_left_out_and_named(
+    tmp_path: Path, family: str
+) -> None:
+    found = inspect(make_tiny_of(family, tmp_path / family), URI)
+    warnings = trainable(found, AdapterConfig(rank=4), URI).warnings
+    assert warnings[-1] == (
+        "all-linear leaves out model.layers.*.self_attn.k_proj and model.layers.*.self_attn.q_proj, "
+        "which stay untrained, in this architecture."
+    )
+    with pytest.raises(InvalidInput, match=r"targetModules: model\.layers\.\d\.self_attn\.q_proj.*reorders"):
+        trainable(found, AdapterConfig(rank=4, target_modules=("q_proj", "v_proj")), URI)
+    assert trainable(found, AdapterConfig(rank=4, target_modules=("v_proj",)), URI).parameters == 2 * 4 * 96
+
+
 def test_a_base_that_was_changed_since_it_was_prepared_is_refused(tiny: Path) -> None:
     base = ModelSummary(
         revision="1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..contract.config import AdapterConfig
 from ..contract.errors import InvalidInput, name_list
@@ -15,12 +15,17 @@ ALL_LINEAR = ("all-linear",)
 _ROUTERS = r"(?:.*\.)?(?:router|gate)(?:\..*)?"
 """What chooses experts: adapted, it sends tokens elsewhere than in the base model."""
 
+_REORDERED: Final = {"llama4_text": r"(?:.*\.)?self_attn\.[qk]_proj"}
+"""Layers, by the text model's type, whose rows vLLM reorders in the base and not in an adapter: it would
+answer otherwise than was trained."""
+
 
 def add_lora(base: Any, adapter: AdapterConfig) -> Any:
     """Put LoRA matrices beside the target modules and freeze everything else.
 
     Raises:
-        InvalidInput: a target module is not in this model, or is none that an adapter can be served for.
+        InvalidInput: a target module is not in this model, or is none that an adapter can be served for,
+            as it was trained.
     """
     import peft
     from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
@@ -33,7 +38,7 @@ def add_lora(base: Any, adapter: AdapterConfig) -> Any:
         lora_dropout=float(adapter.dropout),
         target_modules="all-linear" if all_linear else list(adapter.target_modules),
         bias="none",
-        exclude_modules=_excluded(base),
+        exclude_modules=_excluded(base, all_linear=all_linear),
     )
     try:
         convert_peft_config_for_transformers(config, base, None)
@@ -102,7 +107,7 @@ def untrained_linears(model: Any) -> list[str]:
     import torch
     from peft.tuners.lora import LoraLayer
 
-    output, excluded = model.get_output_embeddings(), model.peft_config["default"].exclude_modules
+    output, never = model.get_output_embeddings(), _beside(model.get_base_model())
     return [
         name.removeprefix("base_model.model.")
         for name, module in model.named_modules()
@@ -111,7 +116,7 @@ def untrained_linears(model: Any) -> list[str]:
         and ".lora_" not in name
         and not name.endswith(".base_layer")
         and module is not output
-        and not re.fullmatch(excluded or "", name.removeprefix("base_model.model."))
+        and not re.fullmatch(never, name.removeprefix("base_model.model."))
     ]
 
 
@@ -152,19 +157,34 @@ def _require_servable(model: Any, modules: Mapping[str, Any]) -> None:
             f"spec.training.adapter.targetModules: {name_list(sorted(refused))} hold the token embeddings or "
             "are no linear layers, and vLLM cannot serve an adapter for them. Remove them."
         )
+    if reordered := [name for name in modules if re.fullmatch(_reordered(model), name)]:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(sorted(reordered))} would be served "
+            "otherwise than trained: vLLM reorders their rows in the base and not in an adapter. Remove them."
+        )
 
 
-def _excluded(base: Any) -> str | None:
+def _reordered(model: Any) -> str:
+    """Pattern of _REORDERED; that of no name for other models."""
+    return _REORDERED.get(model.config.get_text_config().model_type, "(?!)")
+
+
+def _excluded(base: Any, *, all_linear: bool) -> str | None:
+    """Pattern of the modules that are not adapted, whatever targets fit them; None if there are none."""
+    pattern = f"{_beside(base)}|{_reordered(base)}" if all_linear else _beside(base)
+    return pattern if any(re.fullmatch(pattern, name) for name, _ in base.named_modules()) else None
+
+
+def _beside(base: Any) -> str:
     """Pattern of the modules that are never adapted: routers, and all that is beside the text model.
 
     Towers and projectors of images have layers of the same names, which servers do not adapt."""
     names = {module: name for name, module in base.named_modules()}
     decoder, output = names.get(base.get_decoder()), names.get(base.get_output_embeddings())
-    pattern = _ROUTERS
-    if decoder:
-        kept = "|".join(re.escape(name) for name in (decoder, output) if name)
-        pattern = rf"(?!(?:{kept})(?:\.|$)).+|{_ROUTERS}"
-    return pattern if any(re.fullmatch(pattern, name) for name in names.values()) else None
+    if not decoder:
+        return _ROUTERS
+    kept = "|".join(re.escape(name) for name in (decoder, output) if name)
+    return rf"(?!(?:{kept})(?:\.|$)).+|{_ROUTERS}"
 
 
 def _drop_frozen_from_state(model: Any) -> None:

@@ -113,16 +113,17 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
     count = trainable_parameters(model)
     experts = untrained_expert_sizes(model)
     all_linear = adapter.target_modules == ALL_LINEAR
+    left = _patterns(untrained_linears(model)) if all_linear else []
+    warning = f"all-linear leaves out {name_list(left)}, which stay untrained, in this architecture."
+    warnings = (warning,) if left else ()
     if not experts:
-        left = _patterns(untrained_linears(model)) if all_linear else []
-        warning = f"all-linear leaves out {name_list(left)}, which stay untrained, in this architecture."
-        return Trainable(parameters=count, warnings=(warning,) if left else ())
+        return Trainable(parameters=count, warnings=warnings)
     share = 100 * sum(experts.values()) / architecture.parameters
     names = name_list(_patterns(experts))
     which = f"The experts ({names}) hold {share:.0f} % of the parameters and stay untrained"
     if all_linear:
         fused = "they are fused tensors, which all-linear leaves out in this architecture"
-        return Trainable(parameters=count, warnings=(f"{which}: {fused}.",))
+        return Trainable(parameters=count, warnings=(f"{which}: {fused}.", *warnings))
     if asked := _expert_projections(experts) & {name.rpartition(".")[2] for name in lora_modules(model)}:
         raise InvalidInput(
             f"spec.training.adapter.targetModules: {name_list(sorted(asked))} fit layers beside the experts, "
