@@ -1,0 +1,208 @@
+"""What is learned, over all chat templates that are at hand: its context is what vLLM itself makes of a request.
+
+tests/trainer/test_served_context.py has a reference that needs no serving image, and looks at the turns too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2.meta import find_undeclared_variables
+
+from dev.kubectl import Kubectl
+from kubetune.children.chat import chat_arguments
+from kubetune_trainer.contract.config import OUTPUT_MOUNT
+from kubetune_trainer.contract.errors import BadRow
+from tests.cluster.conftest import Cluster
+from tests.support.conversations import (
+    CONVERSATIONS,
+    TEMPLATES,
+    TOKENIZERS,
+    Learner,
+    examples,
+    learner,
+    spans_of,
+    trained_turns,
+)
+from tests.support.messages import ARTIFACT
+from tests.support.trainer_configs import trainer_config
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+PROGRAM = Path(__file__).parents[1] / "support" / "server_renderings.py"
+MODEL = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 100_000,
+    "dtype": "float32",
+}
+"""config.json; no weights are needed to render."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A place in a conversation in which a client asks, and what it sends."""
+
+    conversation: str
+    turn: int
+    body: dict[str, Any]
+
+
+def asked() -> list[Asked]:
+    """Every request that comes before a learned turn."""
+    return [
+        Asked(conversation=name, turn=turn, body=request(messages[:turn], tools))
+        for name, (messages, tools) in CONVERSATIONS.items()
+        for turn in trained_turns(messages)
+    ]
+
+
+def request(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """Body of a request as an OpenAI client sends it."""
+    body: dict[str, Any] = {"model": "model", "messages": [sent(message) for message in messages]}
+    if tools:
+        body |= {"tools": tools, "tool_choice": "none"}  # else vLLM wants a parser of calls
+    return body
+
+
+def sent(message: dict[str, Any]) -> dict[str, Any]:
+    """A message of a row, with reasoning under the name by which vLLM reads it."""
+    names = {"reasoning_content": "reasoning"}
+    return {names.get(key, key): value for key, value in message.items() if key != "weight"}
+
+
+def case(name: str, own: Learner, folder: Path) -> dict[str, Any]:
+    """A server of an artifact with the template, with the options that the operator gives it."""
+    own.tokenizer.save_pretrained(folder)
+    config = trainer_config(
+        model="hf://a/b",
+        train="hf://a/b/c.jsonl",
+        dataset={"chat_template_kwargs": dict(own.source.arguments)},
+    )
+    content = "openai" if own.source.content_parts else "string"
+    artifact = ARTIFACT.model_copy(update={"path": name, "chat_content": content, "generation_config": False})
+    return {
+        "directory": f"{OUTPUT_MOUNT}/{name}",
+        "files": {file.name: file.read_text() for file in folder.iterdir()}
+        | {"config.json": json.dumps(MODEL)},
+        "options": chat_arguments(config, artifact),
+    }
+
+
+def learners() -> dict[str, Learner]:
+    """Every template in every tokenizer, and those that can do without thinking also so."""
+    found = {}
+    for tokenizer in TOKENIZERS:
+        for index, name in enumerate(TEMPLATES):
+            own = found[f"{tokenizer}-{index}"] = learner(name, tokenizer)
+            tree = own.source.compiled().environment.parse(own.source.text)
+            if "enable_thinking" in find_undeclared_variables(tree):
+                found[f"{tokenizer}-{index}-off"] = learner(name, tokenizer, enable_thinking=False)
+    return found
+
+
+def pod(namespace: str, image: str) -> dict[str, Any]:
+    """A pod of the serving image, with room where servers have the artifact."""
+    restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    environment = {
+        "HOME": "/tmp",
+        "USER": "kubetune",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "renderer", "namespace": namespace},
+        "spec": {
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "fsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "terminationGracePeriodSeconds": 0,
+            "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "output", "emptyDir": {}}],
+            "containers": [
+                {
+                    "name": "renderer",
+                    "image": image,
+                    "command": ["sleep", "infinity"],
+                    "env": [{"name": name, "value": value} for name, value in environment.items()],
+                    "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}},
+                    "securityContext": restricted,
+                    "volumeMounts": [
+                        {"name": "tmp", "mountPath": "/tmp"},
+                        {"name": "output", "mountPath": OUTPUT_MOUNT},
+                    ],
+                }
+            ],
+        },
+    }
+
+
+def renderings(kubectl: Kubectl, namespace: str, given: dict[str, Any]) -> list[list[list[int] | str]]:
+    """Ask vLLM in the image of this cluster's servers."""
+    settings = kubectl.get("configmap", "kubetune-settings", "-n", "kubetune-system")["data"]
+    kubectl.apply(pod(namespace, settings["KUBETUNE_SERVING_CPU_IMAGE"]))
+    kubectl("wait", "--for=condition=Ready", "pod/renderer", "-n", namespace, "--timeout=600s")
+    command = ["python3", "-c", PROGRAM.read_text()]
+    told = kubectl("exec", "-i", "-n", namespace, "renderer", "--", *command, stdin=json.dumps(given))
+    return json.loads(told)  # type: ignore[no-any-return]
+
+
+def differences(own: Learner, served: dict[tuple[str, int], list[int] | str]) -> list[str]:
+    """Turns that are learned after anything but the server's prompt, one sentence each."""
+    found = []
+    for name, (messages, tools) in CONVERSATIONS.items():
+        tokeniser = own.tokeniser()
+        rows = examples(tokeniser, messages, tools)
+        if isinstance(rows, BadRow):
+            continue
+        assert tokeniser.turns is not None
+        contexts = [row.input_ids[:start].tolist() for row in rows for start, _ in spans_of(row)]
+        turns = trained_turns(messages)[tokeniser.turns.notes.unasked :]
+        for turn, context in zip(turns, contexts, strict=True):
+            prompt = served[name, turn]
+            if isinstance(prompt, str):
+                text = tokeniser.turns.template.arguments_as_text  # of which a warning tells
+                if not (text and any("tool_calls" in message for message in messages[:turn])):
+                    found.append(f"{name}, message {turn + 1}: learned, but refused: {prompt}")
+            elif prompt != context:
+                wrote = [own.tokenizer.decode(ids) for ids in (context, prompt)]
+                found.append(
+                    f"{name}, message {turn + 1}: learned after {wrote[0]!r}, served after {wrote[1]!r}"
+                )
+    return found
+
+
+def test_learned_turns_follow_the_tokens_that_the_server_makes(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    own = learners()
+    places = asked()
+    given = {
+        "requests": [place.body for place in places],
+        "cases": [case(name, learner, tmp_path / name) for name, learner in own.items()],
+    }
+
+    answers = renderings(cluster.kubectl, namespace, given)
+
+    found = {}
+    for (name, learner_), prompts in zip(own.items(), answers, strict=True):
+        keys = ((place.conversation, place.turn) for place in places)
+        if different := differences(learner_, dict(zip(keys, prompts, strict=True))):
+            found[name] = different
+    assert found == {}
