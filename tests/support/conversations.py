@@ -100,6 +100,63 @@ CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None
     "spaces and line ends": ([USER, {**HERE, "content": "\n\n Here.  \n"}, USER_2, MAY], None),
 }
 
+
+def _calls(*arguments: str) -> dict[str, Any]:
+    (call,) = CALL["tool_calls"]
+    calls = [
+        {**call, "id": f"abcdefgh{index}", "function": {"name": "look_up", "arguments": text}}
+        for index, text in enumerate(arguments)
+    ]
+    return {"role": "assistant", "content": "", "tool_calls": calls}
+
+
+def _parts(role: str, *texts: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}
+
+
+RAINS = [{**RAIN, "tool_call_id": f"abcdefgh{index}"} for index in range(2)]
+_OTHER = '{"city": "Ålesund", "days": 2, "from": {"hour": 7.50, "zones": [null, true, 1e3, "<b>&\'"]}}'
+_BARE = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+_MORE = {
+    "type": "function",
+    "function": {
+        "strict": True,
+        "parameters": TOOL["function"]["parameters"],
+        "name": "find",
+        "description": "Ä.",
+    },
+}
+
+FORMS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = {
+    "a list of one part": ([_parts("system", "Be brief."), _parts("user", "Where?"), HERE], None),
+    "several parts": (
+        [_parts("user", "Where", "is it?"), HERE, _parts("user", "And ", "since when?"), MAY],
+        None,
+    ),
+    "several parts of a system message": ([_parts("system", "Be brief.", "Be kind."), USER, HERE], None),
+    "several calls": ([USER, _calls('{"city": "Oslo"}', _OTHER), *RAINS, HERE], [TOOL]),
+    "calls without arguments": ([USER, _calls("{}", ""), *RAINS, HERE], [TOOL]),
+    "an empty result": ([USER, CALL, {**RAIN, "content": ""}, HERE], [TOOL]),
+    "a result in parts": ([USER, CALL, {**RAIN, **_parts("tool", "rain", "snow")}, HERE], [TOOL]),
+    "a call with words": ([USER, {**CALL, "content": "I look."}, RAIN, HERE, USER_2, MAY], [TOOL]),
+    "other tools": ([USER, CALL, RAIN, HERE], [_BARE, _MORE]),
+    "a developer": ([{**SYSTEM, "role": "developer"}, USER, HERE], None),
+    "a developer and tools": ([{**SYSTEM, "role": "developer"}, USER, CALL, RAIN, HERE], [TOOL]),
+    "a later developer": ([SYSTEM, USER, HERE, {**SYSTEM, "role": "developer"}, USER_2, MAY], None),
+    "an early developer": ([SYSTEM, {**_parts("developer", "Be", "kind."), "name": "ada"}, USER, HERE], None),
+    "two system messages": ([SYSTEM, {**SYSTEM, "content": "Be kind."}, USER, HERE], None),
+    "a later system message": ([USER, HERE, SYSTEM, USER_2, MAY], None),
+    "names": ([{**USER, "name": "ada"}, {**HERE, "name": "bot"}, {**USER_2, "name": "bob"}, MAY], None),
+    "two users": ([USER, USER_2, MAY], None),
+    "two answers": ([USER, HERE, MAY, USER_2, MAY], None),
+    "other characters": (
+        [{**USER, "content": "\t Où?\r\n\u00a0<|im_end|>\u2028🙂 "}, HERE, USER_2, MAY],
+        None,
+    ),
+    "thoughts in the text": ([USER, {**HERE, "content": "<think>I see.</think>Here."}, USER_2, MAY], None),
+}
+"""In which clients may send them too."""
+
 SPECIAL_LIKE = re.compile(
     r"<[|\uff5c][^<>\s'\"{}]+[|\uff5c]>|<\w+_of_turn>|\[gMASK\]|<sop>|<turn\||<end_of_utterance>"
 )

@@ -2,7 +2,7 @@
 
 Read from standard input, as JSON: ``requests``, bodies of ``/v1/chat/completions``; and ``cases``, each with
 ``directory``, ``files`` to be in it (a model without weights: text by name), and ``options`` of the server.
-Written to standard output: for each case, for each request, the prompt's tokens, or why the server refuses it.
+Written to standard output: for each case, for each request, the prompt's tokens, or why it is refused.
 """
 
 from __future__ import annotations
@@ -25,11 +25,8 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 async def renderer_of(case: dict[str, Any]) -> Any:
     """What renders requests in a server with the case's options, put together as the server does it."""
-    directory = Path(case["directory"])
-    directory.mkdir(parents=True)
-    for name, text in case["files"].items():
-        (directory / name).write_text(text)
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args(["--model", str(directory), *case["options"]])
+    options = ["--model", case["directory"], *case["options"]]
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(options)
     state = State()
     await init_render_app_state(AsyncEngineArgs.from_cli_args(args).create_engine_config(), state, args)
     return state.online_renderer
@@ -46,8 +43,8 @@ async def answer(renderer: Any, body: dict[str, Any]) -> list[int] | str:
     return list(found[1][0]["prompt_token_ids"])
 
 
-async def main() -> None:
-    given = json.load(sys.stdin)
+async def answered(given: dict[str, Any]) -> list[list[list[int] | str]]:
+    """Answers to all requests, by case."""
     answers = []
     for case in given["cases"]:
         renderer = await renderer_of(case)
@@ -55,8 +52,18 @@ async def main() -> None:
         bodies = [json.loads(json.dumps(body)) for body in given["requests"]]
         answers.append([await answer(renderer, body) for body in bodies])
         renderer.renderer.shutdown()
-    json.dump(answers, sys.stdout)
+    return answers
+
+
+def main() -> None:
+    given = json.load(sys.stdin)
+    for case in given["cases"]:
+        directory = Path(case["directory"])
+        directory.mkdir(parents=True)
+        for name, text in case["files"].items():
+            (directory / name).write_text(text)
+    json.dump(asyncio.run(answered(given)), sys.stdout)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

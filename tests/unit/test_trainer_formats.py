@@ -240,7 +240,7 @@ def test_messages_come_out_as_chat_templates_take_them() -> None:
     )
     assert example == Conversation(
         messages=(
-            {"role": "system", "content": "Be \nbrief."},
+            {"role": "developer", "content": "Be \nbrief.", "parts": ("Be ", "brief.")},
             {"role": "user", "content": "q", "name": "ada"},
             {
                 "role": "assistant",

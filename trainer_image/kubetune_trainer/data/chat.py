@@ -30,7 +30,15 @@ MESSAGE_KEYS = frozenset(
     )
 )
 _SAID = ("content", "reasoning_content")
-_ROLE_IN_TEMPLATES = {"developer": "system", "function": "tool"}  # templates drop roles that they do not know
+PARTS = "parts"
+"""Texts of a message with several, which some templates write one by one; all others get them as lines."""
+_GIVEN_IN_PARTS = (
+    "system",
+    "developer",
+    "user",
+)  # a model answers in one piece, and vLLM joins what tools say
+INSTRUCTS = ("system", "developer")
+"""Roles of messages that are nobody's turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +74,7 @@ class Conversation:
 
     def with_system_prompt(self, prompt: str | None) -> Conversation:
         """Put the job's system message in front, unless there is one anywhere."""
-        if prompt is None or any(message["role"] == "system" for message in self.messages):
+        if prompt is None or any(message["role"] in INSTRUCTS for message in self.messages):
             return self
         messages = ({"role": "system", "content": prompt}, *self.messages)
         return replace(self, messages=messages, trained=(False, *self.trained), added=1)
@@ -217,6 +225,11 @@ def _arguments(value: Any) -> Any:
     return decode(value) if isinstance(value, str) else value
 
 
+def texts(message: Message) -> tuple[str, ...]:
+    """What the message says: its parts, or its content."""
+    return message.get(PARTS) or (message["content"],)
+
+
 def _text(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, list):
@@ -228,7 +241,9 @@ def _text(message: Message) -> str:
 def _normal(message: Message) -> Message:
     """Keys in the form of chat templates: plain text, tool calls with decoded arguments, no weight."""
     role = message["role"]
-    normal: Message = {"role": _ROLE_IN_TEMPLATES.get(role, role), "content": _text(message)}
+    normal: Message = {"role": "tool" if role == "function" else role, "content": _text(message)}
+    if isinstance(message.get("content"), list) and len(message["content"]) > 1 and role in _GIVEN_IN_PARTS:
+        normal[PARTS] = tuple(part[part["type"]] for part in message["content"])
     for key in ("name", "tool_call_id"):
         if message.get(key):
             normal[key] = message[key]

@@ -12,7 +12,7 @@ from typing import Any
 from ..contract.config import DatasetConfig
 from ..contract.errors import DataInvalid, InvalidInput, name_list
 from .cells import structured
-from .chat import Conversation, check_messages
+from .chat import INSTRUCTS, Conversation, check_messages
 from .columns import (
     KNOWN,
     REQUIRED,
@@ -221,7 +221,7 @@ class RowReader:
 
 def _with_system(conversation: Conversation, text: str) -> Conversation:
     """Put the text of a column in front."""
-    own = [message["content"] for message in conversation.messages if message["role"] == "system"]
+    own = [message["content"] for message in conversation.messages if message["role"] in INSTRUCTS]
     if own and own[0] != text:
         message = "The row has a column system and a system message, which differ. Keep one of them."
         raise Findings([Finding("conflicting_keys", message)])

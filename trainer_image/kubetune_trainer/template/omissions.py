@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..data.chat import Conversation, Message
+from ..data.chat import INSTRUCTS, Conversation, Message, texts
 from ..data.findings import Finding, Findings
 from .rendering import no_system_role
 
@@ -15,7 +15,9 @@ Render = Callable[[Sequence[Message], Sequence[Any]], str]
 def require_context(conversation: Conversation, text: str) -> None:
     """Refuse a row whose system or user messages the template drops."""
     for index, message in enumerate(conversation.messages):
-        if message["role"] in ("system", "user") and message["content"].strip() not in text:
+        if message["role"] not in (*INSTRUCTS, "user"):
+            continue
+        if any(said.strip() not in text for said in texts(message)):
             if index < conversation.added:
                 raise no_system_role()
             raise _drops(conversation.number(index), message["role"])

@@ -1,7 +1,8 @@
 """Renders conversations as the server renders requests: the same template, arguments, and form of messages.
 
 What vLLM 0.32 makes of a request before the template sees it stands in its ``renderers/chat_utils.py``
-(``_parse_chat_message_content``, ``_postprocess_messages``) and in ``ChatCompletionToolsParam``.
+(``_parse_chat_message_content``, ``_postprocess_messages``), in ``renderers/hf.py``
+(``_consolidate_system_messages``) and in ``ChatCompletionToolsParam``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import jinja2
 
 from ..contract.errors import DataInvalid
-from ..data.chat import Conversation, Message
+from ..data.chat import INSTRUCTS, PARTS, Conversation, Message, texts
 from ..data.findings import Finding, Findings
 from .bounded import SECONDS, bounded_render
 from .source import ChatSource
@@ -41,6 +42,7 @@ class ChatTemplate:
         self._source = source
         self._seconds = seconds
         self._compiled = source.compiled()
+        self._knows_developers = any(quoted in source.text for quoted in ('"developer"', "'developer'"))
         self._arguments = {"documents": None, **source.special_tokens, **source.arguments}
         self.arguments_as_text = False
         """Whether the template takes arguments of tool calls as JSON text only; the server gives objects."""
@@ -65,13 +67,24 @@ class ChatTemplate:
                 self._compiled,
                 name=self._source.name,
                 seconds=self._seconds,
-                messages=messages,
+                messages=self._instructed(messages),
                 tools=[server_tool(tool) for tool in tools] or None,
                 add_generation_prompt=prompt,
                 **self._arguments,
             )
         except _REFUSES as error:
             raise _refused(error, messages, tools) from None
+
+    def _instructed(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """With messages of developers as the server writes them."""
+        if not any(message["role"] == "developer" for message in messages):
+            return messages
+        if self._knows_developers:
+            return [
+                {**message, "tools": None} if message["role"] == "developer" else message
+                for message in messages
+            ]
+        return _with_one_system_message(messages)
 
     def whole(self, conversation: Conversation) -> str:
         """Text of a whole conversation.
@@ -114,10 +127,9 @@ class ChatTemplate:
 
     def _message(self, message: Message) -> Message:
         """The message as the server hands it to templates."""
-        given = {**message}
+        given = {key: value for key, value in message.items() if key != PARTS}
         if self._source.content_parts and message["role"] != "tool":
-            content = message["content"]
-            given["content"] = [{"type": "text", "text": content}] if content else []
+            given["content"] = [{"type": "text", "text": text} for text in texts(message) if text]
         if "reasoning_content" in message:
             given["reasoning"] = message["reasoning_content"]
         if self.arguments_as_text and "tool_calls" in message:
@@ -131,6 +143,19 @@ def server_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: function.get(key) for key in ("name", "description", "parameters")}
     kept |= {key: function[key] for key in ("strict", "defer_loading") if function.get(key) is not None}
     return {"type": "function", "function": kept}
+
+
+def _with_one_system_message(messages: Sequence[Message]) -> list[Message]:
+    """The messages that instruct as one in front, as the server has it once a developer is among them."""
+    own = [message for message in messages if message["role"] in INSTRUCTS]
+    others = [message for message in messages if message["role"] not in INSTRUCTS]
+    if len(own) == 1 and messages[0] is own[0]:
+        return [{**own[0], "role": "system"}, *others]
+    said = [
+        content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+        for content in (message["content"] for message in own)
+    ]
+    return [{"role": "system", "content": "\n\n".join(filter(None, said))}, *others]
 
 
 def no_system_role() -> DataInvalid:
