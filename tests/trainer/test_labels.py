@@ -462,6 +462,85 @@ def test_generation_markers_change_nothing_as_the_server_knows_none() -> None:
     assert trained(tiny_tokenizer(chat_template=marked), messages) == ["Since May.<|im_end|>"]
 
 
+PLAIN = (
+    "{% for m in messages %}<|{{ m.role }}|>"
+    "{% if m.content is string %}{{ m.content }}"
+    "{% else %}{% for part in m.content %}[{{ part.text }}]{% endfor %}{% endif %}"
+    "<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+KNOWS_DEVELOPERS = PLAIN + "{# 'developer' #}"
+WANTS_PARTS = PLAIN.replace("m.content is string", "m.content is string and m.role != 'user'")
+SYSTEM = {"role": "system", "content": "Be brief."}
+DEVELOPER = {"role": "developer", "content": "Be kind."}
+IN_PARTS = {"role": "user", "content": [{"type": "text", "text": text} for text in ("Where ", "is it?")]}
+
+
+def asked(template: str, messages: list[dict[str, Any]]) -> list[str]:
+    """What the last turn's text has before it, for each text of the row."""
+    tokenizer = tiny_tokenizer(chat_template=template, bos="<s>", eos="</s>")
+    return [
+        tokenizer.decode(example.input_ids[: np.flatnonzero(example.labels != IGNORED)[0]])
+        for example in tokenised(tokenizer, conversation(messages))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "messages", "prompts"),
+    [
+        (
+            PLAIN,
+            [DEVELOPER, USER, ANSWER],
+            ["<|system|>Be kind.<|end|><|user|>Where is it?<|end|><|assistant|>"],
+        ),
+        (
+            PLAIN,
+            [SYSTEM, USER, {**ANSWER, "weight": 0}, DEVELOPER, USER_2, ANSWER_2],
+            [
+                "<|system|>Be brief.\n\nBe kind.<|end|><|user|>Where is it?<|end|><|assistant|>Here.<|end|>"
+                "<|user|>Since when?<|end|><|assistant|>"
+            ],
+        ),
+        (
+            PLAIN,  # what a later developer says stands in front of a turn before it only then
+            [USER, ANSWER, DEVELOPER, USER_2, ANSWER_2],
+            [
+                "<|user|>Where is it?<|end|><|assistant|>",
+                "<|system|>Be kind.<|end|><|user|>Where is it?<|end|><|assistant|>Here.<|end|>"
+                "<|user|>Since when?<|end|><|assistant|>",
+            ],
+        ),
+        (
+            KNOWS_DEVELOPERS,
+            [SYSTEM, DEVELOPER, USER, ANSWER],
+            [
+                "<|system|>Be brief.<|end|><|developer|>Be kind.<|end|>"
+                "<|user|>Where is it?<|end|><|assistant|>"
+            ],
+        ),
+        (
+            WANTS_PARTS,
+            [SYSTEM, {**IN_PARTS, "role": "developer"}, USER, ANSWER],
+            ["<|system|>Be brief.\n\nWhere \nis it?<|end|><|user|>[Where is it?]<|end|><|assistant|>"],
+        ),
+        (PLAIN, [IN_PARTS, ANSWER], ["<|user|>Where \nis it?<|end|><|assistant|>"]),
+        (WANTS_PARTS, [IN_PARTS, ANSWER], ["<|user|>[Where ][is it?]<|end|><|assistant|>"]),
+    ],
+    ids=[
+        "a developer",
+        "developers beside a system message",
+        "a later developer",
+        "a template that knows developers",
+        "a developer in parts",
+        "parts become lines",
+        "a template that wants parts",
+    ],
+)
+def test_instructions_and_parts_are_written_as_the_server_writes_them(
+    template: str, messages: list[dict[str, Any]], prompts: list[str]
+) -> None:
+    assert asked(template, messages) == prompts
+
+
 def test_turn_of_which_history_keeps_nothing_is_learned_by_itself() -> None:
     tokenizer = tiny_tokenizer(chat_template=LAST_ONLY)
     assert trained(tokenizer, [USER, ANSWER, USER_2, ANSWER_2]) == [["Here.<|end|>"], ["Since May.<|end|>"]]
