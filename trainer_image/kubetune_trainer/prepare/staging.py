@@ -29,7 +29,7 @@ from . import adoption, dataset, preview, warnings
 
 logger = logging.getLogger(__name__)
 
-PREPARED_VERSION = 2
+PREPARED_VERSION = 3
 """Raised when the same rows come out as other tokens or labels: runs of an earlier version are set aside."""
 
 _LIBRARIES = ("jinja2", "pyarrow", "tokenizers", "transformers")
