@@ -49,7 +49,7 @@ MODEL = {
 }
 """config.json; no weights are needed to render."""
 
-ASKED = CONVERSATIONS | FORMS
+EVERY = CONVERSATIONS | FORMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def asked() -> list[Asked]:
     """Every request that comes before a learned turn."""
     return [
         Asked(conversation=name, turn=turn, body=request(messages[:turn], tools))
-        for name, (messages, tools) in ASKED.items()
+        for name, (messages, tools) in EVERY.items()
         for turn in trained_turns(messages)
     ]
 
@@ -178,7 +178,7 @@ class Compared:
 def compare(own: Learner, served: dict[tuple[str, int], list[int] | str]) -> Compared:
     """Compare contexts of learned turns with prompts, or refusals, by conversation and turn."""
     found = Compared()
-    for name, (messages, tools) in ASKED.items():
+    for name, (messages, tools) in EVERY.items():
         tokeniser = own.tokeniser()
         rows = examples(tokeniser, messages, tools)
         if isinstance(rows, BadRow):

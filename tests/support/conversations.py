@@ -155,7 +155,7 @@ FORMS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = {
     ),
     "thoughts in the text": ([USER, {**HERE, "content": "<think>I see.</think>Here."}, USER_2, MAY], None),
 }
-"""In which clients may send them too."""
+"""Other forms of messages, in which clients send them too."""
 
 SPECIAL_LIKE = re.compile(
     r"<[|\uff5c][^<>\s'\"{}]+[|\uff5c]>|<\w+_of_turn>|\[gMASK\]|<sop>|<turn\||<end_of_utterance>"
