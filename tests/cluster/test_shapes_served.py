@@ -9,7 +9,7 @@ import pytest
 
 from dev.cluster.s3 import S3Endpoint
 from dev.demo.data import upload
-from tests.cluster.conftest import Cluster, tiny_job
+from tests.cluster.conftest import Cluster, tiny_job, until
 from tests.support.tiny_model import make_tiny_of
 
 pytestmark = [
@@ -21,19 +21,6 @@ pytestmark = [
 
 DTYPE = {"llama": "float32", "gemma3": "float32", "llama4_dense": "float32", "qwen3_5": "bfloat16"}
 """Families of ``make_tiny_of``, and what their servers compute in."""
-
-
-@pytest.fixture(scope="module")
-def names(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A job for each family, by its name; all side by side, since they wait more than they compute."""
-    root = tmp_path_factory.mktemp("shapes")
-    found = {family: family.replace("_", "-") for family in DTYPE}
-    for family, name in found.items():
-        model = make_tiny_of(family, root / name)
-        _store_in_bfloat16(model)
-        upload(S3Endpoint(), model, f"models/tiny-{name}")
-        cluster.kubectl.apply(_job(namespace, name))
-    return found
 
 
 def _store_in_bfloat16(model: Path) -> None:
@@ -55,16 +42,31 @@ def _job(namespace: str, name: str) -> dict[str, Any]:
     return job
 
 
-@pytest.mark.parametrize("family", DTYPE)
-def test_the_server_answers_as_it_was_trained(
-    cluster: Cluster, namespace: str, names: dict[str, str], family: str
+def test_servers_answer_as_their_models_were_trained(
+    cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    name = names[family]
-    status = cluster.wait(namespace, name, "Served")["status"]
-    canary = status["serving"]["canary"]
-    assert (canary["verdict"], canary["digest"]) == ("Same", status["artifact"]["digest"]), canary
-    server = cluster.kubectl.get("deployment", name, "-n", namespace)
-    (container,) = server["spec"]["template"]["spec"]["containers"]
-    args = container["args"]
-    assert args[args.index("--dtype") + 1] == DTYPE[family]
-    cluster.kubectl("delete", "ftj", name, "-n", namespace, "--wait=false")
+    """All jobs in one test: pods that go on between tests disturb those that want the cluster alone."""
+    for family in DTYPE:
+        name = _name(family)
+        model = make_tiny_of(family, tmp_path / name)
+        _store_in_bfloat16(model)
+        upload(S3Endpoint(), model, f"models/tiny-{name}")
+        cluster.kubectl.apply(_job(namespace, name))
+    for family, dtype in DTYPE.items():
+        name = _name(family)
+        status = cluster.wait(namespace, name, "Served")["status"]
+        canary = status["serving"]["canary"]
+        assert (canary["verdict"], canary["digest"]) == ("Same", status["artifact"]["digest"]), (
+            family,
+            canary,
+        )
+        server = cluster.kubectl.get("deployment", name, "-n", namespace)
+        (container,) = server["spec"]["template"]["spec"]["containers"]
+        args = container["args"]
+        assert args[args.index("--dtype") + 1] == dtype, family
+        cluster.kubectl("delete", "ftj", name, "-n", namespace)
+    until(lambda: not cluster.kubectl.get("pods", "-n", namespace)["items"], "the end of the pods")
+
+
+def _name(family: str) -> str:
+    return family.replace("_", "-")
