@@ -27,33 +27,23 @@ logger = logging.getLogger(__name__)
 def held_rows(run: RunDirectory, *, made_from: str | None, revision: str) -> DatasetSummary | None:
     """What the run's rows are, if they were made from the same and are as they were written; else None."""
     held = _held(run)
-    if held is None or made_from is None or held.made_from != made_from or held.revision != revision:
+    if held is None or held.revision != revision:
         return None
-    return held.summary if _is_intact(run, held) else None
+    return rows_of(run, made_from=made_from)
 
 
-def rows_of(run: RunDirectory, *, made_from: str) -> DatasetSummary | None:
-    """What the rows of a directory are, which belong to no run yet, if they are as they were written."""
-    document = _document(run)
-    if document is None or document.get("details", {}).get("made_from") != made_from:
+def rows_of(run: RunDirectory, *, made_from: str | None) -> DatasetSummary | None:
+    """What the rows of a directory are, be it a run's or not, under the same conditions; else None."""
+    rows = _rows(run)
+    if rows is None or made_from is None or rows.made_from != made_from:
         return None
-    if document["details"].get("row_files") != row_files(run):
-        return None
-    return DatasetSummary.model_validate(document)
+    return rows.summary if _is_intact(run, rows) else None
 
 
 def source_of(run: RunDirectory) -> str | None:
     """What the rows of a directory say that they were made from."""
-    return (_document(run) or {}).get("details", {}).get("made_from")
-
-
-def _document(run: RunDirectory) -> dict[str, Any] | None:
-    try:
-        document = json.loads(run.dataset_file.read_bytes())
-        DatasetSummary.model_validate(document)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
+    rows = _rows(run)
+    return rows.made_from if rows else None
 
 
 def install(run: RunDirectory, staged: RunDirectory, confirm: Callable[[], None]) -> None:
@@ -63,15 +53,16 @@ def install(run: RunDirectory, staged: RunDirectory, confirm: Callable[[], None]
     """
     held, new = _held(run), _held(staged)
     assert new is not None
-    same = held is not None and (held.fingerprint, held.revision) == (new.fingerprint, new.revision)
-    if held is not None and same and _is_intact(run, held):
+    same = held is not None and _identity(held) == _identity(new)
+    if held is not None and same and _is_intact(run, held.rows):
         if not run.preview_file.exists():  # an earlier version made none
             confirm()
             shutil.move(staged.preview_file, run.preview_file)
-        if held.made_from != new.made_from:  # other files, or other versions, with the same rows in the end
-            new.document["details"]["row_files"] = held.row_files
+        if held.rows.made_from != new.rows.made_from:  # other files or versions, with the same rows
+            document = new.rows.document
+            document["details"]["row_files"] = held.rows.row_files
             confirm()
-            write_json(run.dataset_file, new.document)
+            write_json(run.dataset_file, document)
         return
     for path in sorted(staged.prepared.rglob("*")):
         if path.is_file():
@@ -119,16 +110,11 @@ def finished_artifact(run: RunDirectory) -> ArtifactSummary | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """dataset.json and model.json of a run."""
+class _Rows:
+    """dataset.json: what rows are, and what they were made from."""
 
     document: dict[str, Any]
     summary: DatasetSummary
-    revision: str
-
-    @property
-    def fingerprint(self) -> str:
-        return self.summary.fingerprint
 
     @property
     def made_from(self) -> str | None:
@@ -139,22 +125,41 @@ class _Held:
         return self.document.get("details", {}).get("row_files", [])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """dataset.json and model.json of a run."""
+
+    rows: _Rows
+    revision: str
+
+
+def _rows(run: RunDirectory) -> _Rows | None:
+    """What is there; None where it is not complete."""
+    try:
+        document = json.loads(run.dataset_file.read_bytes())
+        return _Rows(document=document, summary=DatasetSummary.model_validate(document))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
 def _held(run: RunDirectory) -> _Held | None:
     """What is there; None where it is not complete."""
-    document = _document(run)
-    if document is None:
+    if (rows := _rows(run)) is None:
         return None
     try:
         model = ModelSummary.model_validate_json(run.model_file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    summary = DatasetSummary.model_validate(document)
-    return _Held(document=document, summary=summary, revision=model.revision)
+    return _Held(rows=rows, revision=model.revision)
 
 
-def _is_intact(run: RunDirectory, held: _Held) -> bool:
+def _identity(held: _Held) -> tuple[str, str]:
+    return held.rows.summary.fingerprint, held.revision
+
+
+def _is_intact(run: RunDirectory, rows: _Rows) -> bool:
     """Whether the rows are on the volume as they were written."""
-    return bool(held.row_files) and held.row_files == row_files(run)
+    return bool(rows.row_files) and rows.row_files == row_files(run)
 
 
 def _has_results(run: RunDirectory) -> bool:

@@ -82,7 +82,7 @@ def prepare(
         logger.info("these files were tokenised before: %s shows their rows", run.preview_file)
     else:
         rows = staging.stage(config, data, summary, kind, source=source, scratch=scratch)
-        shared.keep(adoption.source_of(RunDirectory(scratch)), RunDirectory(scratch))
+        shared.keep(RunDirectory(scratch))
     job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
     rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
     for warning in rows.warnings:

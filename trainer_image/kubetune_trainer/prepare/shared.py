@@ -45,8 +45,9 @@ def take(source: str | None, staged: RunDirectory) -> DatasetSummary | None:
     return rows
 
 
-def keep(source: str | None, staged: RunDirectory) -> None:
-    """Let other jobs have the rows in ``prepared/``, which were made from ``source``."""
+def keep(staged: RunDirectory) -> None:
+    """Let other jobs have the rows in ``prepared/``, if it is known what they were made from."""
+    source = adoption.source_of(staged)
     if source is None or (directory := shared_rows(source)).exists():
         return
     for left in unfinished.left(directory):
