@@ -9,6 +9,7 @@ from kubetune.facts.canary import Canary
 from tests.support import virtual_time
 from tests.support.harness import SAME, Controllers, Operator, finetunejob, true_conditions, until
 from tests.support.memory_kube import MemoryKube, Object
+from tests.support.told import job_of, said
 
 UNPROVEN = Canary(
     verdict="Unproven", message="The artifact has no canary.json.", digest="sha256:1", weights=None
@@ -18,17 +19,6 @@ MISMATCH = Canary(
     message="The adapter has no effect. Its 8 answers and the base's are 0 at most, 0 in the median apart.",
     digest="sha256:1",
 )
-
-
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
-
-
-def _said(kube: MemoryKube, type_: str) -> tuple[str, str, str]:
-    found = next(c for c in _job(kube)["status"]["conditions"] if c["type"] == type_)
-    return found["status"], found["reason"], found["message"]
 
 
 def _events(kube: MemoryKube) -> list[tuple[str, str]]:
@@ -41,7 +31,7 @@ async def _served(kube: MemoryKube, said: Canary) -> Operator:
     operator.web.said = said
     await operator.start()
     kube.add(finetunejob(serving=True))
-    await until(lambda: "Ready" in true_conditions(_job(kube)))
+    await until(lambda: "Ready" in true_conditions(job_of(kube)))
     return operator
 
 
@@ -49,12 +39,12 @@ def test_a_proven_server_is_said_to_be_and_the_status_keeps_what_answered() -> N
     async def main() -> None:
         kube = MemoryKube()
         operator = await _served(kube, SAME)
-        assert _said(kube, "Served") == (
+        assert said(kube, "Served") == (
             "True",
             "Serving",
             "The Service answers with this model, as it was trained. Its 8 answers are 0 off.",
         )
-        assert _job(kube)["status"]["serving"]["canary"] == {
+        assert job_of(kube)["status"]["serving"]["canary"] == {
             "verdict": "Same",
             "message": "Its 8 answers are 0 off.",
             "digest": "sha256:1",
@@ -69,8 +59,8 @@ def test_an_unproven_server_is_served_with_a_warning() -> None:
     async def main() -> None:
         kube = MemoryKube()
         operator = await _served(kube, UNPROVEN)
-        assert _said(kube, "Served")[:2] == _said(kube, "Ready")[:2] == ("True", "ServingUnproven")
-        assert UNPROVEN.message in _said(kube, "Served")[2]
+        assert said(kube, "Served")[:2] == said(kube, "Ready")[:2] == ("True", "ServingUnproven")
+        assert UNPROVEN.message in said(kube, "Served")[2]
         await asyncio.sleep(10)
         assert _events(kube)[-1] == ("Warning", "ServingUnproven")
         await operator.stop()
@@ -129,8 +119,8 @@ def test_a_server_that_answers_otherwise_is_never_served_and_the_job_says_what_t
         await until(lambda: kube.find("Deployment", "job"))
         kube.add(_pod(kube))
         await asyncio.sleep(60)
-        assert _said(kube, "Served")[:2] == ("False", "ModelMismatch")
-        status, reason, message = _said(kube, "Stalled")
+        assert said(kube, "Served")[:2] == ("False", "ModelMismatch")
+        status, reason, message = said(kube, "Stalled")
         assert (status, reason) == ("True", "ModelMismatch")
         assert MISMATCH.message in message
         assert "job-abc" in message
@@ -142,7 +132,7 @@ def test_a_server_that_answers_otherwise_is_never_served_and_the_job_says_what_t
         assert len(kube.requests) < 200
         operator.web.said = SAME
         await asyncio.sleep(60)
-        assert _said(kube, "Served")[:2] == ("False", "Deploying")
+        assert said(kube, "Served")[:2] == ("False", "Deploying")
         await operator.stop()
 
     virtual_time.run(main())
@@ -155,10 +145,10 @@ def test_a_newer_server_that_answers_otherwise_is_told_while_the_earlier_one_ans
         operator = Operator(kube=kube)
         await operator.start()
         kube.add(finetunejob(serving=True))
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         controllers.ready_after = 100_000.0
         operator.web.said = MISMATCH
-        kube.change(_job(kube), {"spec": {"serving": {"engineArgs": {"max-model-len": "512"}}}})
+        kube.change(job_of(kube), {"spec": {"serving": {"engineArgs": {"max-model-len": "512"}}}})
         await asyncio.sleep(5)
         deployment = kube.find("Deployment", "job")
         assert deployment
@@ -167,10 +157,10 @@ def test_a_newer_server_that_answers_otherwise_is_told_while_the_earlier_one_ans
         kube.change(deployment, {"status": {"observedGeneration": generation, **counts}})
         kube.add(_pod(kube))
         await asyncio.sleep(60)
-        assert _said(kube, "Stalled")[:2] == ("True", "ModelMismatch")
-        assert _said(kube, "Ready")[0] == "False"
-        assert _said(kube, "Served")[:2] == ("True", "Serving")
-        assert _job(kube)["status"]["serving"]["canary"]["verdict"] == "Same"
+        assert said(kube, "Stalled")[:2] == ("True", "ModelMismatch")
+        assert said(kube, "Ready")[0] == "False"
+        assert said(kube, "Served")[:2] == ("True", "Serving")
+        assert job_of(kube)["status"]["serving"]["canary"]["verdict"] == "Same"
         await operator.stop()
 
     virtual_time.run(main())

@@ -11,15 +11,10 @@ import pytest
 
 from tests.support import virtual_time
 from tests.support.harness import Controllers, Operator, condition_of, finetunejob, true_conditions, until
-from tests.support.memory_kube import MemoryKube, Object
+from tests.support.memory_kube import MemoryKube
+from tests.support.told import job_of
 
 Edit = Callable[[dict[str, Any]], dict[str, Any] | str]
-
-
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
 
 
 def _with_settings(**settings: Any) -> Edit:
@@ -73,7 +68,7 @@ def test_a_configuration_that_cannot_be_read_is_told_and_never_overwritten(case:
         again = Operator(kube=kube)
         await again.start()
         await asyncio.sleep(120)
-        stalled = condition_of(_job(kube), "Stalled")
+        stalled = condition_of(job_of(kube), "Stalled")
         assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
         assert stalled["message"] == (
             f"ConfigMap job-config: cannot be read by this version of KubeTune ({problem}); {REMEDY}"
@@ -82,7 +77,7 @@ def test_a_configuration_that_cannot_be_read_is_told_and_never_overwritten(case:
         config = kube.find("ConfigMap", "job-config")
         assert config
         kube.change(config, {"data": {"config.json": good}})
-        await until(lambda: "Stalled" not in true_conditions(_job(kube)))
+        await until(lambda: "Stalled" not in true_conditions(job_of(kube)))
         await again.stop()
 
     virtual_time.run(main())
@@ -103,11 +98,11 @@ def test_a_configuration_that_is_not_ours_is_a_conflict_of_names_and_not_read() 
             }
         )
         kube.add(finetunejob())
-        await until(lambda: "Stalled" in true_conditions(_job(kube)))
-        assert condition_of(_job(kube), "Stalled")["reason"] == "NameConflict"
+        await until(lambda: "Stalled" in true_conditions(job_of(kube)))
+        assert condition_of(job_of(kube), "Stalled")["reason"] == "NameConflict"
         assert kube.find("ConfigMap", "job-config") == foreign
         kube.remove(foreign)
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await operator.stop()
 
     virtual_time.run(main())

@@ -18,7 +18,8 @@ from tests.support.harness import (
     true_conditions,
     until,
 )
-from tests.support.memory_kube import MemoryKube, Object, Request
+from tests.support.memory_kube import MemoryKube, Request
+from tests.support.told import job_of
 
 DENIALS = [*BY_POLICY, *BY_WEBHOOK]
 
@@ -26,12 +27,6 @@ DENIALS = [*BY_POLICY, *BY_WEBHOOK]
 def _error(request: Request, denial: Denial) -> KubeTuneError:
     target = Target(verb=request.verb, kind=request.kind, namespace="team", name=request.name)
     return from_response(target, denial.status, {}, denial.body)
-
-
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
 
 
 class Gate:
@@ -62,12 +57,12 @@ def test_a_denial_is_told_and_lifting_it_is_enough(denial: Denial, child: str) -
         await operator.start()
         kube.add(finetunejob())
         await asyncio.sleep(60)
-        ready = condition_of(_job(kube), "Ready")
+        ready = condition_of(job_of(kube), "Ready")
         assert (ready["status"], ready["reason"]) in (("False", "PodRejected"), ("Unknown", "PodRejected"))
-        assert denial.words in condition_of(_job(kube), "Reconciling")["message"]
-        assert "Stalled" not in true_conditions(_job(kube))
+        assert denial.words in condition_of(job_of(kube), "Reconciling")["message"]
+        assert "Stalled" not in true_conditions(job_of(kube))
         gate.closed = False
-        await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=200)
+        await until(lambda: "Ready" in true_conditions(job_of(kube)), seconds=200)
         await operator.stop()
 
     virtual_time.run(main())
@@ -83,7 +78,7 @@ def test_a_denial_is_tried_again_ever_more_slowly_whatever_happens_meanwhile() -
         kube.add(finetunejob())
         for number in range(360):
             await asyncio.sleep(20)
-            kube.change(_job(kube), {"metadata": {"annotations": {"touched": str(number)}}})
+            kube.change(job_of(kube), {"metadata": {"annotations": {"touched": str(number)}}})
         pauses = [round(b - a) for a, b in zip(gate.asked, gate.asked[1:], strict=False)]
         assert pauses[:7] == [30, 60, 120, 240, 480, 600, 600]
         assert max(pauses) <= 601
@@ -105,9 +100,9 @@ def test_a_denied_server_is_asked_for_at_once_when_it_is_edited() -> None:
         await until(lambda: len(gate.asked) == 4)  # the next one is four minutes away
         gate.closed = False
         await asyncio.sleep(10)
-        assert "Ready" not in true_conditions(_job(kube))
-        kube.change(_job(kube), {"spec": {"serving": {"replicas": 2}}})
-        await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=10)
+        assert "Ready" not in true_conditions(job_of(kube))
+        kube.change(job_of(kube), {"spec": {"serving": {"replicas": 2}}})
+        await until(lambda: "Ready" in true_conditions(job_of(kube)), seconds=10)
         await operator.stop()
 
     virtual_time.run(main())
@@ -123,7 +118,7 @@ def test_what_the_api_server_finds_invalid_by_its_own_rules_is_asked_once(denial
         await operator.start()
         kube.add(finetunejob())
         await asyncio.sleep(3600)
-        stalled = condition_of(_job(kube), "Stalled")
+        stalled = condition_of(job_of(kube), "Stalled")
         assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
         assert denial.words in stalled["message"]
         assert len(gate.asked) == 1
@@ -140,12 +135,12 @@ def test_an_invalid_server_is_asked_for_once_for_each_edit() -> None:
         operator = Operator(kube=kube)
         await operator.start()
         kube.add(finetunejob(serving=True))
-        await until(lambda: "Stalled" in true_conditions(_job(kube)))
+        await until(lambda: "Stalled" in true_conditions(job_of(kube)))
         for number in range(20):
-            kube.change(_job(kube), {"metadata": {"annotations": {"touched": str(number)}}})
+            kube.change(job_of(kube), {"metadata": {"annotations": {"touched": str(number)}}})
             await asyncio.sleep(30)
         assert len(gate.asked) == 1
-        kube.change(_job(kube), {"spec": {"serving": {"replicas": 2}}})
+        kube.change(job_of(kube), {"spec": {"serving": {"replicas": 2}}})
         await asyncio.sleep(60)
         assert len(gate.asked) == 2
         await operator.stop()

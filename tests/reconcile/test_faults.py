@@ -23,12 +23,7 @@ from tests.support.harness import (
     until,
 )
 from tests.support.memory_kube import MemoryKube, Object, Request
-
-
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
+from tests.support.told import job_of
 
 
 def _ready(kube: MemoryKube) -> Callable[[], bool]:
@@ -37,7 +32,7 @@ def _ready(kube: MemoryKube) -> Callable[[], bool]:
 
 def _outline(kube: MemoryKube) -> dict[str, Any]:
     """What must be equal at the end: which objects exist, and what the status says but for times and uids."""
-    status = copy.deepcopy(_job(kube)["status"])
+    status = copy.deepcopy(job_of(kube)["status"])
     status.pop("progress", None)
     claim = kube.find("PersistentVolumeClaim", "job-output")
     assert status["output"].pop("claimUID") == (claim or {})["metadata"]["uid"]
@@ -167,7 +162,7 @@ def test_an_unrelated_change_of_a_finished_job_writes_nothing() -> None:
         kube.add(finetunejob())
         await until(_ready(kube))
         kube.requests.clear()
-        kube.change(_job(kube), {"metadata": {"annotations": {"touched": "yes"}}})
+        kube.change(job_of(kube), {"metadata": {"annotations": {"touched": "yes"}}})
         await asyncio.sleep(60)
         assert kube.writes == []
         await operator.stop()
@@ -245,7 +240,7 @@ def test_nothing_is_made_for_a_job_that_was_deleted(seconds: float) -> None:
         await asyncio.sleep(SETTLED_AFTER)
         kube.add(finetunejob(serving=True))
         await asyncio.sleep(seconds)
-        kube.remove(_job(kube))
+        kube.remove(job_of(kube))
         await asyncio.sleep(1)
         kube.requests.clear()
         await asyncio.sleep(600)
@@ -268,7 +263,7 @@ def test_a_ghost_makes_nothing_and_is_gone_within_the_relist_period() -> None:
         await asyncio.sleep(1)
         # Deletion of the FineTuneJob is not seen, deletions of its children are: the worst there is.
         operator.deaf = True
-        kube.remove(_job(kube))
+        kube.remove(job_of(kube))
         await asyncio.sleep(0.1)
         operator.deaf = False
         kube.requests.clear()
@@ -292,7 +287,7 @@ def test_a_watch_that_hears_nothing_is_corrected_by_the_relist() -> None:
         await until(lambda: kube.find("Job", "job-train-1"))
         await asyncio.sleep(5)  # its first progress is written
         operator.deaf = True
-        kube.remove(_job(kube))
+        kube.remove(job_of(kube))
         kube.requests.clear()
         await asyncio.sleep(130)
         assert kube.writes == []
@@ -351,7 +346,7 @@ def test_training_that_somebody_keeps_deleting_is_tried_ever_more_slowly_and_nev
         assert len(kube.requests) < 300
 
         operator.deaf = True  # it does not hear that the job is deleted
-        kube.remove(_job(kube))
+        kube.remove(job_of(kube))
         before = len(kube.writes)
         await asyncio.sleep(1200)
         assert kube.writes[before:] == []
@@ -403,7 +398,7 @@ def test_a_quota_is_reported_and_waited_for() -> None:
         await operator.start()
         kube.add(finetunejob())
         await asyncio.sleep(10)
-        said = [c for c in _job(kube)["status"]["conditions"] if "exceeded quota" in c["message"]]
+        said = [c for c in job_of(kube)["status"]["conditions"] if "exceeded quota" in c["message"]]
         assert {c["reason"] for c in said} == {"QuotaExceeded"}
         await until(_ready(kube))
         await operator.stop()
@@ -437,8 +432,8 @@ def test_a_foreign_object_is_reported_never_touched_and_its_removal_heals(
         )
         Controllers(kube=kube)
         kube.add(finetunejob(serving=True))
-        await until(lambda: "Stalled" in true_conditions(_job(kube)))
-        assert any(c["reason"] == "NameConflict" for c in _job(kube)["status"]["conditions"])
+        await until(lambda: "Stalled" in true_conditions(job_of(kube)))
+        assert any(c["reason"] == "NameConflict" for c in job_of(kube)["status"]["conditions"])
         assert kube.find("Job", "job-train-1") is None
         requests = len(kube.requests)
         await asyncio.sleep(120)
@@ -464,8 +459,8 @@ def test_an_object_that_takes_the_servers_name_during_training_is_never_touched(
         foreign = kube.add(
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"replicas": 1}}
         )
-        await until(lambda: "Stalled" in true_conditions(_job(kube)))
-        assert any(c["reason"] == "NameConflict" for c in _job(kube)["status"]["conditions"])
+        await until(lambda: "Stalled" in true_conditions(job_of(kube)))
+        assert any(c["reason"] == "NameConflict" for c in job_of(kube)["status"]["conditions"])
         live = kube.find("Deployment", "job")
         assert live
         assert live["spec"] == foreign["spec"]
@@ -486,14 +481,14 @@ def test_a_job_applied_again_waits_until_the_pods_of_the_earlier_one_are_gone() 
         await until(lambda: kube.find("Job", "job-train-1"))
         await asyncio.sleep(2)
         kube.collect_after = 15.0
-        kube.remove(_job(kube))
+        kube.remove(job_of(kube))
         kube.add(finetunejob())
         kube.requests.clear()
         await until(lambda: any(w == "create Job job-prepare" for w in kube.writes))
         pods = [pod for pod in kube.of_kind("Pod") if pod["status"]["phase"] == "Running"]
         assert pods == []
         await until(_ready(kube))
-        assert "NameConflict" not in str(_job(kube)["status"])
+        assert "NameConflict" not in str(job_of(kube)["status"])
         await operator.stop()
 
     virtual_time.run(main())
@@ -507,9 +502,9 @@ def test_a_spec_that_cannot_be_parsed_stalls_with_one_write() -> None:
         raw = finetunejob()
         raw["spec"]["training"]["gpusPerNode"] = -1
         kube.add(raw)
-        await until(lambda: "Stalled" in true_conditions(_job(kube)))
+        await until(lambda: "Stalled" in true_conditions(job_of(kube)))
         assert kube.writes == ["patch FineTuneJob job"]
-        assert all(c["reason"] == "InvalidSpec" for c in _job(kube)["status"]["conditions"])
+        assert all(c["reason"] == "InvalidSpec" for c in job_of(kube)["status"]["conditions"])
         await operator.stop()
         again = Operator(kube=kube)
         await again.start()
@@ -533,7 +528,7 @@ def test_pods_of_an_attempt_that_was_deleted_in_the_operators_absence_are_waited
         kube.add(finetunejob())
         await until(lambda: kube.find("Job", "job-train-1"))
         await asyncio.sleep(5)
-        assert [a["outcome"] for a in _job(kube)["status"]["attempts"]] == ["Running"]
+        assert [a["outcome"] for a in job_of(kube)["status"]["attempts"]] == ["Running"]
         job = kube.find("Job", "job-train-1")
         assert job
         for _ in range(restarts):
@@ -544,7 +539,7 @@ def test_pods_of_an_attempt_that_was_deleted_in_the_operators_absence_are_waited
             await asyncio.sleep(60)
         assert kube.find("Job", "job-train-2") is None
         pod = next(pod for pod in kube.of_kind("Pod") if pod["metadata"]["name"].startswith("job-train-1"))
-        assert f"Pod {pod['metadata']['name']} is left" in str(_job(kube)["status"]["conditions"])
+        assert f"Pod {pod['metadata']['name']} is left" in str(job_of(kube)["status"]["conditions"])
         kube.remove(pod)
         await until(_ready(kube))
         assert kube.writes.count("create Job job-train-2") == 1

@@ -9,13 +9,8 @@ import pytest
 
 from tests.support import virtual_time
 from tests.support.harness import Controllers, Operator, condition_of, finetunejob, true_conditions, until
-from tests.support.memory_kube import MemoryKube, Object, Request
-
-
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
+from tests.support.memory_kube import MemoryKube, Request
+from tests.support.told import job_of
 
 
 @pytest.mark.parametrize("deaf", [True, False], ids=["unheard", "heard late"])
@@ -32,20 +27,22 @@ def test_a_status_that_another_one_changed_unseen_is_put_right(deaf: bool) -> No
             nonlocal raced
             if str(request) != "patch FineTuneJob job" or raced == 3:
                 return
-            if "attempts" in _job(kube).get("status", {}):
+            if "attempts" in job_of(kube).get("status", {}):
                 raced += 1
                 operator.deaf = deaf
-                kube.change(_job(kube), {"status": {"artifact": {"uri": "pvc://elsewhere/x"}, "plan": None}})
+                kube.change(
+                    job_of(kube), {"status": {"artifact": {"uri": "pvc://elsewhere/x"}, "plan": None}}
+                )
                 operator.deaf = False
 
         kube.before = race
         await operator.start()
         kube.add(finetunejob())
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await asyncio.sleep(120)
         assert raced == 3
-        assert _job(kube)["status"]["artifact"]["uri"].startswith("pvc://job-output/")
-        assert _job(kube)["status"]["plan"]["images"]["trainer"] == "trainer:1"
+        assert job_of(kube)["status"]["artifact"]["uri"].startswith("pvc://job-output/")
+        assert job_of(kube)["status"]["plan"]["images"]["trainer"] == "trainer:1"
         await operator.stop()
 
     virtual_time.run(main())
@@ -61,12 +58,12 @@ def test_a_field_that_the_schema_does_not_keep_is_written_no_more_than_twice() -
         kube.add(finetunejob())
         await until(lambda: kube.find("Job", "job-prepare"))
         await asyncio.sleep(60)
-        assert condition_of(_job(kube), "Ready")["reason"] == "Preparing"
+        assert condition_of(job_of(kube), "Ready")["reason"] == "Preparing"
         written = kube.writes.copy()
         assert written.count("patch FineTuneJob job") <= 2
         for number in range(100):
             await asyncio.sleep(10)
-            kube.change(_job(kube), {"metadata": {"annotations": {"touched": str(number)}}})
+            kube.change(job_of(kube), {"metadata": {"annotations": {"touched": str(number)}}})
         assert kube.writes == written
         await operator.stop()
 

@@ -11,23 +11,13 @@ import pytest
 from tests.support import virtual_time
 from tests.support.harness import Controllers, Operator, finetunejob, true_conditions, until
 from tests.support.memory_kube import MemoryKube, Object, Request
-
-
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
+from tests.support.told import job_of, said
 
 
 def _deployment(kube: MemoryKube) -> Object:
     found = kube.find("Deployment", "job")
     assert found
     return found
-
-
-def _said(kube: MemoryKube, type_: str) -> tuple[str, str, str]:
-    found = next(c for c in _job(kube)["status"]["conditions"] if c["type"] == type_)
-    return found["status"], found["reason"], found["message"]
 
 
 def _count(kube: MemoryKube, request: str) -> int:
@@ -40,7 +30,7 @@ async def _served(kube: MemoryKube, **serving: Any) -> Operator:
     raw = finetunejob(serving=True)
     raw["spec"]["serving"] = serving
     kube.add(raw)
-    await until(lambda: "Ready" in true_conditions(_job(kube)))
+    await until(lambda: "Ready" in true_conditions(job_of(kube)))
     return operator
 
 
@@ -132,16 +122,16 @@ def test_an_owner_that_fights_for_a_server_is_named_and_met_ever_more_slowly(
         assert 5 <= _count(kube, "apply Deployment job") <= 12
         assert _count(kube, "get Deployment job") <= _count(kube, "apply Deployment job")
         assert _count(kube, "patch FineTuneJob job") <= 3 * _count(kube, "apply Deployment job")
-        assert _said(kube, "Ready")[:2] == ("False", "ChangedByOthers")
-        assert _said(kube, "Reconciling")[2] == message
-        assert _said(kube, "Served")[0] == "True"
+        assert said(kube, "Ready")[:2] == ("False", "ChangedByOthers")
+        assert said(kube, "Reconciling")[2] == message
+        assert said(kube, "Served")[0] == "True"
 
         kube.after = lambda _request: None
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await asyncio.sleep(1500)
         fight()
         await asyncio.sleep(5)
-        assert "Ready" in true_conditions(_job(kube))  # a calm time is a new beginning
+        assert "Ready" in true_conditions(job_of(kube))  # a calm time is a new beginning
         await operator.stop()
 
     virtual_time.run(main())
@@ -162,14 +152,14 @@ def test_a_server_that_somebody_keeps_deleting_is_made_ever_more_slowly_and_says
         kube.remove(_deployment(kube))
         await asyncio.sleep(600)
         assert 5 <= _count(kube, "apply Deployment job") <= 12
-        assert _said(kube, "Served")[:2] == ("False", "ChangedByOthers")
-        assert _said(kube, "Reconciling")[1:] == (
+        assert said(kube, "Served")[:2] == ("False", "ChangedByOthers")
+        assert said(kube, "Reconciling")[1:] == (
             "ChangedByOthers",
             "Deployment job is deleted again and again, and made again ever more slowly. End what deletes "
             "it, or remove spec.serving.",
         )
         kube.after = lambda _request: None
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await operator.stop()
 
     virtual_time.run(main())
@@ -189,18 +179,18 @@ def test_the_number_of_servers_that_the_spec_leaves_out_belongs_to_others() -> N
             kube.change(_deployment(kube), {"spec": {"replicas": replicas}})
             await asyncio.sleep(60)
         assert ready == {True}
-        assert _job(kube)["status"]["serving"]["replicas"] == 3
+        assert job_of(kube)["status"]["serving"]["replicas"] == 3
         assert _count(kube, "apply Deployment job") == 0
 
-        kube.change(_job(kube), {"spec": {"serving": {"engineArgs": {"max-model-len": "512"}}}})
+        kube.change(job_of(kube), {"spec": {"serving": {"engineArgs": {"max-model-len": "512"}}}})
         await until(lambda: _count(kube, "apply Deployment job") == 1)
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         assert _deployment(kube)["spec"]["replicas"] == 3
 
         kube.change(_deployment(kube), {"spec": {"replicas": 0}})
         await asyncio.sleep(60)
-        assert _said(kube, "Served")[:2] == ("False", "Deploying")
-        assert _said(kube, "Reconciling")[1:] == (
+        assert said(kube, "Served")[:2] == ("False", "Deploying")
+        assert said(kube, "Reconciling")[1:] == (
             "Deploying",
             "No server runs: Deployment job is scaled to 0, and without serving.replicas the number is left "
             "to others.",

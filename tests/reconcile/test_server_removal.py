@@ -12,15 +12,10 @@ from kubetune.vocabulary.errors import Rejected
 from kubetune.vocabulary.names import ROLE_SERVING, Names
 from tests.support import virtual_time
 from tests.support.harness import Controllers, Operator, finetunejob, true_conditions, until
-from tests.support.memory_kube import MemoryKube, Object, Request
+from tests.support.memory_kube import MemoryKube, Request
+from tests.support.told import job_of
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
-
-
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
 
 
 def _relabel(kube: MemoryKube, kind: str, value: str) -> None:
@@ -37,7 +32,7 @@ async def _served(kube: MemoryKube) -> Operator:
     operator = Operator(kube=kube)
     await operator.start()
     kube.add(finetunejob(serving=True))
-    await until(lambda: "Ready" in true_conditions(_job(kube)))
+    await until(lambda: "Ready" in true_conditions(job_of(kube)))
     return operator
 
 
@@ -50,7 +45,7 @@ def test_a_server_that_the_watches_do_not_know_is_removed_with_its_block(comes_b
         await operator.stop()
         _relabel(kube, "Deployment", "Helm")
         _relabel(kube, "Service", "Helm")
-        kube.change(_job(kube), {"spec": {"serving": None}})
+        kube.change(job_of(kube), {"spec": {"serving": None}})
         again = Operator(kube=kube)
         await again.start()
         if comes_back:
@@ -59,7 +54,7 @@ def test_a_server_that_the_watches_do_not_know_is_removed_with_its_block(comes_b
                 _relabel(kube, kind, "kubetune")
         await asyncio.sleep(120)
         assert _servers(kube) == []
-        assert {*true_conditions(_job(kube))} == {"Prepared", "Trained", "Ready"}
+        assert {*true_conditions(job_of(kube))} == {"Prepared", "Trained", "Ready"}
         await again.stop()
         kube.requests.clear()
         third = Operator(kube=kube)
@@ -78,12 +73,12 @@ def test_a_server_that_shows_up_after_all_is_removed() -> None:
         operator = await _served(kube)
         late = copy.deepcopy(kube.find("Deployment", "job"))
         assert late
-        kube.change(_job(kube), {"spec": {"serving": None}})
+        kube.change(job_of(kube), {"spec": {"serving": None}})
         await until(lambda: not _servers(kube))
         await asyncio.sleep(60)
         kube.add(late)
         await until(lambda: not _servers(kube), seconds=10)
-        assert "Ready" in true_conditions(_job(kube))
+        assert "Ready" in true_conditions(job_of(kube))
         await operator.stop()
 
     virtual_time.run(main())
@@ -101,17 +96,17 @@ def test_a_server_whose_removal_is_refused_keeps_the_job_from_being_ready_until_
                 raise Rejected("a policy says no", namespace="team", status=403, **of)
 
         kube.before = refuse
-        kube.change(_job(kube), {"spec": {"serving": None}})
+        kube.change(job_of(kube), {"spec": {"serving": None}})
         await asyncio.sleep(100)
         assert _servers(kube) == ["Deployment", "Service"]
-        assert {*true_conditions(_job(kube))} == {"Prepared", "Trained", "Served", "Reconciling"}
-        assert "is refused: a policy says no" in str(_job(kube)["status"])
+        assert {*true_conditions(job_of(kube))} == {"Prepared", "Trained", "Served", "Reconciling"}
+        assert "is refused: a policy says no" in str(job_of(kube)["status"])
         await operator.stop()
         _relabel(kube, "Deployment", "Helm")
         kube.before = lambda _request: None
         again = Operator(kube=kube)
         await again.start()
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         assert _servers(kube) == []
         await again.stop()
 
@@ -128,8 +123,8 @@ def test_the_guard_goes_with_the_server() -> None:
         Controllers(kube=kube)
         operator = await _served(kube)
         assert kube.find("ConfigMap", GUARD)
-        kube.change(_job(kube), {"spec": {"serving": None}})
-        await until(lambda: "Ready" in true_conditions(_job(kube)) and not _servers(kube))
+        kube.change(job_of(kube), {"spec": {"serving": None}})
+        await until(lambda: "Ready" in true_conditions(job_of(kube)) and not _servers(kube))
         assert kube.find("ConfigMap", GUARD) is None
         assert kube.find("ConfigMap", "job-config")
         await operator.stop()
@@ -149,13 +144,13 @@ def test_an_earlier_guard_stays_until_no_server_mounts_it() -> None:
         del earlier["metadata"]["uid"]
         kube.add(earlier)
         controllers.ready_after = 60
-        kube.change(_job(kube), {"spec": {"serving": {"engineArgs": {"max-model-len": "512"}}}})
+        kube.change(job_of(kube), {"spec": {"serving": {"engineArgs": {"max-model-len": "512"}}}})
         again = Operator(kube=kube)
         await again.start()
         await asyncio.sleep(30)
         assert kube.find("ConfigMap", EARLIER)
         await until(lambda: kube.find("ConfigMap", EARLIER) is None)
-        assert "Ready" in true_conditions(_job(kube))
+        assert "Ready" in true_conditions(job_of(kube))
         assert kube.find("ConfigMap", GUARD)
         await again.stop()
 

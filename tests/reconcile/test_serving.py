@@ -21,21 +21,11 @@ from tests.support.harness import (
     until,
 )
 from tests.support.memory_kube import MemoryKube, Object, Request
-
-
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
+from tests.support.told import job_of, said
 
 
 def _edit(kube: MemoryKube, serving: dict[str, Any]) -> None:
-    kube.change(_job(kube), {"spec": {"serving": serving}})
-
-
-def _said(kube: MemoryKube, type_: str) -> tuple[str, str, str]:
-    found = next(c for c in _job(kube)["status"]["conditions"] if c["type"] == type_)
-    return found["status"], found["reason"], found["message"]
+    kube.change(job_of(kube), {"spec": {"serving": serving}})
 
 
 async def _served(kube: MemoryKube, operator: Operator, **serving: Any) -> None:
@@ -43,7 +33,7 @@ async def _served(kube: MemoryKube, operator: Operator, **serving: Any) -> None:
     raw = finetunejob(serving=True)
     raw["spec"]["serving"] = serving
     kube.add(raw)
-    await until(lambda: "Ready" in true_conditions(_job(kube)))
+    await until(lambda: "Ready" in true_conditions(job_of(kube)))
 
 
 def _applies(kube: MemoryKube) -> int:
@@ -122,8 +112,8 @@ def test_a_server_that_is_ready_but_does_not_answer_is_told_with_the_reason() ->
         kube.add(finetunejob(serving=True))
         await until(lambda: kube.find("Deployment", "job"))
         await asyncio.sleep(60)
-        assert _said(kube, "Served")[:2] == ("False", "Deploying")
-        message = _said(kube, "Reconciling")[2]
+        assert said(kube, "Served")[:2] == ("False", "Deploying")
+        message = said(kube, "Reconciling")[2]
         assert message == (
             "A server is ready, but http://job.team.svc/v1 does not answer the operator: All connection "
             "attempts failed. Allow it in the namespace's NetworkPolicy, or look at the server's log."
@@ -132,7 +122,7 @@ def test_a_server_that_is_ready_but_does_not_answer_is_told_with_the_reason() ->
         await asyncio.sleep(600)
         assert len(operator.results) - looks < 5
         operator.web.answering = True
-        await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=70)
+        await until(lambda: "Ready" in true_conditions(job_of(kube)), seconds=70)
         await operator.stop()
 
     virtual_time.run(main())
@@ -146,12 +136,12 @@ def test_a_server_that_died_before_it_answered_is_not_said_to_be_ready() -> None
         operator.web.answering = False
         await operator.start()
         kube.add(finetunejob(serving=True))
-        await until(lambda: "does not answer" in str(_job(kube)))
+        await until(lambda: "does not answer" in str(job_of(kube)))
         live = kube.find("Deployment", "job")
         assert live
         kube.change(live, {"status": dict.fromkeys(("readyReplicas", "availableReplicas"), 0)})
         await asyncio.sleep(40)
-        assert "A server is ready" not in _said(kube, "Served")[2]
+        assert "A server is ready" not in said(kube, "Served")[2]
         asked = operator.web.asked
         await asyncio.sleep(100)
         assert operator.web.asked == asked
@@ -168,12 +158,12 @@ def test_a_finished_job_that_gets_a_server_is_served_only_when_it_answered() -> 
         operator.web.answering = False
         await operator.start()
         kube.add(finetunejob())
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         _edit(kube, {})
         await until(lambda: operator.web.asked > 3)
-        assert not {"Ready", "Served"} & {*true_conditions(_job(kube))}
+        assert not {"Ready", "Served"} & {*true_conditions(job_of(kube))}
         operator.web.answering = True
-        await until(lambda: {"Ready", "Served"} <= {*true_conditions(_job(kube))})
+        await until(lambda: {"Ready", "Served"} <= {*true_conditions(job_of(kube))})
         await operator.stop()
 
     virtual_time.run(main())
@@ -193,9 +183,9 @@ def test_a_server_that_is_made_again_has_to_answer_again(kind: str) -> None:
         await asyncio.sleep(150)  # Services are not watched
         assert kube.find(kind, "job")
         assert operator.web.asked > 3
-        assert not {"Ready", "Served"} & {*true_conditions(_job(kube))}
+        assert not {"Ready", "Served"} & {*true_conditions(job_of(kube))}
         operator.web.answering = True
-        await until(lambda: {"Ready", "Served"} <= {*true_conditions(_job(kube))})
+        await until(lambda: {"Ready", "Served"} <= {*true_conditions(job_of(kube))})
         await operator.stop()
 
     virtual_time.run(main())
@@ -209,20 +199,20 @@ def test_a_server_that_the_api_server_finds_invalid_waits_for_an_edit() -> None:
         await _served(kube, operator)
 
         def refuse(request: Request) -> None:
-            serving = _job(kube)["spec"]["serving"]
+            serving = job_of(kube)["spec"]["serving"]
             if request.verb == "apply" and "resources" in serving:
                 raise _invalid(request)
 
         kube.before = refuse
         _edit(kube, {"resources": {"requests": {"rdma/hca": "1"}}})
         await asyncio.sleep(600)
-        status, reason, message = _said(kube, "Stalled")
+        status, reason, message = said(kube, "Stalled")
         assert (status, reason) == ("True", "InvalidSpec")
         assert message == "Deployment job is refused: spec.template: Invalid value. Correct spec.serving."
         assert _applies(kube) <= 3
-        assert _said(kube, "Served")[0] == "True"
+        assert said(kube, "Served")[0] == "True"
         _edit(kube, {"resources": None, "replicas": 1})
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await operator.stop()
 
     virtual_time.run(main())
@@ -242,20 +232,20 @@ def test_an_edit_that_a_policy_refuses_is_not_ready_while_the_earlier_server_ans
         kube.before = refuse
         _edit(kube, {"engineArgs": {"max-model-len": "512"}})
         for _ in range(2):
-            await until(lambda: _job(kube)["status"]["observedGeneration"] == 2)
+            await until(lambda: job_of(kube)["status"]["observedGeneration"] == 2)
             await asyncio.sleep(60)
-            assert _said(kube, "Ready")[:2] == ("False", "PodRejected")
-            assert _said(kube, "Reconciling")[1:] == (
+            assert said(kube, "Ready")[:2] == ("False", "PodRejected")
+            assert said(kube, "Reconciling")[1:] == (
                 "PodRejected",
                 "Deployment job is refused: a policy says no. Change the policy, or what it objects to in "
                 "the spec.",
             )
-            assert _said(kube, "Served")[0] == "True"
+            assert said(kube, "Served")[0] == "True"
             await operator.stop()
             operator = Operator(kube=kube)
             await operator.start()
         kube.before = lambda _request: None
-        await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=60)
+        await until(lambda: "Ready" in true_conditions(job_of(kube)), seconds=60)
         await operator.stop()
 
     virtual_time.run(main())
@@ -275,7 +265,7 @@ def test_training_that_the_api_server_finds_invalid_is_said_once() -> None:
         await operator.start()
         kube.add(finetunejob())
         await asyncio.sleep(600)
-        status, reason, message = _said(kube, "Stalled")
+        status, reason, message = said(kube, "Stalled")
         assert (status, reason) == ("True", "InvalidSpec")
         assert message.startswith(
             "Job job-train-1 is refused: spec.template: Invalid value. Correct the spec, "
@@ -293,19 +283,19 @@ def test_an_edit_with_resources_that_contradict_themselves_is_invalid_and_keeps_
         operator = Operator(kube=kube)
         await _served(kube, operator)
         _edit(kube, {"resources": {"requests": {"memory": "8Gi"}, "limits": {"memory": "6Gi"}}})
-        await until(lambda: "Stalled" in true_conditions(_job(kube)))
-        assert "spec.serving.resources.requests[memory]" in _said(kube, "Stalled")[2]
-        assert _said(kube, "Trained")[0] == "True"
-        assert _said(kube, "Served")[0] == "True"
+        await until(lambda: "Stalled" in true_conditions(job_of(kube)))
+        assert "spec.serving.resources.requests[memory]" in said(kube, "Stalled")[2]
+        assert said(kube, "Trained")[0] == "True"
+        assert said(kube, "Served")[0] == "True"
         assert kube.find("Deployment", "job")
         assert _applies(kube) == 1
         await operator.stop()
         again = Operator(kube=kube)
         await again.start()
         await asyncio.sleep(60)
-        assert _said(kube, "Served")[0] == "True"
+        assert said(kube, "Served")[0] == "True"
         _edit(kube, {"resources": None})
-        await until(lambda: {"Ready", "Served"} <= {*true_conditions(_job(kube))})
+        await until(lambda: {"Ready", "Served"} <= {*true_conditions(job_of(kube))})
         assert _applies(kube) == 1
         await again.stop()
 
@@ -327,14 +317,14 @@ def test_an_invalid_server_is_said_at_once_and_does_not_stop_training() -> None:
         await until(lambda: kube.find("Job", "job-train-1"))
         _edit(kube, {"resources": {"requests": {"memory": "8Gi"}, "limits": {"memory": "6Gi"}}})
         await asyncio.sleep(10)
-        assert _said(kube, "Stalled")[:2] == ("True", "InvalidSpec")
+        assert said(kube, "Stalled")[:2] == ("True", "InvalidSpec")
         await until(lambda: kube.find("Job", "job-train-2"))
-        await until(lambda: "Trained" in true_conditions(_job(kube)))
-        assert _said(kube, "Stalled")[:2] == ("True", "InvalidSpec")
+        await until(lambda: "Trained" in true_conditions(job_of(kube)))
+        assert said(kube, "Stalled")[:2] == ("True", "InvalidSpec")
         await asyncio.sleep(60)
         assert kube.find("Deployment", "job") is None
         _edit(kube, {"resources": None})
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await operator.stop()
 
     virtual_time.run(main())
@@ -349,11 +339,11 @@ def test_nothing_is_made_for_a_new_job_whose_server_is_invalid() -> None:
         raw = finetunejob(serving=True)
         raw["spec"]["serving"] = {"resources": {"requests": {"memory": "8Gi"}, "limits": {"memory": "6Gi"}}}
         kube.add(raw)
-        await until(lambda: "Stalled" in true_conditions(_job(kube)))
+        await until(lambda: "Stalled" in true_conditions(job_of(kube)))
         await asyncio.sleep(60)
         assert kube.writes == ["patch FineTuneJob job"]
         _edit(kube, {"resources": None})
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await operator.stop()
 
     virtual_time.run(main())

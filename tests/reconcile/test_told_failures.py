@@ -30,6 +30,7 @@ from tests.support.harness import (
     until,
 )
 from tests.support.memory_kube import MemoryKube, Object, Request
+from tests.support.told import job_of
 
 Answer = Callable[[Request], Exception]
 
@@ -94,14 +95,8 @@ class Fault:
             raise self._answer(request)
 
 
-def _job(kube: MemoryKube) -> Object:
-    found = kube.find("FineTuneJob", "job")
-    assert found
-    return found
-
-
 def _ready(kube: MemoryKube) -> tuple[str | None, str | None]:
-    ready = condition_of(_job(kube), "Ready")
+    ready = condition_of(job_of(kube), "Ready")
     return ready.get("status"), ready.get("reason")
 
 
@@ -140,14 +135,14 @@ def test_a_request_that_keeps_failing_is_told_within_a_minute_once_and_heals(
         await asyncio.sleep(60)
         assert _ready(kube)[0] in ("Unknown", "False")
         assert _ready(kube)[1] == reason
-        assert condition_of(_job(kube), "Reconciling")["reason"] == reason
+        assert condition_of(job_of(kube), "Reconciling")["reason"] == reason
         written = len(kube.writes)
         await asyncio.sleep(3600)
         assert [write for write in kube.writes[written:] if write.startswith("patch")] == []
         assert _events(kube).count(reason) == 1
         fault.there = False
-        await until(lambda: "Ready" in true_conditions(_job(kube)), seconds=400)
-        assert reason not in str(_job(kube)["status"])
+        await until(lambda: "Ready" in true_conditions(job_of(kube)), seconds=400)
+        assert reason not in str(job_of(kube)["status"])
         await operator.stop()
 
     virtual_time.run(main())
@@ -162,7 +157,7 @@ def test_the_api_servers_words_are_told_without_what_differs_each_time() -> None
         await operator.start()
         kube.add(finetunejob())
         await asyncio.sleep(60)
-        assert condition_of(_job(kube), "Reconciling")["message"] == (
+        assert condition_of(job_of(kube), "Reconciling")["message"] == (
             "An admission webhook does not answer: create Job team/job-prepare: 500 Internal error occurred: "
             'failed calling webhook "x.example.com": failed to call webhook: Post '
             '"https://x.example.svc:443/?timeout=10s": read tcp 10.96.0.9:443: i/o timeout. It is asked '
@@ -183,7 +178,7 @@ def test_a_missing_right_is_told_at_once_with_the_account_that_lacks_it() -> Non
         await asyncio.sleep(SETTLED_AFTER)
         kube.add(finetunejob())
         await until(lambda: _ready(kube)[1], seconds=1)
-        assert condition_of(_job(kube), "Reconciling")["message"] == (
+        assert condition_of(job_of(kube), "Reconciling")["message"] == (
             "KubeTune may not create Job job-prepare in namespace team: its ServiceAccount kubetune/operator "
             'lacks the right. The API server says: jobs.batch is forbidden: User "system:serviceaccount:'
             'kubetune:operator" cannot create resource "jobs" in API group "batch" in the namespace "team". '
@@ -211,7 +206,7 @@ def test_a_fault_of_kubetune_says_so_where_it_is_and_where_to_report_it() -> Non
         await asyncio.sleep(SETTLED_AFTER)
         kube.add(finetunejob())
         await until(lambda: _ready(kube)[1], seconds=5)
-        said = condition_of(_job(kube), "Reconciling")["message"]
+        said = condition_of(job_of(kube), "Reconciling")["message"]
         assert said.startswith(
             "A fault of KubeTune keeps this job from going on: KeyError: 'job-prepare' (in "
         )
@@ -231,9 +226,9 @@ def test_what_can_be_made_beside_it_goes_on() -> None:
         kube.add(finetunejob())
         await until(lambda: kube.find("Job", "job-train-1"))
         await asyncio.sleep(60)
-        assert "Trained" in true_conditions(_job(kube))
+        assert "Trained" in true_conditions(job_of(kube))
         fault.there = False
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await operator.stop()
 
     virtual_time.run(main())
@@ -249,7 +244,7 @@ def test_what_passes_within_seconds_is_not_told() -> None:
         kube.add(finetunejob())
         await asyncio.sleep(8)
         fault.there = False
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         assert "WebhookFailed" not in _events(kube)
         await operator.stop()
 
@@ -269,9 +264,9 @@ def test_what_became_of_an_attempt_is_told_although_the_next_one_cannot_be_made(
         kube.add(finetunejob())
         await asyncio.sleep(200)
         assert _ready(kube) == ("False", "WebhookFailed")
-        assert condition_of(_job(kube), "Trained")["reason"] == "WebhookFailed"
-        assert "Prepared" in true_conditions(_job(kube))
-        assert [attempt["outcome"] for attempt in _job(kube)["status"]["attempts"]] == ["Failed"]
+        assert condition_of(job_of(kube), "Trained")["reason"] == "WebhookFailed"
+        assert "Prepared" in true_conditions(job_of(kube))
+        assert [attempt["outcome"] for attempt in job_of(kube)["status"]["attempts"]] == ["Failed"]
         await operator.stop()
 
     virtual_time.run(main())
@@ -284,14 +279,14 @@ def test_a_served_job_that_cannot_be_looked_at_keeps_what_is_known_of_it() -> No
         operator = Operator(kube=kube)
         await operator.start()
         kube.add(finetunejob(serving=True))
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         fault = Fault(kube, webhook_down, "apply Deployment job")
-        kube.change(_job(kube), {"spec": {"serving": {"replicas": 2}}})
+        kube.change(job_of(kube), {"spec": {"serving": {"replicas": 2}}})
         await asyncio.sleep(60)
-        assert true_conditions(_job(kube)) == ["Reconciling", "Prepared", "Trained", "Served"]
+        assert true_conditions(job_of(kube)) == ["Reconciling", "Prepared", "Trained", "Served"]
         assert _ready(kube) == ("False", "WebhookFailed")
         fault.there = False
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await operator.stop()
 
     virtual_time.run(main())
@@ -311,7 +306,7 @@ def test_a_status_that_cannot_be_written_is_told_in_one_event(answer: Answer) ->
         assert _events(kube).count(reason) == 1
         assert len(fault.met) < 150
         fault.there = False
-        await until(lambda: "Ready" in true_conditions(_job(kube)))
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
         await operator.stop()
 
     virtual_time.run(main())
@@ -336,7 +331,7 @@ def test_a_status_that_the_schema_refuses_is_told_in_a_smaller_one() -> None:
         kube.add(finetunejob())
         await asyncio.sleep(60)
         assert _ready(kube) == ("Unknown", "RequestFailed")
-        assert "status.plan.x: Invalid value" in condition_of(_job(kube), "Reconciling")["message"]
+        assert "status.plan.x: Invalid value" in condition_of(job_of(kube), "Reconciling")["message"]
         await operator.stop()
 
     virtual_time.run(main())
@@ -387,7 +382,7 @@ def test_a_status_that_cannot_be_computed_is_told_in_what_is_left_of_it() -> Non
         kube.add(finetunejob())
         await asyncio.sleep(60)
         assert _ready(kube) == ("Unknown", "InternalError")
-        said = condition_of(_job(kube), "Reconciling")["message"]
+        said = condition_of(job_of(kube), "Reconciling")["message"]
         assert "ValueError: no status" in said
         assert len(said) < 800
         assert kube.find("Job", "job-train-1")
