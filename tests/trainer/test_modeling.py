@@ -66,7 +66,7 @@ def test_the_loss_is_the_one_of_the_full_logits(path: Path) -> None:
     model = load(path)
     method = SFT(model)
     batch = method.collate(rows)
-    full = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
+    full = model(input_ids=batch["input_ids"], labels=labels).loss
     full.backward()
     expected = model.model.embed_tokens.weight.grad.clone()
 

@@ -524,7 +524,7 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a GPU that is too small": (
         {"training": {"gpus_per_node": 1}, "gpu_memory_bytes": 1_000_000_000},
-        "Training needs about 2 GB on each GPU, which has 1 GB.",
+        "tokens, but it has 1 GB.",
     ),
 }
 

@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 
 from kubetune_trainer.data.sampler import (
     FILLER,
-    MAX_MICRO_BATCH,
-    MAX_MICRO_TOKENS,
     Batching,
-    TrainBatches,
-    evaluation_batches,
+    TrainSteps,
     global_batches,
     planned_steps,
     steps_per_epoch,
@@ -24,62 +21,55 @@ GLOBAL_BATCH = st.integers(1, 40)
 WORLD = st.integers(1, 4)
 
 
-@given(LENGTHS, GLOBAL_BATCH, WORLD, st.integers(0, 3))
+BUDGET = st.sampled_from([1, 64, 1000, 16_384])
+
+
+def batching_of(batch: int, world: int, budget: int) -> Batching:
+    return Batching(global_batch=batch, world_size=world, most_tokens=budget)
+
+
+@given(LENGTHS, GLOBAL_BATCH, WORLD, BUDGET, st.integers(0, 3))
 def test_every_row_is_trained_on_once_per_epoch(
-    lengths: list[int], batch: int, world: int, epoch: int
+    lengths: list[int], batch: int, world: int, budget: int, epoch: int
 ) -> None:
-    batching = Batching.of(batch, world, longest=max(lengths))
     seen: Counter[int] = Counter()
     for rank in range(world):
-        batches = TrainBatches(lengths, batching, rank=rank, seed=3)
-        batches.set_epoch(epoch)
-        for rows in batches:
-            seen.update(row for row in rows if row != FILLER)
+        steps = TrainSteps(lengths, batching_of(batch, world, budget), rank=rank, seed=3)
+        steps.set_epoch(epoch)
+        for passes in steps:
+            seen.update(row for rows in passes for row in rows if row != FILLER)
     assert seen == Counter(range(len(lengths)))
 
 
-@given(LENGTHS, GLOBAL_BATCH, WORLD)
-def test_every_rank_makes_the_same_number_of_forward_passes(
-    lengths: list[int], batch: int, world: int
+@given(LENGTHS, GLOBAL_BATCH, WORLD, BUDGET)
+def test_every_rank_makes_the_same_number_of_passes_that_fit(
+    lengths: list[int], batch: int, world: int, budget: int
 ) -> None:
-    batching = Batching.of(batch, world, longest=max(lengths))
-    expected = steps_per_epoch(len(lengths), batch) * batching.accumulation
-    for rank in range(world):
-        batches = TrainBatches(lengths, batching, rank=rank, seed=3)
-        passes = list(batches)
-        assert len(passes) == len(batches) == expected
-        assert all(0 < len(rows) <= batching.micro_batch <= MAX_MICRO_BATCH for rows in passes)
-        assert all(fits(rows, lengths) for rows in passes)
+    batching = batching_of(batch, world, budget)
+    ranks = [list(TrainSteps(lengths, batching, rank=rank, seed=3)) for rank in range(world)]
+    assert {len(steps) for steps in ranks} == {steps_per_epoch(len(lengths), batch)}
+    for step in zip(*ranks, strict=True):
+        assert len({len(passes) for passes in step}) == 1
+        for rows in (rows for passes in step for rows in passes):
+            longest = max(0 if row == FILLER else lengths[row] for row in rows)
+            assert len(rows) == 1 or len(rows) * longest <= budget
 
 
-def fits(rows: list[int], lengths: list[int]) -> bool:
-    """Whether a forward pass, padded to its longest row, is not larger than it may be."""
-    longest = max(0 if row == FILLER else lengths[row] for row in rows)
-    return len(rows) == 1 or len(rows) * longest <= MAX_MICRO_TOKENS
-
-
-@given(LENGTHS, GLOBAL_BATCH, WORLD)
+@given(LENGTHS, GLOBAL_BATCH, WORLD, BUDGET)
 def test_a_step_holds_the_same_rows_on_any_number_of_ranks(
-    lengths: list[int], batch: int, world: int
+    lengths: list[int], batch: int, world: int, budget: int
 ) -> None:
-    steps = global_batches(lengths, batch, seed=3, epoch=1)
-    batching = Batching.of(batch, world, longest=max(lengths))
-    for rows in steps:
-        spread = [row for rank in range(world) for part in batching.micro_batches(rows, rank) for row in part]
+    batching = batching_of(batch, world, budget)
+    for rows in global_batches(lengths, batch, seed=3, epoch=1):
+        spread = [row for r in range(world) for part in batching.passes(rows, lengths, r) for row in part]
         assert sorted(row for row in spread if row != FILLER) == sorted(rows)
 
 
-@given(LENGTHS, st.data(), GLOBAL_BATCH, WORLD)
-def test_every_validation_row_that_is_asked_for_is_scored_once(
-    lengths: list[int], data: st.DataObject, batch: int, world: int
-) -> None:
-    asked = data.draw(st.sets(st.integers(0, len(lengths) - 1)))
-    batching = Batching.of(batch, world, longest=max(lengths))
-    ranks = [evaluation_batches(lengths, asked, batching, rank=rank) for rank in range(world)]
-    assert len({len(batches) for batches in ranks}) == 1
-    assert all(fits(rows, lengths) for batches in ranks for rows in batches)
-    rows = [row for batches in ranks for part in batches for row in part if row != FILLER]
-    assert sorted(rows) == sorted(asked)
+def test_one_long_row_divides_its_own_step_only() -> None:
+    lengths = [100] * 63 + [10_000]
+    batching = batching_of(32, 1, 4000)
+    passes = [len(step) for step in TrainSteps(lengths, batching, rank=0, seed=3)]
+    assert sorted(passes) == [1, 2]
 
 
 def test_the_order_changes_with_the_epoch_and_the_seed_only() -> None:
@@ -97,18 +87,17 @@ def test_rows_of_a_step_are_of_similar_length() -> None:
     assert sum(lengths) / padded > 0.95
 
 
-def test_a_global_batch_is_spread_in_few_even_micro_batches() -> None:
-    def shape(batch: int, world: int, longest: int = 1024) -> tuple[int, int]:
-        batching = Batching.of(batch, world, longest=longest)
-        return batching.micro_batch, batching.accumulation
+def test_a_global_batch_is_spread_in_few_passes() -> None:
+    def shape(batch: int, world: int, length: int) -> list[int]:
+        passes = batching_of(batch, world, 16_384).passes(range(batch), [length] * batch, 0)
+        return [len(rows) for rows in passes]
 
-    assert shape(8, 1) == (8, 1)
-    assert shape(8, 2) == (4, 1)
-    assert shape(32, 2) == (8, 2)
-    assert shape(24, 2) == (6, 2)
-    assert shape(10, 4) == (3, 1)
-    assert shape(32, 2, longest=4096) == (4, 4)
-    assert shape(32, 2, longest=100_000) == (1, 16)
+    assert shape(8, 1, 1024) == [8]
+    assert shape(8, 2, 1024) == [4]
+    assert shape(32, 1, 1024) == [16, 16]
+    assert shape(10, 4, 1024) == [3]
+    assert shape(32, 2, 4096) == [4, 4, 4, 4]
+    assert shape(4, 2, 100_000) == [1, 1]
 
 
 def test_max_steps_caps_the_epochs() -> None:

@@ -12,6 +12,7 @@ import pytest
 from kubetune_trainer.artifact.publish import verified_artifact
 from kubetune_trainer.contract.messages import Progress, Reason, TrainSummary
 from kubetune_trainer.data import row_files
+from kubetune_trainer.store import passes
 from kubetune_trainer.store.manifest import verify_manifest
 from tests.support.tiny_model import VOCABULARY, make_tiny_model, tiny_tokenizer
 from tests.support.training_runs import (
@@ -62,7 +63,7 @@ def steps_of(made: Volume) -> list[list[float | None]]:
     return [[line.get(key) for key in LEARNED] for line in made.records() if "loss" in line]
 
 
-# One global batch of 12 rows is two micro-batches on one rank and one on each of two ranks.
+# One global batch of 12 rows is one forward pass on one rank.
 PARITY = {"batch_size": 12, "epochs": 3, "checkpoint_every_steps": 100}
 
 
@@ -75,12 +76,17 @@ def one_process(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Volume
     return made
 
 
+FEW_TOKENS = 100
+"""Of a pass: the longest row has 48, so that a step takes several of few rows each."""
+
+
 @pytest.mark.parametrize(("stage", "nodes", "ranks"), [(2, 1, 2), (3, 2, 1)])
-def test_two_processes_learn_what_one_does(
+def test_two_processes_learn_in_small_passes_what_one_does_at_once(
     tmp_path: Path, model: Path, one_process: Volume, stage: int, nodes: int, ranks: int
 ) -> None:
     made = volume(tmp_path, model, zero_stage=stage, **PARITY)
     made.environment = FLOAT32
+    passes.write(made.run, FEW_TOKENS)
     succeed(made, tmp_path, nodes=nodes, ranks=ranks)
     assert len(made.curve()) == 9
     for key in ("validation_loss", "validation_mean_token_accuracy"):
@@ -105,6 +111,7 @@ def test_two_processes_of_a_small_stage_learn_what_one_does_and_resume(
 ) -> None:
     made = volume(tmp_path, model, zero_stage=stage, **PARITY | {"checkpoint_every_steps": 4})
     made.environment = FLOAT32 | fault(rank=1, function="step", call=7, signal="SIGKILL")
+    passes.write(made.run, FEW_TOKENS)
     train(made, tmp_path / "killed", ranks=2)
     assert made.checkpoints() == ["step-000004"]
     before = steps_of(made)
@@ -210,10 +217,8 @@ def test_a_rank_killed_in_the_middle_of_a_save_costs_that_save_only(
     assert same_weights(made, undisturbed[3])
 
 
-def test_a_resume_within_an_epoch_continues_the_accumulation(
-    tmp_path: Path, model: Path, one_process: Volume
-) -> None:
-    """Step 4 is the first of the second epoch, and each step has two micro-batches."""
+def test_a_resume_within_an_epoch_continues_it(tmp_path: Path, model: Path, one_process: Volume) -> None:
+    """Step 4 is the first of the second epoch."""
     made = volume(tmp_path, model, **PARITY | {"checkpoint_every_steps": 4})
     made.environment = FLOAT32 | fault(rank=0, function="step", call=7, signal="SIGKILL")
     train(made, tmp_path / "killed")
@@ -313,12 +318,12 @@ def test_one_step_is_a_whole_run(tmp_path: Path, model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("schedule", "rates"),
-    [("Linear", [0, 1, 2 / 3, 1 / 3]), ("Constant", [0, 1, 1, 1]), ("Cosine", [0, 1, 0.75, 0.25])],
+    [("Linear", [0.5, 1, 1, 0.5]), ("Constant", [0.5, 1, 1, 1]), ("Cosine", [0.5, 1, 1, 0.5])],
 )
 def test_learning_rates_follow_the_schedule(
     tmp_path: Path, model: Path, schedule: str, rates: list[float]
 ) -> None:
-    made = volume(tmp_path, model, max_steps=4, schedule={"type": schedule, "warmup_ratio": "0.25"})
+    made = volume(tmp_path, model, max_steps=4, schedule={"type": schedule, "warmup_ratio": "0.5"})
     succeed(made, tmp_path)
     assert made.curve("learning_rate") == pytest.approx([0.01 * rate for rate in rates])
 
@@ -414,6 +419,27 @@ def test_sigterm_before_training_ends_the_attempt_at_once(tmp_path: Path, model:
         assert pod.wait() == 44, pod.log
     assert pod.message.reason == Reason.PREEMPTED
     assert not made.run.metrics_file.exists()
+
+
+def test_what_does_not_fit_into_memory_is_tried_again_in_halves(
+    tmp_path: Path, model: Path, one_process: Volume
+) -> None:
+    made = volume(tmp_path, model, **PARITY | {"checkpoint_every_steps": 4})
+    longest = max(row_files.RowFile(made.run.train_rows).lengths)
+    passes.write(made.run, 4 * longest)
+    for call, tokens, half in ((6, 4 * longest, 2 * longest), (1, 2 * longest, longest)):
+        made.environment = FLOAT32 | faults(f"0:memory:{call}:0")
+        (ended,) = train(made, tmp_path / str(tokens))
+        assert (ended.process.returncode, ended.message.reason) == (1, Reason.UNKNOWN)
+        assert f"passes of {tokens} tokens did not fit" in ended.message.message
+        assert f"continues from the last checkpoint with {half};" in ended.message.message
+        assert passes.read(made.run) == half
+    (ended,) = train(made, tmp_path / "longest")
+    assert (ended.process.returncode, ended.message.reason) == (43, Reason.OUT_OF_MEMORY)
+    assert f"The longest row, of {longest} tokens" in ended.message.message
+    made.environment = FLOAT32
+    succeed(made, tmp_path / "last")
+    assert_learned_the_same(made, one_process)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_attempt(tmp_path: Path, model: Path) -> None:

@@ -52,9 +52,10 @@ def test_steps(rows: int, batch: int, epochs: int, max_steps: int | None, steps:
     assert estimate(shape=shape, batch_size=batch, epochs=epochs, max_steps=max_steps).total_steps == steps
 
 
-# 8 rows a pass of 1000 tokens. Activations: inputs of 32 layers, 4096 wide, 2 bytes; and one layer, 34 bytes.
-ACTIVATIONS = 8000 * 4096 * (32 * 2 + 34)
-LOGITS = 8000 * 128_000 * 10
+# A pass has 8 rows of 1000 tokens. Activations: inputs of 32 layers, 4096 wide, 2 bytes; one layer, 34 bytes.
+TOKEN = 4096 * (32 * 2 + 34)
+ACTIVATIONS = 8000 * TOKEN
+LOGITS = 3 * (256 << 20)  # of a chunk
 OVERHEAD = 1_500_000_000
 
 
@@ -71,11 +72,34 @@ def test_memory_of_lora_by_stage(stage: int, states: int) -> None:
     assert estimate(zero_stage=stage).memory_per_gpu_bytes == states + ACTIVATIONS + LOGITS + OVERHEAD
 
 
-def test_long_rows_take_no_more_memory_at_once_than_short_ones() -> None:
-    # 2 rows of 8,000 tokens a pass, since 8 of them would not fit.
-    long = estimate(shape=replace(SHAPE, longest=8000)).memory_per_gpu_bytes
-    short = estimate(shape=replace(SHAPE, longest=2000)).memory_per_gpu_bytes
-    assert long == short
+def test_passes_are_as_large_as_the_memory_allows_for() -> None:
+    base = 16 * BILLION + 40_000_000 * (2 + 12) // 4 + LOGITS + OVERHEAD
+    unknown, small, large = (estimate(gpu_memory=memory) for memory in (None, 24 * BILLION, 80 * BILLION))
+    assert unknown.tokens_per_pass == large.tokens_per_pass == 16_384
+    assert small.tokens_per_pass == (0.92 * 24 * BILLION - base) // TOKEN // 64 * 64
+    assert small.memory_per_gpu_bytes <= 0.92 * 24 * BILLION
+
+
+def test_one_long_row_is_all_that_must_fit() -> None:
+    long = estimate(shape=replace(SHAPE, longest=12_000), gpu_memory=24 * BILLION)
+    assert long.tokens_per_pass == 12_000
+    with pytest.raises(DoesNotFit, match=r"for a row of 20,000 tokens"):
+        estimate(shape=replace(SHAPE, longest=20_000), gpu_memory=24 * BILLION)
+
+
+def test_large_models_with_wide_vocabularies_are_not_refused_for_their_logits() -> None:
+    text = SimpleNamespace(hidden_size=5376, num_hidden_layers=62, vocab_size=262_144)
+    wide = replace(EIGHT, parameters=27 * BILLION, config=SimpleNamespace(get_text_config=lambda: text))
+    one = config(training={"nodes": 1, "gpus_per_node": 1, "batch_size": 8}, gpu_memory_bytes=80 * BILLION)
+    assert plan(one, wide, 100_000_000, replace(SHAPE, longest=8192)).memory_per_gpu_bytes < 80 * BILLION
+
+
+def test_logits_that_a_model_caps_are_all_in_memory() -> None:
+    text = SimpleNamespace(**vars(TEXT), final_logit_softcapping=30.0)
+    capped = replace(EIGHT, config=SimpleNamespace(get_text_config=lambda: text))
+    one = config(training={"nodes": 1, "gpus_per_node": 1, "batch_size": 8})
+    more = plan(one, capped, 1, SHAPE).memory_per_gpu_bytes - plan(one, EIGHT, 1, SHAPE).memory_per_gpu_bytes
+    assert more == 8000 * 128_000 * 12 - LOGITS
 
 
 def test_full_fine_tune_holds_optimizer_states_of_every_weight() -> None:
@@ -87,9 +111,9 @@ def test_job_that_does_not_fit_is_refused_with_the_knobs() -> None:
     with pytest.raises(DoesNotFit) as caught:
         estimate(trained=8 * BILLION, zero_stage=2, adapter={"type": "Full"}, gpu_memory=24 * BILLION)
     assert caught.value.message == (
-        "Training needs about 59 GB on each GPU, which has 24 GB. Use a smaller model, lower "
-        "dataset.maxLength, train an adapter (adapter.type: LoRA), raise training.deepspeed.zeroStage to 3, "
-        "lower training.batchSize, or use GPUs with more memory."
+        "Training needs about 47 GB on each GPU for a row of 1,000 tokens, but it has 24 GB. Use a smaller "
+        "model, lower dataset.maxLength, train an adapter (adapter.type: LoRA), raise "
+        "training.deepspeed.zeroStage to 3, or use GPUs with more memory."
     )
 
 

@@ -26,6 +26,10 @@ _ON_CPU: Final = {
     # larger batches answer no more per second, and everybody in them waits longer
     "max-num-seqs": "16",
 }
+_ON_GPU: Final = {
+    # as much of the model's context as the memory beside its weights holds: all of it does not fit many GPUs
+    "max-model-len": "auto",
+}
 _BFLOAT16_ON_CPU: Final = frozenset(
     {
         "Qwen3NextForCausalLM",
@@ -106,8 +110,9 @@ def base_name(job: FineTuneJob) -> str:
 
 
 def _options(job: FineTuneJob, serving: Serving, architecture: str) -> dict[str, str]:
-    given: dict[str, str] = dict(_ON_CPU) if serving_gpus(job) == 0 else {}
-    if given and architecture in _BFLOAT16_ON_CPU:
+    on_cpu = serving_gpus(job) == 0
+    given: dict[str, str] = dict(_ON_CPU if on_cpu else _ON_GPU)
+    if on_cpu and architecture in _BFLOAT16_ON_CPU:
         given["dtype"] = "bfloat16"
     return given | (serving.engine_args.manifest() if serving.engine_args else {})
 

@@ -179,6 +179,8 @@ def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
         schedule=ScheduleConfig(
             type=training.schedule.type, warmup_ratio=decimal_text(training.schedule.warmup_ratio)
         ),
+        weight_decay=decimal_text(training.weight_decay),
+        max_grad_norm=decimal_text(training.max_grad_norm),
         seed=training.seed,
         zero_stage=training.deepspeed.zero_stage,
         nodes=training.nodes,

@@ -2,7 +2,8 @@
 
 KUBETUNE_FAULT is "rank:function:call:signal": the rank sends itself the signal at the n-th call. Several are
 separated by spaces. With the function "gather" the rank loses the content of a tensor instead, with "method"
-it trains by the toy method, with "unpickle" it fails where an object of another rank would be unpickled.
+it trains by the toy method, with "unpickle" it fails where an object of another rank would be unpickled,
+with "memory" its n-th step runs out of memory.
 """
 
 import os
@@ -31,6 +32,19 @@ def _install(fault: str) -> None:
 
         train = attempt.train
         attempt.train = lambda config, stop, stepped: train(config, stop, wrap(stepped))
+    elif function == "memory":  # as "step", but a GPU has no memory left
+        from kubetune_trainer.loop.trainer import FineTuner
+
+        training_step = FineTuner.training_step
+
+        def without_memory(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == int(call):
+                raise MemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return training_step(*args, **kwargs)
+
+        FineTuner.training_step = without_memory
     elif function == "agree":  # the ranks agree whether to stop, after each step and each validation batch
         from kubetune_trainer.gang.peers import Peers
 

@@ -6,12 +6,13 @@ card and a manifest, whose digest is the artifact's name from then on."""
 from __future__ import annotations
 
 import logging
+import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..base.adapters import untrained_experts
+from ..base.adapters import full_shape, untrained_experts
 from ..base.checkpoint import Shapes, tensor_shapes
 from ..base.stored_names import adapter_names, unused_patterns
 from ..contract.config import TrainerConfig
@@ -38,8 +39,8 @@ from .model_card import Losses
 
 logger = logging.getLogger(__name__)
 
-_GATHERED_AT_ONCE = 64
-"""Tensors that ZeRO-3 puts together in one go: few collectives, and little memory beside the model."""
+_GATHERED_AT_ONCE = 1 << 30
+"""Bytes that ZeRO-3 puts together in one go: few collectives, and little memory beside the model."""
 
 
 def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
@@ -179,14 +180,28 @@ def _gather_weights(model: Any, peers: Peers, *, whole: bool) -> dict[str, Any]:
         (name, parameter) for name, parameter in model.named_parameters() if whole or parameter.requires_grad
     ]
     weights: dict[str, Any] = {}
-    for start in range(0, len(wanted), _GATHERED_AT_ONCE):
-        part = wanted[start : start + _GATHERED_AT_ONCE]
+    for part in _parts(wanted):
         with _put_together([parameter for _, parameter in part]):
             if peers.rank == 0:
                 weights.update((name, parameter.detach().to("cpu", copy=True)) for name, parameter in part)
     if whole and peers.rank == 0:
         weights.update((name, buffer.to("cpu", copy=True)) for name, buffer in _buffers(model).items())
     return weights
+
+
+def _parts(wanted: list[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
+    """The same in parts of so many bytes; a tensor that has more is a part by itself."""
+    part: list[tuple[str, Any]] = []
+    size = 0
+    for name, parameter in wanted:
+        more = math.prod(full_shape(parameter)) * parameter.element_size()
+        if part and size + more > _GATHERED_AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append((name, parameter))
+        size += more
+    if part:
+        yield part
 
 
 def _buffers(model: Any) -> dict[str, Any]:

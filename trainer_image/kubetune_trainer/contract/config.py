@@ -131,6 +131,10 @@ class TrainingConfig(_Frozen):
     """Rows per optimizer step over all ranks: nodes x processes x per-device x accumulation."""
     learning_rate: DecimalString
     schedule: ScheduleConfig
+    weight_decay: DecimalString = "0"
+    """AdamW's, of matrices only."""
+    max_grad_norm: DecimalString = "1"
+    """Norm to which larger gradients are scaled down; 0 leaves them as they are."""
     seed: int
     zero_stage: Literal[0, 1, 2, 3]
     nodes: int
@@ -140,6 +144,12 @@ class TrainingConfig(_Frozen):
     checkpoint_keep: int
     collective_timeout_seconds: int = 1800
     """A collective that takes longer ends the rank as PeerLost."""
+
+    def as_decided_later(self) -> dict[str, str | None]:
+        """What decides the result, of fields that came later: only where it is not what it was before."""
+        fields = type(self).model_fields
+        later = {name: _decimal(getattr(self, name)) for name in ("weight_decay", "max_grad_norm")}
+        return {name: value for name, value in later.items() if value != _decimal(fields[name].default)}
 
     @property
     def processes_per_node(self) -> int:
@@ -210,6 +220,7 @@ class TrainerConfig(_Frozen):
                 "seed": training.seed,
             },
         }
+        decides["training"] |= training.as_decided_later()
         decides["dataset"]["validation_fraction"] = _decimal(self.dataset.validation_fraction)
         return digest_of(decides)
 

@@ -4,6 +4,7 @@
 
     TrainerError                 Unknown, counted retry
     +-- Transient                the network or a server failed: trying again may help
+    +-- PassTooLarge             out of memory, and the next attempt takes less at once
     +-- InvalidInput             code 42, nothing is tried again
     |   +-- DataInvalid          rows, files or credentials of the dataset
     |   +-- ModelUnavailable     the base model cannot be had or cannot be used
@@ -137,6 +138,10 @@ class OutOfMemory(TrainerError):
 
     code = ExitCode.OUT_OF_MEMORY
     reason = Reason.OUT_OF_MEMORY
+
+
+class PassTooLarge(TrainerError):
+    """A forward pass did not fit into memory; the next attempt has smaller ones."""
 
 
 class Preempted(TrainerError):

@@ -82,6 +82,11 @@ class RunDirectory:
         return self.prepared / "preview.html"
 
     @property
+    def passes_file(self) -> Path:
+        """How many tokens a forward pass has."""
+        return self.root / "passes.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Verified checkpoints."""
         return self.root / "checkpoints"

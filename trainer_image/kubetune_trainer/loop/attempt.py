@@ -6,10 +6,8 @@ load."""
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +21,14 @@ from ..data.sampler import Batching, planned_steps, steps_per_epoch
 from ..gang.peers import Peers, join
 from ..gang.stop import StopFlag
 from ..sizing.looks import ValidationPlan
-from ..store import lock
+from ..sizing.memory import CPU_TOKENS
+from ..store import lock, passes
 from ..store.checkpoints import Checkpoints, Layout
 from ..store.manifest import naming
 from ..store.resume import Found, Survey, unreadable, verify_together
 from . import libraries
 from .journal import Journal
+from .out_of_memory import smaller_after_out_of_memory
 from .progress import Reports, serve
 from .records import Records
 
@@ -42,8 +42,6 @@ DTYPE_VARIABLE = "KUBETUNE_DTYPE"
 """Environment variable that forces "float32" or "bfloat16" (tests that compare numbers closely)."""
 
 _LOOKED = TypeAdapter(tuple[ArtifactSummary | None, Survey | None])
-
-_SCHEDULES = {"Cosine": "cosine", "Linear": "linear", "Constant": "constant_with_warmup"}
 
 
 def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None]) -> TrainSummary:
@@ -61,7 +59,11 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         serve(reports)
     libraries.load()
     peers = join(training, lock.tokens(config, os.environ))
-    batching = Batching.of(training.batch_size, peers.world_size, longest=dataset.tokens_per_row.max)
+    batching = Batching(
+        global_batch=training.batch_size,
+        world_size=peers.world_size,
+        most_tokens=peers.broadcast(passes.read(run) or CPU_TOKENS),
+    )
     layout = Layout.of(training, world_size=peers.world_size)
     confirm = lock.confirmation(os.environ)
     checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep, confirm=confirm)
@@ -73,7 +75,9 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     # Full training changes the base's weights, so that it is scored first. Under an adapter they stay as they
     # are, and the first step comes before: what is wrong with a run shows there, and all rows may take long.
     score_first = found is None and training.adapter.type == "Full"
-    arguments = _arguments(training, batching, run, total, bf16=dtype == "bfloat16", evaluate=score_first)
+    arguments = _arguments(
+        training, batching, run, Path(base.path), total, bf16=dtype == "bfloat16", evaluate=score_first
+    )
     model = _model(training, Path(base.path), dtype)
 
     from ..artifact.canary import Canary
@@ -110,6 +114,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     attempt = Attempt(
         peers=peers,
         batching=batching,
+        schedule=training.schedule,
         stop=stop,
         method=method,
         train=rows,
@@ -126,7 +131,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     asked = Canary(run, model, Path(base.path), peers.device)
     trainer = FineTuner(model, arguments, attempt)
     stepped(from_step)
-    trainer.train(resume_from_checkpoint=str(found.path) if found else None)
+    with smaller_after_out_of_memory(run, batching.most_tokens, longest=dataset.tokens_per_row.max):
+        trainer.train(resume_from_checkpoint=str(found.path) if found else None)
     stop.raise_if_agreed()
 
     from ..artifact.model_card import Losses
@@ -194,29 +200,35 @@ def _dtype(peers: Peers) -> str:
 
 
 def _arguments(
-    training: TrainingConfig, batching: Batching, run: RunDirectory, total: int, *, bf16: bool, evaluate: bool
+    training: TrainingConfig,
+    batching: Batching,
+    run: RunDirectory,
+    base: Path,
+    total: int,
+    *,
+    bf16: bool,
+    evaluate: bool,
 ) -> Any:
     """HF's arguments. They must exist before the model is loaded: ZeRO-3 splits it while loading."""
-    from transformers import TrainingArguments
+    from transformers import AutoConfig, TrainingArguments
     from transformers.utils.logging import disable_progress_bar
 
-    from .deepspeed_config import GRADIENT_CLIPPING, deepspeed_config
+    from .deepspeed_config import deepspeed_config
 
     disable_progress_bar()
+    text = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False).get_text_config()
     return TrainingArguments(
         output_dir=str(run.checkpoints),
         max_steps=total,
-        per_device_train_batch_size=batching.micro_batch,
-        gradient_accumulation_steps=batching.accumulation,
+        per_device_train_batch_size=batching.rows_per_rank,
         learning_rate=float(training.learning_rate),
-        lr_scheduler_type=_SCHEDULES[training.schedule.type],
-        warmup_steps=warmup_steps(training.schedule.warmup_ratio, total),
-        max_grad_norm=GRADIENT_CLIPPING,
+        weight_decay=float(training.weight_decay),  # of matrices: HF leaves out biases and norms
+        max_grad_norm=float(training.max_grad_norm),
         optim="adamw_torch",
         seed=training.seed,
         bf16=bf16,
         use_cpu=not training.gpus_per_node,
-        deepspeed=deepspeed_config(training, batching, bf16=bf16),
+        deepspeed=deepspeed_config(training, batching, text, bf16=bf16),
         ddp_timeout=training.collective_timeout_seconds,
         # Long rows on a GPU run out of memory for activations first; on CPU there is more memory than speed.
         activation_checkpointing=training.gpus_per_node > 0,
@@ -231,11 +243,6 @@ def _arguments(
         remove_unused_columns=False,
         dataloader_num_workers=0,  # rows are memory-mapped
     )
-
-
-def warmup_steps(ratio: str, total: int) -> int:
-    """Steps until the peak of the learning rate; the first has rate 0, so the last step is none of them."""
-    return min(math.ceil(Decimal(ratio) * total), total - 1)
 
 
 def _model(training: TrainingConfig, base: Path, dtype: str) -> Any:

@@ -11,31 +11,45 @@ from typing import Any
 from ..contract.config import TrainingConfig
 from ..data.sampler import Batching
 
-GRADIENT_CLIPPING = 1.0
+_LORA_BUCKET = 50_000_000
+"""Elements that are exchanged at a time. DeepSpeed's 5e8 take a gigabyte of each rank, which an adapter does
+not fill; whatever is larger is exchanged by itself."""
 
 
-def deepspeed_config(training: TrainingConfig, batching: Batching, *, bf16: bool) -> dict[str, Any]:
-    """Build the configuration of one attempt."""
+def deepspeed_config(
+    training: TrainingConfig, batching: Batching, text: Any, *, bf16: bool
+) -> dict[str, Any]:
+    """Build the configuration of one attempt; ``text`` is that of the text model in transformers."""
     return {
-        "train_batch_size": batching.micro_batch * batching.accumulation * batching.world_size,
-        "train_micro_batch_size_per_gpu": batching.micro_batch,
-        "gradient_accumulation_steps": batching.accumulation,
-        "gradient_clipping": GRADIENT_CLIPPING,
+        "train_batch_size": batching.rows_per_rank * batching.world_size,
+        "train_micro_batch_size_per_gpu": batching.rows_per_rank,
+        "gradient_accumulation_steps": 1,  # the loop says at each pass whether it is a step's last
+        "gradient_clipping": float(training.max_grad_norm),
         "bf16": {"enabled": bf16},
         "zero_allow_untested_optimizer": True,  # torch's AdamW, which the checkpoints hold
-        "zero_optimization": _zero(training.zero_stage),
+        "zero_optimization": _zero(training, text),
         "steps_per_print": 2**31,  # its own progress lines say nothing that /metrics does not
     }
 
 
-def _zero(stage: int) -> dict[str, Any]:
-    if stage < 3:
-        return {"stage": stage}
+def _zero(training: TrainingConfig, text: Any) -> dict[str, Any]:
+    lora = training.adapter.type != "Full"
+    buckets = {"reduce_bucket_size": _LORA_BUCKET, "allgather_bucket_size": _LORA_BUCKET} if lora else {}
+    settings = {"stage": training.zero_stage, **buckets}
+    if training.zero_stage < 3:
+        return settings
     return {
-        "stage": stage,
-        # The whole prefetch and the small tensors that are never split, in elements. DeepSpeed's defaults
-        # suit models of 10 billion parameters and more; LoRA matrices are all below the threshold at rank
-        # 16.
+        **settings,
+        # The whole prefetch, in elements: DeepSpeed's default suits models of 10 billion parameters and more.
         "stage3_prefetch_bucket_size": 20_000_000,
-        "stage3_param_persistence_threshold": 100_000,
+        # Tensors that are never split: LoRA's matrices are many, small, and needed in each pass.
+        "stage3_param_persistence_threshold": _lora_elements(training, text) if lora else 100_000,
     }
+
+
+def _lora_elements(training: TrainingConfig, text: Any) -> int:
+    """Elements of the largest LoRA matrix of a layer."""
+    heads = text.num_attention_heads * (getattr(text, "head_dim", None) or 0)
+    widths = (getattr(text, name, None) or 0 for name in ("hidden_size", "intermediate_size"))
+    # Fused projections, as in Phi and GPT-2, are up to three times as wide.
+    return max(100_000, 3 * training.adapter.rank * max(heads, *widths))

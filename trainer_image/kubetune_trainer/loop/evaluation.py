@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..data.sampler import Batching, evaluation_batches
+from ..data.sampler import Batching
 from ..gang.peers import Peers
 from ..gang.stop import StopFlag
 from ..methods.method import Batch, Loss, Method
@@ -76,7 +76,7 @@ class Evaluation:
         names = ("loss", *self.method.metrics)
         sums = {name: torch.zeros((), dtype=torch.float64, device=self.peers.device) for name in names}
         weight = 0
-        for part in evaluation_batches(self.rows.lengths, indices, self.batching, rank=self.peers.rank):
+        for part in self.batching.passes(indices, self.rows.lengths, self.peers.rank):
             batch = self.method.collate([self.rows[index] for index in part])
             weight += self.method.size([batch]).weight
             with torch.no_grad():

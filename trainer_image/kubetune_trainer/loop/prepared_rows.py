@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.row_files import RowFile
@@ -26,3 +27,16 @@ class Rows:
 
     def __getitem__(self, index: int) -> Row:
         return self._filler if index == FILLER else self._rows[index]
+
+
+class Passes:
+    """The rows of a forward pass by their indices: what a DataLoader fetches for each pass of a step."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def __getitem__(self, indices: Sequence[int]) -> list[Row]:
+        return [self._rows[index] for index in indices]
+
+    def __len__(self) -> int:
+        return len(self._rows)

@@ -17,22 +17,25 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from typing_extensions import override
 
+from ..contract.config import ScheduleConfig
 from ..contract.errors import DataInvalid, NumericalFailure, Transient
-from ..data.sampler import Batching, TrainBatches
+from ..data.sampler import Batching, TrainSteps
 from ..gang.peers import Peers
 from ..gang.stop import StopFlag
-from ..methods.method import Batch, Loss, Method
+from ..methods.method import Batch, Loss, Method, Row
 from ..store import checkpoints as saving
 from ..store import resume, unfinished
 from ..store.checkpoints import Checkpoints
 from ..store.manifest import FileEntry
 from .evaluation import Evaluation, Score
 from .journal import Journal
-from .prepared_rows import Rows
+from .prepared_rows import Passes, Rows
+from .schedule import factor
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Attempt:
 
     peers: Peers
     batching: Batching
+    schedule: ScheduleConfig
     stop: StopFlag
     method: Method
     train: Rows
@@ -79,22 +83,34 @@ class FineTuner(Trainer):
         }
         self._weight = self._step_tokens = 0
         self._started = time.perf_counter()
-        self.train_batches = TrainBatches(
+        self.train_steps = TrainSteps(
             attempt.train.lengths, attempt.batching, rank=attempt.peers.rank, seed=args.seed
         )
+
+    @override
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        schedule = self._attempt.schedule
+        if self.lr_scheduler is None:
+            given: Any = optimizer or self.optimizer
+            self.lr_scheduler = LambdaLR(given, lambda step: factor(schedule, step, num_training_steps))
+        return self.lr_scheduler
 
     @override
     def get_train_dataloader(self) -> Any:
         # Not through accelerate: it would cut the batches for the ranks once more, and repeat rows to
         # even them.
-        rows: Any = self._attempt.train
-        return DataLoader(rows, batch_sampler=self.train_batches, collate_fn=self._attempt.method.collate)
+        passes: Any = Passes(self._attempt.train)
+        steps: Any = self.train_steps
+        return DataLoader(passes, batch_sampler=steps, collate_fn=self._collate)
+
+    def _collate(self, passes: list[list[Row]]) -> list[Batch]:
+        return [self._attempt.method.collate(rows) for rows in passes]
 
     @override
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
-        """Weight of the global batch: called with all micro-batches before each step."""
+        """Weight of the global batch: called with a step's passes before it."""
         self._started = time.perf_counter()
-        size = self._attempt.method.size(batch_samples)
+        size = self._attempt.method.size(list(itertools.chain(*batch_samples)))
         self._weight, self._step_tokens = self._attempt.peers.sum([size.weight, size.tokens])
         if not self._weight:
             raise DataInvalid(
@@ -102,6 +118,16 @@ class FineTuner(Trainer):
                 "learn. Prepare makes no such rows; delete prepared/ of this run, and it is made again."
             )
         return self._weight
+
+    @override
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Run a step's forward passes; only the last one exchanges gradients and changes weights."""
+        passes: list[Batch] = inputs
+        losses = []
+        for index, batch in enumerate(passes):
+            self.accelerator.gradient_state._set_sync_gradients(index == len(passes) - 1)
+            losses.append(super().training_step(model, batch, num_items_in_batch))
+        return torch.stack(losses).sum()
 
     @override
     def compute_loss(
@@ -263,7 +289,7 @@ class _Steps(TrainerCallback):
 
     @override
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._trainer.train_batches.set_epoch(int(state.epoch or 0))
+        self._trainer.train_steps.set_epoch(int(state.epoch or 0))
 
     @override
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -59,6 +59,8 @@ class Method(Protocol):
         ...
 
     @staticmethod
-    def head_bytes(tokens: int, vocabulary: int) -> int:
-        """Bytes of memory that the loss takes for a forward pass, beside the layers' activations."""
+    def head_bytes(tokens: int, text: Any, *, on_gpu: bool) -> int:
+        """Bytes of memory that the loss takes for a forward pass, beside the layers' activations.
+
+        ``text`` is transformers' configuration of the text model."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .chunks import chunk_bytes
 from .method import Batch, Loss, Row, Size
 
 if TYPE_CHECKING:
@@ -13,24 +14,30 @@ if TYPE_CHECKING:
 IGNORED = -100
 """Label of a token that is not learned."""
 
-_LOGIT_BYTES = 10  # logits at 2 bytes, their float32 copy and its gradient
+_LOGIT_BYTES = 12  # in the model's type and in float32, with a gradient of each
+_CHUNK_COPIES = 3  # logits, what is computed from them, and the gradient in the weights' type
+_CAPS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Keys of configurations of models that change their logits, which are computed whole then."""
 
 
 class SFT:
     """Rows have ``input_ids`` and as many ``labels``, which are IGNORED or the token itself.
 
     The loss is computed at the learned positions and nowhere else: the output layer is the largest matrix of
-    a small model, and most tokens of a chat are not learned. A hook in front of that layer selects their
-    hidden states, so that it works with every architecture, with LoRA on the layer and with ZeRO-3, whose own
-    hooks gather the weights. The numbers are those of the full logits, up to rounding.
+    a small model, and most tokens of a chat are not learned. The numbers are those of the full logits, up to
+    rounding.
+
+    There is no attention mask. Rows are padded on the right and models are causal, so that no token of a row
+    sees padding; a mask would only keep transformers from the fast kernels of attention.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("mean_token_accuracy",)
     filler: ClassVar[Row] = {"input_ids": [0], "labels": [IGNORED]}
 
     def __init__(self, model: Any) -> None:
-        self._positions: torch.Tensor | None = None
-        model.get_output_embeddings().register_forward_pre_hook(self._select)
+        from .output_layer import OutputLayer
+
+        self._output = OutputLayer(model)
 
     def collate(self, rows: Sequence[Row]) -> Batch:
         """Pad rows on the right, and list the positions whose next token is learned, with that token.
@@ -38,61 +45,43 @@ class SFT:
         ``positions`` and ``targets`` have one dimension, and count over the flattened batch."""
         import torch
 
-        width = max(len(row["input_ids"]) for row in rows)
-        input_ids = torch.zeros(len(rows), width, dtype=torch.int64)  # padding is masked: any token will do
-        attention_mask = torch.zeros_like(input_ids)
+        lengths = [len(row["input_ids"]) for row in rows]
+        input_ids = torch.zeros(len(rows), max(lengths), dtype=torch.int64)  # any token will do as padding
         labels = torch.full_like(input_ids, IGNORED)
-        for index, row in enumerate(rows):
-            length = len(row["input_ids"])
+        for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
             input_ids[index, :length] = torch.tensor(row["input_ids"])
-            attention_mask[index, :length] = 1
             labels[index, : length - 1] = torch.tensor(row["labels"][1:], dtype=torch.int64)
         flat = labels.flatten()
         positions = torch.nonzero(flat != IGNORED).squeeze(1)
         return {
             "input_ids": input_ids,
-            "attention_mask": attention_mask,
             "positions": positions,
             "targets": flat[positions],
+            "tokens": torch.tensor(sum(lengths)),
         }
 
     def size(self, batches: Sequence[Batch]) -> Size:
         """Learned tokens are what counts."""
         return Size(
             weight=sum(len(batch["targets"]) for batch in batches),
-            tokens=sum(int(batch["attention_mask"].sum()) for batch in batches),
+            tokens=sum(int(batch["tokens"]) for batch in batches),
         )
 
     def loss(self, model: Any, batch: Batch) -> Loss:
         """Summed cross entropy, and how many learned tokens rank first."""
-        import torch
-        import torch.nn.functional as F  # noqa: N812 - its customary name
-
-        logits, targets = self.logits(model, batch), batch["targets"]
-        with torch.no_grad():
-            correct = (logits.argmax(-1) == targets).sum()
-        total = F.cross_entropy(logits, targets, reduction="sum")
-        return Loss(total=total, metrics={"mean_token_accuracy": correct})
+        found = self._output.loss(
+            model, {"input_ids": batch["input_ids"]}, batch["positions"], batch["targets"]
+        )
+        return Loss(total=found[0], metrics={"mean_token_accuracy": found[1].detach()})
 
     def logits(self, model: Any, batch: Batch) -> torch.Tensor:
         """Run the model and return logits of shape [positions, vocabulary] in float32."""
-        self._positions = batch["positions"]
-        try:
-            output = model(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-            )
-        finally:
-            self._positions = None
-        logits: torch.Tensor = output.logits.squeeze(0).float()
-        return logits
+        return self._output.logits(model, {"input_ids": batch["input_ids"]}, batch["positions"])
 
     @staticmethod
-    def head_bytes(tokens: int, vocabulary: int) -> int:
-        """Logits of all tokens: any row may be learned whole."""
-        return _LOGIT_BYTES * tokens * vocabulary
-
-    def _select(self, _: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if self._positions is None:
-            return None
-        hidden = arguments[0]
-        return (hidden.flatten(0, 1).index_select(0, self._positions).unsqueeze(0), *arguments[1:])
+    def head_bytes(tokens: int, text: Any, *, on_gpu: bool) -> int:
+        """Any row may be learned whole."""
+        whole: int = _LOGIT_BYTES * tokens * text.vocab_size
+        if any(getattr(text, key, None) not in (None, 1) for key in _CAPS):
+            return whole
+        return min(whole, _CHUNK_COPIES * chunk_bytes(on_gpu=on_gpu))

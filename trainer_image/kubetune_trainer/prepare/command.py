@@ -20,6 +20,7 @@ from ..contract.messages import ExitCode, ModelSummary, PrepareSummary
 from ..sizing import estimate, space
 from ..sources.locate import locate_data
 from ..sources.source import DataSource, Role
+from ..store import passes
 from ..store.checkpoints import Checkpoints, Layout
 from . import adoption
 
@@ -100,6 +101,7 @@ def prepare(
         adoption.write_json(staged.model_file, summary.model_dump(mode="json"))
         staged.errors_file.touch()
         adoption.install(run, staged, confirm)
+    passes.write(run, plan.tokens_per_pass or 0)
     adoption.clear_errors(run)
     artifact = adoption.finished_artifact(run)
     if artifact is None:

@@ -75,11 +75,9 @@ def explain(error: BaseException, config: TrainerConfig | None) -> TrainerError:
         return error
     lines = traceback.format_exception(error)
     logger.error("%s", termination.redact("".join(lines)))
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in str(error)
-        or "can't allocate memory" in str(error)
-    ):
+    from ..loop.out_of_memory import is_out_of_memory
+
+    if is_out_of_memory(error):
         return OutOfMemory(_first_line(error))  # the operator adds what to do
     from ..gang import peers
 

@@ -62,7 +62,7 @@ class Schedule(SpecModel):
     type: Literal["Cosine", "Linear", "Constant"] = "Cosine"
     """Shape of the decay after warm-up."""
     warmup_ratio: DecimalString = Decimal("0.03")
-    """Part of all steps in which the learning rate rises from 0, below 1."""
+    """Part of all steps in which the learning rate rises to its peak, below 1."""
 
 
 class DeepSpeed(SpecModel):
@@ -122,6 +122,10 @@ class Training(SpecModel):
     """Peak learning rate, such as "2e-4". Default: 2e-4 for LoRA, 2e-5 for Full."""
     schedule: Schedule = Field(default_factory=Schedule)
     """Learning rate over the run."""
+    weight_decay: DecimalString = Decimal("0")
+    """AdamW's weight decay, such as "0.01"; biases and norms have none."""
+    max_grad_norm: DecimalString = Decimal("1")
+    """Gradients whose norm is larger are scaled down to it; 0 leaves them as they are."""
     seed: int = Field(default=42, ge=0, le=INT32_MAX, strict=True)
     """Seed of all randomness. To train the same spec anew, change it."""
     deepspeed: DeepSpeed = Field(default_factory=DeepSpeed)

@@ -1,0 +1,84 @@
+"""Lets a model's output layer compute a loss in the place of logits.
+
+It happens within the layer's own forward: ZeRO-3 gathers the weights there, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .chunked_loss import ChunkedCrossEntropy
+
+_PROBE = (1.0, 1000.125)
+"""What a model returns as it is when it does nothing to its logits: capped, scaled or rounded to 16 bits, one
+of the two changes."""
+
+
+class OutputLayer:
+    """The output layer of a model, at the positions that are asked for."""
+
+    def __init__(self, model: Any) -> None:
+        self._layer = model.get_output_embeddings()
+        self._forward = self._layer.forward
+        self._layer.forward = self._answer
+        self._positions: torch.Tensor | None = None
+        self._targets: torch.Tensor | None = None
+        self._probing = False
+        # A layer with matrices of an adapter beside it computes more than a product.
+        self._loses_nothing: bool | None = None if type(self._layer) is torch.nn.Linear else False
+
+    def logits(self, model: Any, inputs: dict[str, Any], positions: torch.Tensor) -> torch.Tensor:
+        """Run the model; logits [positions, vocabulary] in float32."""
+        self._positions = positions
+        try:
+            output = model(**inputs, use_cache=False)
+        finally:
+            self._positions = None
+        logits: torch.Tensor = output.logits.squeeze(0).float()
+        return logits
+
+    def loss(
+        self, model: Any, inputs: dict[str, Any], positions: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Run the model; [summed cross entropy, how many targets rank first] in float32."""
+        if not self._returns_logits_as_they_are(model, inputs):
+            logits = self.logits(model, inputs, positions)
+            total = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+            return torch.stack([total, (logits.detach().argmax(-1) == targets).sum().float()])
+        self._targets = targets
+        try:
+            return self.logits(model, inputs, positions).squeeze(0)
+        finally:
+            self._targets = None
+
+    def _returns_logits_as_they_are(self, model: Any, inputs: dict[str, Any]) -> bool:
+        """Whether the layer's output is the model's. Every rank asks the first time, with one token."""
+        if self._loses_nothing is None:
+            first = {name: value[:1, :1] for name, value in inputs.items()}
+            self._probing, was_training = True, model.training
+            try:
+                with torch.no_grad():
+                    model.eval()  # routers and dropout draw nothing
+                    found = model(**first, use_cache=False).logits.flatten()
+            finally:
+                self._probing = False
+                model.train(was_training)
+            self._loses_nothing = found.tolist() == list(_PROBE)
+        return self._loses_nothing
+
+    def _answer(self, hidden: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor
+        if self._probing:
+            return torch.tensor([[_PROBE]], device=hidden.device)
+        if self._positions is None:
+            found = self._forward(hidden)
+            return found
+        chosen = hidden.flatten(0, 1).index_select(0, self._positions)
+        if self._targets is None:
+            found = self._forward(chosen.unsqueeze(0))
+            return found
+        apply: Any = ChunkedCrossEntropy.apply
+        both: torch.Tensor = apply(chosen, self._layer.weight, self._layer.bias, self._targets)
+        return both.view(1, 1, 2)

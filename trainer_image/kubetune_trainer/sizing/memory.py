@@ -1,0 +1,78 @@
+"""Memory of one rank, and how many tokens a forward pass may have: arithmetic, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ..base.architecture import Architecture
+from ..contract.config import TrainingConfig
+from ..methods.table import METHODS
+
+CPU_TOKENS = 1024
+"""Tokens of a pass on CPU: more make it no faster there (measured), and activations are kept for each."""
+
+MOST_TOKENS = 16_384
+"""Tokens of a pass on a GPU, at most: they keep its units busy, and more only take memory."""
+
+_STEP = 64  # tokens that kernels take at once
+_SHARE = 0.92  # of a GPU's memory: the estimate is none to the last byte, and allocators leave gaps
+
+_GPU_OVERHEAD = 1_500_000_000  # CUDA context, NCCL buffers, fragmentation
+_CPU_OVERHEAD = 1_400_000_000  # a Python process with torch and DeepSpeed (measured)
+_OPTIMIZER_BYTES = 12  # float32 copy and Adam's two moments
+_LAYER_BYTES = 34  # activations per token and hidden unit of one layer at 2 bytes a number (Korthikanti 2022)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes of one rank."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    head: int
+    """Logits and their gradient."""
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+def memory_of(training: TrainingConfig, architecture: Architecture, trained: int, tokens: int) -> Memory:
+    """Memory of one rank by ZeRO stage; ``tokens`` are those of its largest pass, padding included."""
+    text, world, stage = architecture.config.get_text_config(), training.world_size, training.zero_stage
+    on_gpu = training.gpus_per_node > 0
+    width = 2 if on_gpu else 4  # CPUs without bf16 compute in float32
+    layer = _LAYER_BYTES * text.hidden_size * tokens * width // 2
+    # On GPU activations are recomputed layer by layer, so that only each layer's input is kept.
+    inputs = text.num_hidden_layers * width * text.hidden_size * tokens
+    return Memory(
+        weights=width * architecture.parameters // (world if stage == 3 else 1),
+        gradients=width * trained // (world if stage >= 2 else 1),
+        optimizer=_OPTIMIZER_BYTES * trained // (world if stage >= 1 else 1),
+        activations=layer + inputs if on_gpu else text.num_hidden_layers * layer,
+        head=METHODS[training.method].head_bytes(tokens, text, on_gpu=on_gpu),
+        overhead=_GPU_OVERHEAD if on_gpu else _CPU_OVERHEAD,
+    )
+
+
+def tokens_per_pass(
+    training: TrainingConfig, architecture: Architecture, trained: int, *, longest: int, limit: int | None
+) -> int:
+    """Padded tokens that a pass of one rank may have: as many as its GPU holds, and pay.
+
+    ``longest`` is the longest row, which has a pass of its own if nothing else fits; ``limit`` is the memory
+    of a GPU in bytes, if it is known."""
+    if not training.gpus_per_node:
+        return CPU_TOKENS
+    if limit is None:
+        return max(longest, MOST_TOKENS)
+    fitting = [
+        tokens
+        for tokens in range(_STEP, MOST_TOKENS + 1, _STEP)
+        if memory_of(training, architecture, trained, tokens).total <= _SHARE * limit
+    ]
+    return max([longest, *fitting[-1:]])
