@@ -178,7 +178,7 @@ class Simulated:
     def summary(self, job: dict[str, Any]) -> str:
         """What the Job says when it completes."""
         config = resolve(self.job, self.settings)
-        kind = config.training.adapter.type
+        kind = "Full" if config.training.adapter.type == "Full" else "LoRA"
         directory = str(config.run_directory).removeprefix("/output/")
         artifact = {
             "path": f"{directory}/{'adapter' if kind == 'LoRA' else 'model'}",

@@ -115,7 +115,7 @@ def assert_as_published(made: Volume, base: Path) -> None:
     def load(path: Path) -> Any:
         return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
 
-    if made.config.training.adapter.type == "LoRA":
+    if made.config.training.adapter.type != "Full":
         directory = made.run.adapter
         tuned = PeftModel.from_pretrained(load(base), directory).eval()
     else:
@@ -136,6 +136,24 @@ def assert_as_published(made: Volume, base: Path) -> None:
         assert question["tuned"] == pytest.approx(answer(tuned, question), abs=1e-4)
         assert question["base"] == pytest.approx(answer(original, question), abs=1e-4)
     assert max(abs(question["tuned"] - question["base"]) for question in record["questions"]) > 0.1
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_of_an_adapter_on_4_bits_the_full_base_is_asked(tmp_path: Path, model: Path, stage: int) -> None:
+    adapter = {"type": "QLoRA", "rank": 4, "alpha": 2, "use_rslora": True}
+    training = training_config(zero_stage=stage, adapter=adapter)
+    made = Volume(tmp_path / "output", training)
+    made.prepare(model, make_rows(30), make_rows(9, seed=2))
+    made.environment = {"KUBETUNE_DTYPE": "bfloat16"}
+    (pod,) = train(made, tmp_path / "scratch", ranks=2)
+    assert pod.process.returncode == 0, pod.log
+    record = json.loads((made.run.adapter / "canary.json").read_text())
+    assert 0.001 < record.pop("quantisation_shift") < 0.5
+    (made.run.adapter / "canary.json").write_text(json.dumps(record))
+    assert_as_published(made, model)
+    card = (made.run.adapter / "README.md").read_text()
+    assert "QLoRA, rank 4, alpha 2 (scaled by alpha / sqrt(rank))" in card
+    assert "Losses were measured on the base in 4 bits" in card
 
 
 @pytest.mark.parametrize(("adapter", "stage"), [("Full", 2), ("LoRA", 3)])

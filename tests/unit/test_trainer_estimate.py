@@ -94,6 +94,18 @@ def test_large_models_with_wide_vocabularies_are_not_refused_for_their_logits() 
     assert plan(one, wide, 100_000_000, replace(SHAPE, longest=8192)).memory_per_gpu_bytes < 80 * BILLION
 
 
+def test_a_base_in_4_bits_takes_a_quarter_beside_its_tables() -> None:
+    text = SimpleNamespace(**vars(TEXT), tie_word_embeddings=False)
+    model = replace(EIGHT, config=SimpleNamespace(get_text_config=lambda: text))
+
+    def memory(kind: str) -> int:
+        one = config(training={"nodes": 1, "gpus_per_node": 1, "adapter": {"type": kind}, "batch_size": 8})
+        return plan(one, model, 40_000_000, SHAPE).memory_per_gpu_bytes
+
+    linear = 8 * BILLION - 2 * 128_000 * 4096
+    assert memory("LoRA") - memory("QLoRA") == pytest.approx((2 - 0.516) * linear, rel=1e-3)
+
+
 def test_logits_that_a_model_caps_are_all_in_memory() -> None:
     text = SimpleNamespace(**vars(TEXT), final_logit_softcapping=30.0)
     capped = replace(EIGHT, config=SimpleNamespace(get_text_config=lambda: text))

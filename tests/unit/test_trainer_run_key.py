@@ -56,6 +56,8 @@ OTHER: dict[str, dict[str, Any]] = {
     "another rank": {"training": adapter(rank=8)},
     "another alpha": {"training": adapter(alpha=16)},
     "dropout": {"training": adapter(dropout="0.1")},
+    "4-bit weights": {"training": adapter(type="QLoRA")},
+    "another scaling": {"training": adapter(use_rslora=True)},
     "other targets": {"training": adapter(target_modules=("q_proj",))},
     "more epochs": {"training": {"epochs": 2}},
     "weight decay": {"training": {"weight_decay": "0.01"}},

@@ -40,7 +40,7 @@ CA_BUNDLE_MOUNT: Final = "/etc/kubetune-ca"
 CA_BUNDLE_PATH: Final = f"{CA_BUNDLE_MOUNT}/ca.crt"
 _SETTINGS: Final = "settings"
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})([.][0-9]{1,15})?")
-_LEARNING_RATE: Final = {"LoRA": "0.0002", "Full": "0.00002"}
+_LEARNING_RATE: Final = {"LoRA": "0.0002", "QLoRA": "0.0002", "Full": "0.00002"}
 """Adapters start from zero and bear ten times the rate of a full fine-tune."""
 
 
@@ -171,6 +171,7 @@ def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
             alpha=adapter.alpha,
             dropout=decimal_text(adapter.dropout),
             target_modules=adapter.target_modules,
+            use_rslora=adapter.use_rslora,
         ),
         epochs=training.epochs,
         max_steps=training.max_steps,

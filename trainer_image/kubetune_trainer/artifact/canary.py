@@ -90,8 +90,10 @@ class Canary:
         if not _is_lora(model):
             self._base = self._ask(model)
 
-    def record(self, model: Any) -> dict[str, Any]:
-        """What canary.json says of the trained model; every rank must call it.
+    def record(self, model: Any, *, trained: Any = None) -> dict[str, Any]:
+        """What canary.json says of the trained model; every rank must call it, where a rank has a part only.
+
+        ``trained`` is the model with 4-bit weights, where ``model`` has the same adapter on the full ones.
 
         Raises:
             AdapterInvalid: an answer is not a number.
@@ -103,6 +105,7 @@ class Canary:
             with model.disable_adapter():
                 base = self._ask(model)
         logger.info("asked %d questions in %.1f s", len(self._rows), time.perf_counter() - started)
+        moved = {} if trained is None else {"quantisation_shift": _shift(tuned, self._ask(trained))}
         plain = model.get_base_model() if _is_lora(model) else model
         return {
             "version": VERSION,
@@ -110,6 +113,7 @@ class Canary:
             "architecture": type(plain).__name__,
             "model_dtype": str(plain.dtype).removeprefix("torch."),
             "stored_dtype": self._stored,
+            **moved,
             "questions": [
                 _question(row, before, after)
                 for row, before, after in zip(self._rows, base, tuned, strict=True)
@@ -165,6 +169,14 @@ def _question(row: Row, base: Sequence[float], tuned: Sequence[float]) -> dict[s
         "base": round(base[most], 6),
         "tuned": round(tuned[most], 6),
     }
+
+
+def _shift(full: list[list[float]], quantised: list[list[float]]) -> float:
+    """Mean distance in nats between the two models' log-probabilities, over all learned tokens asked for."""
+    pairs = [pair for rows in zip(full, quantised, strict=True) for pair in zip(*rows, strict=True)]
+    shift = round(sum(abs(one - other) for one, other in pairs) / len(pairs), 6)
+    logger.info("4-bit weights move the log-probability of a learned token by %.4f nats on average", shift)
+    return shift
 
 
 def _from(first: int) -> Any:

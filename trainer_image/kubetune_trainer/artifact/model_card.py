@@ -28,13 +28,16 @@ def render(
     losses: Losses,
     untrained_experts: Sequence[str],
     key_mapping: Mapping[str, str],
+    quantisation_shift: float | None = None,
 ) -> str:
     """Write the card as Markdown with the header that model hubs read.
+
+    ``quantisation_shift`` is that of the canary, in nats; None unless the base was trained on in 4 bits.
 
     ``key_mapping`` is what PEFT needs to find the adapter's names in the model that transformers loads.
     """
     dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
-    lora = config.training.adapter.type == "LoRA"
+    lora = config.training.adapter.type != "Full"
     hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
     parts = [
         _header(hub, lora),
@@ -49,6 +52,7 @@ def render(
         _table(_training(config)),
         "## Results\n",
         _table(_results(losses)),
+        *_four_bit(quantisation_shift),
         *_experts(untrained_experts),
         "## Use\n",
         _use(hub, config.model.uri, config.name, lora, key_mapping),
@@ -86,9 +90,10 @@ def _data(config: TrainerConfig, dataset: DatasetSummary) -> dict[str, Any]:
 def _training(config: TrainerConfig) -> dict[str, Any]:
     training, adapter = config.training, config.training.adapter
     kind = "Full fine-tune"
-    if adapter.type == "LoRA":
+    if adapter.type != "Full":
         kind = (
-            f"LoRA, rank {adapter.rank}, alpha {adapter.alpha}, dropout {adapter.dropout}, "
+            f"{adapter.type}, rank {adapter.rank}, alpha {adapter.alpha}"
+            f"{' (scaled by alpha / sqrt(rank))' if adapter.use_rslora else ''}, dropout {adapter.dropout}, "
             f"on {', '.join(adapter.target_modules)}"
         )
     return {
@@ -108,6 +113,16 @@ def _results(losses: Losses) -> dict[str, Any]:
     rows = {"Training loss of the last step": losses.train, "Validation loss": losses.validation}
     rows["Validation loss before training"] = losses.first_validation
     return {name: "not measured" if value is None else f"{value:.4f}" for name, value in rows.items()}
+
+
+def _four_bit(shift: float | None) -> list[str]:
+    if shift is None:
+        return []
+    return [
+        "Losses were measured on the base in 4 bits (NF4), which was trained on. On the full base, which the "
+        "adapter is served on, the log-probability of a learned token differs by "
+        f"{shift:.4f} nats on average."
+    ]
 
 
 def _experts(names: Sequence[str]) -> list[str]:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..base.adapters import full_shape, untrained_experts
+from ..base.adapters import add_lora, full_shape, untrained_experts
 from ..base.checkpoint import Shapes, tensor_shapes
+from ..base.load import load_base
 from ..base.stored_names import adapter_names, unused_patterns
 from ..contract.config import TrainerConfig
 from ..contract.layout import RunDirectory
@@ -79,13 +80,18 @@ def publish(
     Raises:
         AdapterInvalid: the weights did not pass their checks.
     """
-    record = asked.record(model)
+    four_bit = config.training.adapter.type == "QLoRA"
+    record = None if four_bit else asked.record(model)
     weights = _gather_weights(model, peers, whole=config.training.adapter.type == "Full")
 
     def write() -> Any:
         assert losses is not None  # rank 0 has them
         try:
-            summary = _write(model, weights, record, config, run, base, losses, confirm)
+            served, said = model, record
+            if said is None:
+                served = _on_full_base(model, weights, config, Path(base.path))
+                said = asked.record(served, trained=model)
+            summary = _write(served, weights, said, config, run, base, losses, confirm)
             return summary.model_dump(mode="json")
         except Exception as error:  # said here: what caused it does not travel with it
             if (told := volumes.explained(error, config)) is None:
@@ -93,6 +99,15 @@ def publish(
             raise told from error
 
     return ArtifactSummary.model_validate(peers.told_by_first(write))
+
+
+def _on_full_base(model: Any, weights: dict[str, Any], config: TrainerConfig, base: Path) -> Any:
+    """The adapter of a 4-bit model beside the base as it is served: the files' own weights, on the CPU."""
+    served = add_lora(load_base(base, "auto"), config.training.adapter)
+    for name, parameter in served.named_parameters():
+        if name in weights:
+            parameter.data = weights[name]
+    return served
 
 
 def _write(
@@ -105,7 +120,7 @@ def _write(
     losses: Losses,
     confirm: Callable[[], None],
 ) -> ArtifactSummary:
-    lora = config.training.adapter.type == "LoRA"
+    lora = config.training.adapter.type != "Full"
     final = run.adapter if lora else run.model
     confirm()
     for left in unfinished.left(final):
@@ -123,13 +138,14 @@ def _write(
         expected = _save_model(model, weights, stored, directory)
     chat = write_chat_files(config, run, Path(base.path), directory)
     canary.write(record, directory)
-    card = model_card.render(config, run, base, losses, untrained_experts(model), mapping)
+    shift = record.get("quantisation_shift")
+    card = model_card.render(config, run, base, losses, untrained_experts(model), mapping, shift)
     (directory / "README.md").write_text(card, encoding="utf-8")
     check_weights(directory, expected, lora=lora, untrained=_untrained(model))
     for path in directory.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, and serving pods have another user
     details = {
-        "type": config.training.adapter.type,
+        "type": "LoRA" if lora else "Full",  # what a server has to do
         "rank": config.training.adapter.rank if lora else None,
         "base_model": config.model.uri,
         "base_revision": base.revision,

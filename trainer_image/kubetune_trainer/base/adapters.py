@@ -36,6 +36,7 @@ def add_lora(base: Any, adapter: AdapterConfig) -> Any:
         r=adapter.rank,
         lora_alpha=adapter.alpha,
         lora_dropout=float(adapter.dropout),
+        use_rslora=adapter.use_rslora,
         target_modules="all-linear" if all_linear else list(adapter.target_modules),
         bias="none",
         exclude_modules=_excluded(base, all_linear=all_linear),
@@ -145,10 +146,14 @@ def _require_targets(asked: Iterable[str], found: Iterable[str]) -> None:
 
 def _require_servable(model: Any, modules: Mapping[str, Any]) -> None:
     """vLLM serves LoRA on linear layers and experts; on tables of some architectures only."""
-    from peft.tuners.lora import Linear
+    import torch
     from peft.tuners.lora.layer import ParamWrapper
 
-    refused = [name for name, module in modules.items() if not isinstance(module, Linear | ParamWrapper)]
+    refused = [
+        name
+        for name, module in modules.items()
+        if not isinstance(module, ParamWrapper) and not isinstance(module.get_base_layer(), torch.nn.Linear)
+    ]
     if model.config.get_text_config().tie_word_embeddings:  # the output layer is the table of the inputs
         output = model.get_output_embeddings()
         refused += [name for name, module in modules.items() if module is output]

@@ -104,13 +104,15 @@ class DatasetConfig(_Frozen):
 
 
 class AdapterConfig(_Frozen):
-    """What is trained: LoRA matrices, or every weight."""
+    """What is trained: LoRA matrices, beside a base of 4-bit weights or not, or every weight."""
 
-    type: Literal["LoRA", "Full"] = "LoRA"
+    type: Literal["LoRA", "QLoRA", "Full"] = "LoRA"
     rank: int = 16
     alpha: int = 32
     dropout: DecimalString = "0"
     target_modules: tuple[str, ...] = ("all-linear",)
+    use_rslora: bool = False
+    """Scales by alpha / sqrt(rank) instead of alpha / rank."""
 
 
 class ScheduleConfig(_Frozen):
@@ -250,6 +252,8 @@ def _normalised(model: AdapterConfig | ScheduleConfig) -> dict[str, Any]:
     if isinstance(model, AdapterConfig) and model.type == "Full":
         return {"type": model.type}  # rank and target modules mean nothing to a full fine-tune
     data = model.model_dump(mode="json")
+    if not data.get("use_rslora", True):
+        del data["use_rslora"]  # it came later: jobs of before keep their key
     return {
         key: _decimal(value) if key in ("dropout", "warmup_ratio") else value for key, value in data.items()
     }

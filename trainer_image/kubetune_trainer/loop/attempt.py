@@ -253,5 +253,12 @@ def _model(training: TrainingConfig, base: Path, dtype: str) -> Any:
     from ..base.load import load_base
 
     set_seed(training.seed)  # LoRA's A is random, and must be the same on every rank
-    model = load_base(base, getattr(torch, dtype))
-    return add_lora(model, training.adapter) if training.adapter.type == "LoRA" else model
+    adapter = training.adapter
+    model = load_base(base, getattr(torch, dtype), four_bit=adapter.type == "QLoRA")
+    if adapter.type == "Full":
+        return model
+    model = add_lora(model, adapter)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # beside 4-bit weights they are made in float32
+            parameter.data = parameter.data.to(getattr(torch, dtype))
+    return model

@@ -83,6 +83,8 @@ def _knobs(training: TrainingConfig) -> str:
     knobs = []
     if training.adapter.type == "Full":
         knobs.append("train an adapter (adapter.type: LoRA)")
+    if training.adapter.type == "LoRA" and training.zero_stage < 3:
+        knobs.append("keep the base in 4 bits (adapter.type: QLoRA)")
     if training.zero_stage < 3 and training.world_size > 1:
         knobs.append("raise training.deepspeed.zeroStage to 3")
     if training.world_size == 1 or training.zero_stage == 3:

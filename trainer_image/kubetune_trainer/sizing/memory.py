@@ -20,6 +20,7 @@ _SHARE = 0.92  # of a GPU's memory: the estimate is none to the last byte, and a
 _GPU_OVERHEAD = 1_500_000_000  # CUDA context, NCCL buffers, fragmentation
 _CPU_OVERHEAD = 1_400_000_000  # a Python process with torch and DeepSpeed (measured)
 _OPTIMIZER_BYTES = 12  # float32 copy and Adam's two moments
+_NF4_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256  # a scale of 1 byte for 64 weights, one of 4 for 256 of them
 _LAYER_BYTES = 34  # activations per token and hidden unit of one layer at 2 bytes a number (Korthikanti 2022)
 
 
@@ -50,13 +51,23 @@ def memory_of(training: TrainingConfig, architecture: Architecture, trained: int
     # On GPU activations are recomputed layer by layer, so that only each layer's input is kept.
     inputs = text.num_hidden_layers * width * text.hidden_size * tokens
     return Memory(
-        weights=width * architecture.parameters // (world if stage == 3 else 1),
+        weights=_weights(training, architecture, width) // (world if stage == 3 else 1),
         gradients=width * trained // (world if stage >= 2 else 1),
         optimizer=_OPTIMIZER_BYTES * trained // (world if stage >= 1 else 1),
         activations=layer + inputs if on_gpu else text.num_hidden_layers * layer,
         head=METHODS[training.method].head_bytes(tokens, text, on_gpu=on_gpu),
         overhead=_GPU_OVERHEAD if on_gpu else _CPU_OVERHEAD,
     )
+
+
+def _weights(training: TrainingConfig, architecture: Architecture, width: int) -> int:
+    """Bytes of the model; of QLoRA's only linear layers are quantised, and of models with experts a few."""
+    text, parameters = architecture.config.get_text_config(), architecture.parameters
+    experts = any(getattr(text, name, None) for name in ("num_experts", "num_local_experts"))
+    if training.adapter.type != "QLoRA" or experts:
+        return width * parameters
+    tables = text.vocab_size * text.hidden_size * (1 if text.tie_word_embeddings else 2)
+    return round(_NF4_BYTES * (parameters - tables)) + width * tables
 
 
 def tokens_per_pass(

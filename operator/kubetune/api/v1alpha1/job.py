@@ -60,15 +60,15 @@ class FineTuneJobSpec(SpecModel):
         _immutable_block("podTemplate"),
         Rule(
             cel="!has(self.serving) || !has(self.serving.mode) || "
-            "(self.serving.mode == 'Adapter') == (self.training.adapter.type == 'LoRA')",
+            "(self.serving.mode == 'Adapter') == (self.training.adapter.type != 'Full')",
             check=lambda spec: (
                 spec.serving is None
                 or spec.serving.mode is None
-                or (spec.serving.mode == "Adapter") == (spec.training.adapter.type == "LoRA")
+                or (spec.serving.mode == "Adapter") == (spec.training.adapter.type != "Full")
             ),
             path=".serving.mode",
-            message="Adapter serves a LoRA adapter and Full a full fine-tune; remove mode or change it to "
-            "fit training.adapter.type",
+            message="Adapter serves a LoRA or QLoRA adapter and Full a full fine-tune; remove mode or "
+            "change it to fit training.adapter.type",
         ),
     )
 

@@ -34,12 +34,15 @@ class Adapter(SpecModel):
         ),
     )
 
-    type: Literal["LoRA", "Full"] = "LoRA"
-    """LoRA trains a small adapter; Full trains every weight, and ignores the fields below."""
+    type: Literal["LoRA", "QLoRA", "Full"] = "LoRA"
+    """LoRA trains a small adapter; QLoRA does so beside a base in 4 bits, with a quarter of its memory; Full
+    trains every weight, and ignores the fields below."""
     rank: int = Field(default=16, ge=1, le=512, strict=True)
     """Rank of the LoRA matrices."""
     alpha: int = Field(default=32, ge=1, le=65536, strict=True)
     """LoRA scaling: updates are multiplied by alpha / rank."""
+    use_rslora: bool = Field(default=False, strict=True)
+    """Multiplies updates by alpha / sqrt(rank) instead, which suits high ranks."""
     dropout: DecimalString = Decimal("0")
     """Dropout before the LoRA matrices, below 1."""
     target_modules: tuple[TargetModule, ...] = Field(default=("all-linear",), min_length=1, max_length=64)
@@ -106,6 +109,12 @@ class Training(SpecModel):
             path=".learningRate",
             message='must be above 0; write for example "2e-4"',
         ),
+        Rule(
+            cel="self.adapter.type != 'QLoRA' || self.deepspeed.zeroStage < 3",
+            check=lambda training: training.adapter.type != "QLoRA" or training.deepspeed.zero_stage < 3,
+            path=".deepspeed.zeroStage",
+            message="must be below 3 with adapter.type QLoRA; use 2, or type LoRA",
+        ),
     )
 
     method: Literal["SFT"] = "SFT"
@@ -119,7 +128,7 @@ class Training(SpecModel):
     batch_size: int = Field(default=32, ge=1, le=1048576, strict=True)
     """Rows per optimizer step over all nodes and GPUs: nodes x GPUs x rows per GPU x accumulation."""
     learning_rate: DecimalString | None = None
-    """Peak learning rate, such as "2e-4". Default: 2e-4 for LoRA, 2e-5 for Full."""
+    """Peak learning rate, such as "2e-4". Default: 2e-4 for LoRA and QLoRA, 2e-5 for Full."""
     schedule: Schedule = Field(default_factory=Schedule)
     """Learning rate over the run."""
     weight_decay: DecimalString = Decimal("0")
