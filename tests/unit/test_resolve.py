@@ -111,7 +111,7 @@ def test_settings_survive_the_config_map_and_an_upgrade() -> None:
             {"gpusPerNode": 2, "batchSize": 32},
             {
                 "limits": {"nvidia.com/gpu": "2"},
-                "requests": {"cpu": "1", "memory": "4Gi", "nvidia.com/gpu": "2"},
+                "requests": {"cpu": "4", "memory": "24Gi", "nvidia.com/gpu": "2"},
             },
         ),
         (
@@ -122,7 +122,7 @@ def test_settings_survive_the_config_map_and_an_upgrade() -> None:
             {"gpusPerNode": 1, "resources": {"requests": {"cpu": "8"}}},
             {
                 "limits": {"nvidia.com/gpu": "1"},
-                "requests": {"cpu": "8", "memory": "4Gi", "nvidia.com/gpu": "1"},
+                "requests": {"cpu": "8", "memory": "12Gi", "nvidia.com/gpu": "1"},
             },
         ),
     ],

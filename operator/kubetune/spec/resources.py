@@ -16,6 +16,10 @@ ContainerResources = dict[str, dict[str, str]]
 
 _PREPARE: Final = {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"}
 _DEFAULT: Final = {"cpu": "1", "memory": "4Gi"}
+_CPUS_PER_GPU: Final = 2
+_GIB_PER_GPU: Final = 12
+"""What the smallest nodes with one GPU can give, and nodes with eight have many times over."""
+
 _CPU_MEMORY_LIMIT: Final = "4Gi"
 """Without GPUs the model lives in the container's memory: with a limit, running out of it shows."""
 
@@ -64,15 +68,18 @@ def prepare_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResou
 def _resolve(
     given: Resources | None, *, gpus: int, settings: JobSettings, memory_limit: str
 ) -> ContainerResources:
+    least_of = _DEFAULT
+    if gpus:
+        least_of = {"cpu": str(gpus * _CPUS_PER_GPU), "memory": f"{gpus * _GIB_PER_GPU}Gi"}
     limits = dict(given.limits or {}) if given else {}
     requests = limits | (dict(given.requests or {}) if given else {})
     if gpus:
         limits.setdefault(settings.gpu_resource, str(gpus))
         requests[settings.gpu_resource] = limits[settings.gpu_resource]
     if given is None:
-        requests = _DEFAULT | requests
+        requests = least_of | requests
         limits |= {} if gpus else {"memory": memory_limit}
-    for resource, least in _DEFAULT.items():
+    for resource, least in least_of.items():
         requests.setdefault(resource, min(least, limits.get(resource, least), key=amount_of))
     resolved = {"limits": limits, "requests": requests}
     return {kind: dict(sorted(amounts.items())) for kind, amounts in resolved.items() if amounts}

@@ -72,6 +72,7 @@ class FineTuner(Trainer):
     def __init__(self, model: Any, args: TrainingArguments, attempt: Attempt) -> None:
         super().__init__(model=model, args=args, callbacks=[_Steps(self, attempt)])
         self.control: Any
+        self.lr_scheduler: Any
         self.remove_callback(PrinterCallback)
         self.loss_is_scaled_for_ga = True
         self.tokens = attempt.tokens

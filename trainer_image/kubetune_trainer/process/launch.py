@@ -28,6 +28,9 @@ from .rank_log import RankLog
 PEER_GRACE_SECONDS = 10.0
 """After the first failure, the other ranks get this long to say what they saw, then they are killed."""
 
+_ON_GPU = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+"""Passes differ in size: without it the allocator keeps pieces that fit none of the next."""
+
 _LOST = signal.SIGUSR1
 """From this process to itself: the lock is lost, and no rank may write any more."""
 
@@ -126,7 +129,7 @@ def _start(
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",  # deprecations between libraries, which a user can do nothing about
-        **({} if config.training.gpus_per_node else {"DS_ACCELERATOR": "cpu"}),
+        **(_ON_GPU if config.training.gpus_per_node else {"DS_ACCELERATOR": "cpu"}),
         **os.environ,
         "HF_HUB_OFFLINE": "1",  # prepare has fetched everything; training needs no network but its peers
         **placement.variables(local_rank),

@@ -37,5 +37,5 @@ class Resources(SpecModel):
     limits: Map[Quantity] | None = None
     """The most the container may use, by resource: {nvidia.com/gpu: 4, memory: 64Gi}."""
     requests: Map[Quantity] | None = None
-    """What the scheduler reserves, by resource. Default: the limits, and 1 CPU and 4Gi of memory where they
-    name none."""
+    """What the scheduler reserves, by resource. Default: the limits, and where they name none 1 CPU
+    and 4Gi of memory, or 2 CPUs and 12Gi for each GPU."""

@@ -51,8 +51,8 @@ class Serving(SpecModel):
     gpus: int | None = Field(default=None, ge=0, le=64, strict=True)
     """GPUs of one server; 0 serves on CPU. Default: 1 when training uses GPUs, else 0."""
     resources: Resources | None = None
-    """Resources of one server. Default: its GPUs, and requests of 1 CPU and 4Gi of memory. Memory is then
-    limited to 8Gi without GPUs, and not limited with GPUs."""
+    """Resources of one server. Default: its GPUs, and requests of 2 CPUs and 12Gi of memory for each; without
+    GPUs 1 CPU and 4Gi of memory, which is then limited to 8Gi."""
     image: Image | None = None
     """Serving image. Default: the platform's."""
     engine_args: EngineArgs | None = None

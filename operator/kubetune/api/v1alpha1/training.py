@@ -144,8 +144,8 @@ class Training(SpecModel):
     gpus_per_node: int = Field(ge=0, le=64, strict=True)
     """GPUs of one pod; 0 trains on CPU, with one process per pod."""
     resources: Resources | None = None
-    """Resources of one training pod. Default: gpusPerNode GPUs, and requests of 1 CPU and 4Gi of memory.
-    Memory is then limited to 4Gi without GPUs, and not limited with GPUs."""
+    """Resources of one training pod. Default: gpusPerNode GPUs, and requests of 2 CPUs and 12Gi of memory for
+    each; without GPUs 1 CPU and 4Gi of memory, which is then limited to that."""
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     """When training state is saved."""
     retries: Retries = Field(default_factory=Retries)
