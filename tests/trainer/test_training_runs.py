@@ -12,6 +12,7 @@ import pytest
 from kubetune_trainer.artifact.publish import verified_artifact
 from kubetune_trainer.contract.messages import Progress, Reason, TrainSummary
 from kubetune_trainer.data import row_files
+from kubetune_trainer.data.sampler import Batching
 from kubetune_trainer.store import passes
 from kubetune_trainer.store.manifest import verify_manifest
 from tests.support.tiny_model import VOCABULARY, make_tiny_model, tiny_tokenizer
@@ -135,7 +136,7 @@ def test_in_bfloat16_two_processes_stay_close_to_one(tmp_path: Path, model: Path
     assert len(one) == 20
     assert two == pytest.approx(one, rel=0.05)
     assert sum(two) == pytest.approx(sum(one), rel=0.01)
-    assert norms[1][:8] == pytest.approx(norms[0][:8], rel=0.1), "the gradient has the same scale"
+    assert norms[1][:4] == pytest.approx(norms[0][:4], rel=0.1), "the gradient has the same scale"
 
 
 RESUME = {"epochs": 3, "checkpoint_every_steps": 4, "adapter": DROPOUT}
@@ -332,14 +333,18 @@ def test_many_validation_rows_are_all_scored_at_the_ends_of_epochs_only(tmp_path
     """A stop does not wait until all are scored, and a resumed run scores the same sample."""
     made = Volume(tmp_path / "output", training_config(epochs=2, checkpoint_every_steps=3))
     made.prepare(model, make_rows(40), make_rows(300, seed=2))
+    passes.write(made.run, 200)
+    batching = Batching(global_batch=8, world_size=2, most_tokens=200)
+    batches = len(batching.passes(range(300), row_files.RowFile(made.run.validation_rows).lengths, 0))
+    assert batches > 10
 
     made.environment = fault(rank=1, function="agree", call=4, signal="SIGTERM")
     (stopped,) = train(made, tmp_path / "stopped", ranks=2)
     assert (stopped.process.returncode, stopped.message.reason) == (44, Reason.PREEMPTED)
     assert [line["step"] for line in made.records()] == [1]
 
-    # The first step, 38 batches with the base model, two steps more, and then the batches after the third.
-    made.environment = fault(rank=1, function="agree", call=43, signal="SIGTERM")
+    # The first step, all batches with the base model, two steps more, and then some batches after the third.
+    made.environment = fault(rank=1, function="agree", call=3 + batches + 3, signal="SIGTERM")
     (stopped,) = train(made, tmp_path / "stopped-later", ranks=2)
     assert (stopped.process.returncode, stopped.message.step) == (44, 3)
     assert [line["step"] for line in made.records()] == [1, 0, 2, 3]

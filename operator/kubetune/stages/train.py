@@ -36,8 +36,8 @@ class _Train(Stage):
     run_noun = "attempt"
     more_memory = (
         f"Raise the memory in training.resources, or use GPUs with more; {APPLY_AGAIN}: it goes on from the "
-        "last checkpoint. A smaller dataset.maxLength, training.batchSize or training.adapter.rank needs "
-        "less, but trains from the beginning; so do more GPUs or a larger training.deepspeed.zeroStage, "
+        "last checkpoint. A smaller dataset.maxLength or training.adapter.rank needs less, but "
+        "trains from the beginning; so do more GPUs or a larger training.deepspeed.zeroStage, "
         "which need another training.seed once there are checkpoints."
     )
 
