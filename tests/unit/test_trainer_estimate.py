@@ -16,7 +16,7 @@ from kubetune_trainer.sizing.estimate import Shape, plan, require_batch
 from tests.support.trainer_configs import trainer_config
 
 BILLION = 1_000_000_000
-TEXT = SimpleNamespace(hidden_size=4096, num_hidden_layers=32, vocab_size=128_000)
+TEXT = SimpleNamespace(hidden_size=4096, num_hidden_layers=32, vocab_size=128_000, tie_word_embeddings=False)
 EIGHT = Architecture(
     name="LlamaForCausalLM",
     config=SimpleNamespace(get_text_config=lambda: TEXT),
@@ -63,9 +63,9 @@ OVERHEAD = 1_500_000_000
     ("stage", "states"),
     [
         (0, 16 * BILLION + 40_000_000 * (2 + 12)),
-        (1, 16 * BILLION + 40_000_000 * 2 + 40_000_000 * 12 // 4),
-        (2, 16 * BILLION + 40_000_000 * (2 + 12) // 4),
-        (3, 4 * BILLION + 40_000_000 * (2 + 12) // 4),
+        (1, 16 * BILLION + 40_000_000 * 2 + 40_000_000 * 16 // 4),
+        (2, 16 * BILLION + 40_000_000 * (2 + 16) // 4),
+        (3, 4 * BILLION + 40_000_000 * (2 + 16) // 4),
     ],
 )
 def test_memory_of_lora_by_stage(stage: int, states: int) -> None:
@@ -73,7 +73,7 @@ def test_memory_of_lora_by_stage(stage: int, states: int) -> None:
 
 
 def test_passes_are_as_large_as_the_memory_allows_for() -> None:
-    base = 16 * BILLION + 40_000_000 * (2 + 12) // 4 + LOGITS + OVERHEAD
+    base = 16 * BILLION + 40_000_000 * (2 + 16) // 4 + LOGITS + OVERHEAD
     unknown, small, large = (estimate(gpu_memory=memory) for memory in (None, 24 * BILLION, 80 * BILLION))
     assert unknown.tokens_per_pass == large.tokens_per_pass == 16_384
     assert small.tokens_per_pass == (0.92 * 24 * BILLION - base) // TOKEN // 64 * 64
@@ -87,20 +87,31 @@ def test_one_long_row_is_all_that_must_fit() -> None:
         estimate(shape=replace(SHAPE, longest=20_000), gpu_memory=24 * BILLION)
 
 
-def test_large_models_with_wide_vocabularies_are_not_refused_for_their_logits() -> None:
-    text = SimpleNamespace(hidden_size=5376, num_hidden_layers=62, vocab_size=262_144)
-    wide = replace(EIGHT, parameters=27 * BILLION, config=SimpleNamespace(get_text_config=lambda: text))
-    one = config(training={"nodes": 1, "gpus_per_node": 1, "batch_size": 8}, gpu_memory_bytes=80 * BILLION)
-    assert plan(one, wide, 100_000_000, replace(SHAPE, longest=8192)).memory_per_gpu_bytes < 80 * BILLION
+@pytest.mark.parametrize(
+    ("billions", "hidden", "layers", "vocabulary", "longest", "gigabytes"),
+    [
+        (27, 5376, 62, 262_144, 8192, 80),
+        (32, 5120, 64, 151_936, 8192, 80),
+        (8, 4096, 32, 128_256, 4096, 24),
+    ],
+)
+def test_what_fits_with_one_row_at_a_time_is_not_refused(
+    billions: int, hidden: int, layers: int, vocabulary: int, longest: int, gigabytes: int
+) -> None:
+    text = SimpleNamespace(hidden_size=hidden, num_hidden_layers=layers, vocab_size=vocabulary)
+    model = replace(
+        EIGHT, parameters=billions * BILLION, config=SimpleNamespace(get_text_config=lambda: text)
+    )
+    memory = gigabytes * BILLION
+    one = config(training={"nodes": 1, "gpus_per_node": 1, "batch_size": 8}, gpu_memory_bytes=memory)
+    assert plan(one, model, 100_000_000, replace(SHAPE, longest=longest)).memory_per_gpu_bytes < memory
 
 
 def test_a_base_in_4_bits_takes_a_quarter_beside_its_tables() -> None:
-    text = SimpleNamespace(**vars(TEXT), tie_word_embeddings=False)
-    model = replace(EIGHT, config=SimpleNamespace(get_text_config=lambda: text))
 
     def memory(kind: str) -> int:
         one = config(training={"nodes": 1, "gpus_per_node": 1, "adapter": {"type": kind}, "batch_size": 8})
-        return plan(one, model, 40_000_000, SHAPE).memory_per_gpu_bytes
+        return plan(one, EIGHT, 40_000_000, SHAPE).memory_per_gpu_bytes
 
     linear = 8 * BILLION - 2 * 128_000 * 4096
     assert memory("LoRA") - memory("QLoRA") == pytest.approx((2 - 0.516) * linear, rel=1e-3)
@@ -110,23 +121,35 @@ def test_logits_that_a_model_caps_are_all_in_memory() -> None:
     text = SimpleNamespace(**vars(TEXT), final_logit_softcapping=30.0)
     capped = replace(EIGHT, config=SimpleNamespace(get_text_config=lambda: text))
     one = config(training={"nodes": 1, "gpus_per_node": 1, "batch_size": 8})
-    more = plan(one, capped, 1, SHAPE).memory_per_gpu_bytes - plan(one, EIGHT, 1, SHAPE).memory_per_gpu_bytes
-    assert more == 8000 * 128_000 * 12 - LOGITS
+    whole, chunks = (plan(one, model, 1, SHAPE).memory_per_gpu_bytes for model in (capped, EIGHT))
+    assert whole - chunks == 8000 * 128_000 * 12 - LOGITS
 
 
 def test_full_fine_tune_holds_optimizer_states_of_every_weight() -> None:
     full = estimate(trained=8 * BILLION, zero_stage=3, adapter={"type": "Full"})
-    assert full.memory_per_gpu_bytes == (2 + 2 + 12) * 8 * BILLION // 4 + ACTIVATIONS + LOGITS + OVERHEAD
+    assert full.memory_per_gpu_bytes == (2 + 2 + 16) * 8 * BILLION // 4 + ACTIVATIONS + LOGITS + OVERHEAD
 
 
-def test_job_that_does_not_fit_is_refused_with_the_knobs() -> None:
+def test_job_that_does_not_fit_is_refused_with_what_would_fit() -> None:
     with pytest.raises(DoesNotFit) as caught:
         estimate(trained=8 * BILLION, zero_stage=2, adapter={"type": "Full"}, gpu_memory=24 * BILLION)
     assert caught.value.message == (
-        "Training needs about 47 GB on each GPU for a row of 1,000 tokens, but it has 24 GB. Use a smaller "
-        "model, lower dataset.maxLength, train an adapter (adapter.type: LoRA), raise "
-        "training.deepspeed.zeroStage to 3, or use GPUs with more memory."
+        "Training needs about 55 GB on each GPU for a row of 1,000 tokens, but it has 24 GB. 8 GPUs with "
+        "deepspeed.zeroStage 3 would need 23 GB on each. Use a smaller model, lower dataset.maxLength, train "
+        "an adapter (adapter.type: LoRA), raise training.deepspeed.zeroStage to 3, or use GPUs with more "
+        "memory."
     )
+
+
+def test_an_adapter_that_does_not_fit_is_told_of_a_base_in_4_bits() -> None:
+    one = config(training={"nodes": 1, "gpus_per_node": 1, "batch_size": 8}, gpu_memory_bytes=16 * BILLION)
+    with pytest.raises(DoesNotFit, match=r"1 GPU with adapter\.type QLoRA would need \d+ GB on each\."):
+        plan(one, EIGHT, 40_000_000, SHAPE)
+
+
+def test_a_job_that_fits_nowhere_is_told_so() -> None:
+    with pytest.raises(DoesNotFit, match="No set-up of up to 64 such GPUs holds it"):
+        estimate(trained=8 * BILLION, adapter={"type": "Full"}, gpu_memory=2 * BILLION)
 
 
 def test_job_on_cpu_is_never_refused_for_the_memory_of_a_gpu() -> None:

@@ -9,6 +9,7 @@ from ..contract.config import TrainerConfig, TrainingConfig
 from ..contract.errors import DoesNotFit, InvalidInput
 from ..contract.messages import MOST_SECONDS, PlanSummary
 from ..data.sampler import planned_steps
+from . import smallest
 from .looks import ValidationPlan
 from .memory import memory_of, tokens_per_pass
 
@@ -53,9 +54,10 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
     largest = max(shape.longest, min(budget, rows_per_rank * shape.longest))
     memory = memory_of(training, architecture, trained, largest).total
     if limit is not None and memory > limit:
+        other = smallest.sentence(training, architecture, trained, shape.longest, limit)
         raise DoesNotFit(
             f"Training needs about {memory / 1e9:.0f} GB on each GPU for a row of {shape.longest:,} tokens, "
-            f"but it has {limit / 1e9:.0f} GB. {_knobs(training)}."
+            f"but it has {limit / 1e9:.0f} GB. {other} {_knobs(training)}."
         )
     rows = min(steps * training.batch_size, training.epochs * shape.rows)
     tokens = rows * shape.tokens / max(1, shape.rows)

@@ -20,6 +20,9 @@ _SHARE = 0.92  # of a GPU's memory: the estimate is none to the last byte, and a
 _GPU_OVERHEAD = 1_500_000_000  # CUDA context, NCCL buffers, fragmentation
 _CPU_OVERHEAD = 1_400_000_000  # a Python process with torch and DeepSpeed (measured)
 _OPTIMIZER_BYTES = 12  # float32 copy and Adam's two moments
+_GRADIENT_COPY_BYTES = (
+    4  # ZeRO makes one in float32 of its part, where the model has 2 bytes (DeepSpeed 0.19)
+)
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256  # a scale of 1 byte for 64 weights, one of 4 for 256 of them
 _LAYER_BYTES = 34  # activations per token and hidden unit of one layer at 2 bytes a number (Korthikanti 2022)
 
@@ -50,10 +53,11 @@ def memory_of(training: TrainingConfig, architecture: Architecture, trained: int
     layer = _LAYER_BYTES * text.hidden_size * tokens * width // 2
     # On GPU activations are recomputed layer by layer, so that only each layer's input is kept.
     inputs = text.num_hidden_layers * width * text.hidden_size * tokens
+    optimizer = _OPTIMIZER_BYTES + (_GRADIENT_COPY_BYTES if on_gpu and stage else 0)
     return Memory(
         weights=_weights(training, architecture, width) // (world if stage == 3 else 1),
         gradients=width * trained // (world if stage >= 2 else 1),
-        optimizer=_OPTIMIZER_BYTES * trained // (world if stage >= 1 else 1),
+        optimizer=optimizer * trained // (world if stage >= 1 else 1),
         activations=layer + inputs if on_gpu else text.num_hidden_layers * layer,
         head=METHODS[training.method].head_bytes(tokens, text, on_gpu=on_gpu),
         overhead=_GPU_OVERHEAD if on_gpu else _CPU_OVERHEAD,
