@@ -134,7 +134,7 @@ class TrainingConfig(_Frozen):
     learning_rate: DecimalString
     schedule: ScheduleConfig
     weight_decay: DecimalString = "0"
-    """AdamW's, of matrices only."""
+    """AdamW's; biases and norms have none."""
     max_grad_norm: DecimalString = "1"
     """Norm to which larger gradients are scaled down; 0 leaves them as they are."""
     seed: int

@@ -222,7 +222,7 @@ def _arguments(
         max_steps=total,
         per_device_train_batch_size=batching.rows_per_rank,
         learning_rate=float(training.learning_rate),
-        weight_decay=float(training.weight_decay),  # of matrices: HF leaves out biases and norms
+        weight_decay=float(training.weight_decay),  # HF leaves out biases and norms by their names
         max_grad_norm=float(training.max_grad_norm),
         optim="adamw_torch",
         seed=training.seed,
