@@ -131,6 +131,21 @@ def test_a_sum_in_bfloat16_is_taken_in_float32() -> None:
     torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=0.0)
 
 
+def test_scoring_computes_no_gradient(monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
+    needed: list[bool] = []
+    forward = ChunkedCrossEntropy.forward
+
+    def watched(ctx: Any, *arguments: Any) -> Any:
+        needed.extend(ctx.needs_input_grad)
+        return forward(ctx, *arguments)
+
+    monkeypatch.setattr(ChunkedCrossEntropy, "forward", staticmethod(watched))
+    method = SFT(model)
+    with torch.no_grad():
+        method.loss(model, method.collate(make_rows(2)))
+    assert not any(needed)
+
+
 _PEAK = """
 import resource, torch
 from kubetune_trainer.methods import chunked_loss

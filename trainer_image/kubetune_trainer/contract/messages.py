@@ -123,8 +123,8 @@ class PlanSummary(_Message):
     trainable_parameters: Count
     memory_per_gpu_bytes: Count
     """Estimate for one rank: on CPU it is the process's memory."""
-    tokens_per_pass: Count | None = None
-    """Padded tokens of one forward pass on one rank; a single row may be longer."""
+    tokens_per_pass: Count = 0
+    """Padded tokens of one forward pass on one rank; a single row may be longer. 0: not told."""
     estimated_seconds: Seconds
 
 

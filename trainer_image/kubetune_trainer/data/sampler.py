@@ -14,8 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 SAMPLER_NAME = "length-buckets/3"
-"""Written into checkpoints: a checkpoint of another order is refused. Raise it when the order changes, or how
-a step is divided into forward passes, which changes how sums are rounded."""
+"""Written into checkpoints: a checkpoint of another order is refused. Raise it when the order changes."""
 
 FILLER = -1
 """Index of a row without labels."""

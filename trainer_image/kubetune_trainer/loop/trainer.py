@@ -122,7 +122,7 @@ class FineTuner(Trainer):
 
     @override
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-        """Run a step's forward passes; only the last one exchanges gradients and changes weights."""
+        """Run a step's forward passes; only after the last one weights change."""
         passes: list[Batch] = inputs
         losses = []
         for index, batch in enumerate(passes):

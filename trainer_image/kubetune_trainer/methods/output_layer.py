@@ -79,6 +79,9 @@ class OutputLayer:
         if self._targets is None:
             found = self._forward(chosen.unsqueeze(0))
             return found
+        weight, bias = self._layer.weight, self._layer.bias
+        if not torch.is_grad_enabled():  # a Function is told of gradients that nobody will ask for
+            weight, bias = weight.detach(), None if bias is None else bias.detach()
         apply: Any = ChunkedCrossEntropy.apply
-        both: torch.Tensor = apply(chosen, self._layer.weight, self._layer.bias, self._targets)
+        both: torch.Tensor = apply(chosen, weight, bias, self._targets)
         return both.view(1, 1, 2)

@@ -101,7 +101,7 @@ def prepare(
         adoption.write_json(staged.model_file, summary.model_dump(mode="json"))
         staged.errors_file.touch()
         adoption.install(run, staged, confirm)
-    passes.write(run, plan.tokens_per_pass or 0)
+    passes.write(run, plan.tokens_per_pass)
     adoption.clear_errors(run)
     artifact = adoption.finished_artifact(run)
     if artifact is None:

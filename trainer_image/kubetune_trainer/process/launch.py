@@ -125,7 +125,6 @@ def _start(
     """Start one rank and return its process id."""
     environment = {
         "OMP_NUM_THREADS": str(max(1, cgroup.usable_cores() // placement.ranks)),
-        "TORCHDYNAMO_DISABLE": "1",  # DeepSpeed's Muon compiles at import otherwise: 2 s of every start
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",  # deprecations between libraries, which a user can do nothing about

@@ -99,4 +99,5 @@ if __name__ == "__main__":
         format=f"%(asctime)s %(levelname)s rank {rank} %(name)s %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     Rank(Path(sys.argv[1])).run()
