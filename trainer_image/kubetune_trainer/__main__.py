@@ -43,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per request, with its address
-    logging.getLogger("bitsandbytes").setLevel(
-        logging.ERROR
-    )  # on CPU it misses a package that it does without
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a package that it does without
     # DeepSpeed and bitsandbytes compile at import otherwise: seconds of every start, and nothing else does.
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     return run(_prepare if command == "prepare" else _train)
