@@ -68,18 +68,18 @@ def prepare_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResou
 def _resolve(
     given: Resources | None, *, gpus: int, settings: JobSettings, memory_limit: str
 ) -> ContainerResources:
-    least_of = _DEFAULT
+    default = _DEFAULT
     if gpus:
-        least_of = {"cpu": str(gpus * _CPUS_PER_GPU), "memory": f"{gpus * _GIB_PER_GPU}Gi"}
+        default = {"cpu": str(gpus * _CPUS_PER_GPU), "memory": f"{gpus * _GIB_PER_GPU}Gi"}
     limits = dict(given.limits or {}) if given else {}
     requests = limits | (dict(given.requests or {}) if given else {})
     if gpus:
         limits.setdefault(settings.gpu_resource, str(gpus))
         requests[settings.gpu_resource] = limits[settings.gpu_resource]
     if given is None:
-        requests = least_of | requests
+        requests = default | requests
         limits |= {} if gpus else {"memory": memory_limit}
-    for resource, least in least_of.items():
+    for resource, least in default.items():
         requests.setdefault(resource, min(least, limits.get(resource, least), key=amount_of))
     resolved = {"limits": limits, "requests": requests}
     return {kind: dict(sorted(amounts.items())) for kind, amounts in resolved.items() if amounts}

@@ -147,12 +147,6 @@ class TrainingConfig(_Frozen):
     collective_timeout_seconds: int = 1800
     """A collective that takes longer ends the rank as PeerLost."""
 
-    def as_decided_later(self) -> dict[str, str | None]:
-        """What decides the result, of fields that came later: only where it is not what it was before."""
-        fields = type(self).model_fields
-        later = {name: _decimal(getattr(self, name)) for name in ("weight_decay", "max_grad_norm")}
-        return {name: value for name, value in later.items() if value != _decimal(fields[name].default)}
-
     @property
     def processes_per_node(self) -> int:
         """Ranks in one pod."""
@@ -222,7 +216,8 @@ class TrainerConfig(_Frozen):
                 "seed": training.seed,
             },
         }
-        decides["training"] |= training.as_decided_later()
+        later = {name: _decimal(getattr(training, name)) for name in ("weight_decay", "max_grad_norm")}
+        decides["training"] |= _where_set(training, later)
         decides["dataset"]["validation_fraction"] = _decimal(self.dataset.validation_fraction)
         return digest_of(decides)
 
@@ -251,9 +246,20 @@ def _decimal(text: str | None) -> str | None:
 def _normalised(model: AdapterConfig | ScheduleConfig) -> dict[str, Any]:
     if isinstance(model, AdapterConfig) and model.type == "Full":
         return {"type": model.type}  # rank and target modules mean nothing to a full fine-tune
-    data = model.model_dump(mode="json")
-    if not data.get("use_rslora", True):
-        del data["use_rslora"]  # it came later: jobs of before keep their key
+    data = model.model_dump(mode="json", exclude={"use_rslora"})
+    if isinstance(model, AdapterConfig):
+        data |= _where_set(model, {"use_rslora": model.use_rslora})
     return {
         key: _decimal(value) if key in ("dropout", "warmup_ratio") else value for key, value in data.items()
+    }
+
+
+def _where_set(model: BaseModel, later: dict[str, Any]) -> dict[str, Any]:
+    """Of fields that came later those that are not at their default: jobs of before keep their run key."""
+    fields = type(model).model_fields
+    defaults = {name: fields[name].default for name in later}
+    return {
+        name: value
+        for name, value in later.items()
+        if value != (_decimal(defaults[name]) if isinstance(defaults[name], str) else defaults[name])
     }

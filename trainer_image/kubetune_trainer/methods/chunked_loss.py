@@ -39,13 +39,13 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             logits = torch.nn.functional.linear(part, weight, bias).float()
             found[1] += (logits.argmax(-1) == labels).sum()
             at = labels.unsqueeze(1)
-            highest = logits.gather(1, at)
+            correct = logits.gather(1, at)
             normaliser = logits.logsumexp(-1, keepdim=True)
-            found[0] += (normaliser - highest).sum()
+            found[0] += (normaliser - correct).sum()
             if not any(needed):
                 continue
             gradient = logits.sub_(normaliser).exp_()
-            gradient.scatter_add_(1, at, -torch.ones_like(highest))
+            gradient.scatter_add_(1, at, -torch.ones_like(correct))
             narrow = gradient.to(weight.dtype)
             if grad_hidden is not None:
                 torch.mm(narrow, weight, out=grad_hidden[start : start + rows])

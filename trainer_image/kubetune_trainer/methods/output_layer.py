@@ -27,7 +27,7 @@ class OutputLayer:
         self._targets: torch.Tensor | None = None
         self._probing = False
         # A layer with matrices of an adapter beside it computes more than a product.
-        self._loses_nothing: bool | None = None if type(self._layer) is torch.nn.Linear else False
+        self._is_last: bool | None = None if type(self._layer) is torch.nn.Linear else False
 
     def logits(self, model: Any, inputs: dict[str, Any], positions: torch.Tensor) -> torch.Tensor:
         """Run the model; logits [positions, vocabulary] in float32."""
@@ -55,7 +55,7 @@ class OutputLayer:
 
     def _returns_logits_as_they_are(self, model: Any, inputs: dict[str, Any]) -> bool:
         """Whether the layer's output is the model's. Every rank asks the first time, with one token."""
-        if self._loses_nothing is None:
+        if self._is_last is None:
             first = {name: value[:1, :1] for name, value in inputs.items()}
             self._probing, was_training = True, model.training
             try:
@@ -65,23 +65,20 @@ class OutputLayer:
             finally:
                 self._probing = False
                 model.train(was_training)
-            self._loses_nothing = found.tolist() == list(_PROBE)
-        return self._loses_nothing
+            self._is_last = found.tolist() == list(_PROBE)
+        return self._is_last
 
     def _answer(self, hidden: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor
         if self._probing:
             return torch.tensor([[_PROBE]], device=hidden.device)
-        if self._positions is None:
-            found = self._forward(hidden)
-            return found
-        chosen = hidden.flatten(0, 1).index_select(0, self._positions)
+        if self._positions is not None:
+            hidden = hidden.flatten(0, 1).index_select(0, self._positions).unsqueeze(0)
         if self._targets is None:
-            found = self._forward(chosen.unsqueeze(0))
-            return found
+            logits: torch.Tensor = self._forward(hidden)
+            return logits
         weight, bias = self._layer.weight, self._layer.bias
         if not torch.is_grad_enabled():  # a Function is told of gradients that nobody will ask for
             weight, bias = weight.detach(), None if bias is None else bias.detach()
         apply: Any = ChunkedCrossEntropy.apply
-        both: torch.Tensor = apply(chosen, weight, bias, self._targets)
+        both: torch.Tensor = apply(hidden.squeeze(0), weight, bias, self._targets)
         return both.view(1, 1, 2)

@@ -6,7 +6,6 @@ It decides how a run goes and not what it yields, so that it is neither in the r
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from ..contract.layout import RunDirectory
 from . import unfinished
@@ -21,7 +20,11 @@ def write(run: RunDirectory, tokens: int) -> None:
 
 def read(run: RunDirectory) -> int | None:
     """The tokens; None where nobody has written them."""
-    return _tokens(run.passes_file)
+    try:
+        found = json.loads(run.passes_file.read_text(encoding="utf-8"))["tokens"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def halve(run: RunDirectory, tokens: int, *, longest: int) -> int | None:
@@ -33,11 +36,3 @@ def halve(run: RunDirectory, tokens: int, *, longest: int) -> int | None:
     half = max(longest, tokens // 2)
     write(run, half)
     return half
-
-
-def _tokens(path: Path) -> int | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["tokens"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return found if isinstance(found, int) and found > 0 else None
