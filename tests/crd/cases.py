@@ -276,6 +276,23 @@ TRAINING = (
     ),
     accept("weight decay and no clipping", {"training.weightDecay": "0.01", "training.maxGradNorm": "0"}),
     refuse("negative weight decay", {"training.weightDecay": "-0.1"}, "weightDecay"),
+    accept(
+        "the best weights",
+        {"dataset.validationFraction": "0.1", "training.select": {"strategy": "Best", "patience": 3}},
+    ),
+    refuse(
+        "the best weights without validation rows",
+        {"training.select": {"strategy": "Best"}},
+        "Best needs validation rows",
+    ),
+    refuse("patience for the last weights", {"training.select": {"patience": 3}}, "is for strategy Best"),
+    refuse(
+        "no patience",
+        {"dataset.validationFraction": "0.1", "training.select": {"strategy": "Best", "patience": 0}},
+        "patience",
+    ),
+    accept("an end when learning diverges", {"training.onDivergence": "Stop"}),
+    refuse("another answer to divergence", {"training.onDivergence": "Retry"}, "onDivergence"),
     refuse("a rank of 0", {"training.adapter": {"rank": 0}}, "rank"),
     accept("dropout", {"training.adapter": {"dropout": "0.05"}}),
     refuse("dropout of everything", {"training.adapter": {"dropout": "1"}}, "must be below 1"),

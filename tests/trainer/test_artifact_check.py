@@ -103,11 +103,11 @@ def test_damaged_weights_are_refused(
 def test_tensors_are_gathered_in_parts_of_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from kubetune_trainer.artifact import publish
+    from kubetune_trainer.artifact import weights
 
-    monkeypatch.setattr(publish, "_GATHERED_AT_ONCE", 100)
+    monkeypatch.setattr(weights, "_GATHERED_AT_ONCE", 100)
     sizes = {"a": 10, "b": 15, "c": 1, "d": 40, "e": 12, "f": 13}  # of 4 bytes
-    parts = publish._parts([(name, torch.zeros(size)) for name, size in sizes.items()])
+    parts = weights._parts([(name, torch.zeros(size)) for name, size in sizes.items()])
     assert ["".join(name for name, _ in part) for part in parts] == ["ab", "c", "d", "ef"]
 
 

@@ -260,8 +260,9 @@ def test_damaged_weights_fail_the_job_on_every_rank(tmp_path: Path, model: Path)
 
 def same_weights(one: Volume, other: Volume) -> bool:
     """Whether both runs published the same bytes."""
-    name = "adapter_model.safetensors"
-    return (one.run.adapter / name).read_bytes() == (other.run.adapter / name).read_bytes()
+    full = one.config.training.adapter.type == "Full"
+    name = "model/model.safetensors" if full else "adapter/adapter_model.safetensors"
+    return (one.run.root / name).read_bytes() == (other.run.root / name).read_bytes()
 
 
 def test_a_finished_run_leaves_what_was_promised(undisturbed: dict[int, Volume]) -> None:
@@ -551,3 +552,93 @@ def test_a_step_in_which_nothing_is_learned_is_an_error(tmp_path: Path, model: P
     assert pod.message.reason == Reason.DATA_INVALID
     assert "Nothing is learned in step 1" in pod.message.message
     assert not any("loss" in line for line in made.records())
+
+
+CONTRARY = [
+    {**row, "labels": [90 if token != -100 else token for token in row["labels"]]} for row in make_rows(9)
+]
+"""Validation rows whose answers become less likely with every step."""
+
+CHOOSE = {
+    "epochs": 8,
+    "checkpoint_every_steps": 3,
+    "schedule": {"type": "Constant", "warmup_ratio": "0"},
+    "select": {"strategy": "Best", "patience": 2},
+}
+"""Looks after steps 3, 4, 6 and 8 and so on; epochs of 4 steps end with looks at all rows."""
+
+
+def looks(made: Volume) -> dict[int, float]:
+    """Validation loss of the sample by step; 0 is the base."""
+    return {line["step"]: line["validation_loss"] for line in made.records() if line.get("validation_loss")}
+
+
+@pytest.mark.parametrize(
+    ("stage", "nodes", "ranks", "kind"),
+    [(3, 1, 2, "LoRA"), (1, 2, 1, "Full"), (3, 1, 2, "Full")],
+)
+def test_the_best_weights_are_published_and_patience_ends_training(
+    tmp_path: Path, model: Path, stage: int, nodes: int, ranks: int, kind: str
+) -> None:
+    adapter = {"rank": 4, "alpha": 8, "type": kind}
+    made = Volume(tmp_path / "output", training_config(zero_stage=stage, adapter=adapter, **CHOOSE))
+    made.prepare(model, make_rows(30), CONTRARY)
+    made.environment = fault(rank=0, function="step", call=6, signal="SIGKILL")
+    train(made, tmp_path / "killed", nodes=nodes, ranks=ranks)
+    assert made.checkpoints() == ["step-000003"]
+    made.environment = {}
+    first, *_ = succeed(made, tmp_path / "chosen", nodes=nodes, ranks=ranks)
+    summary = TrainSummary.model_validate(first.message.summary)
+    assert summary.artifact is not None
+    scored = looks(made)
+    del scored[0]
+    best = min(scored, key=scored.__getitem__)
+    assert len([step for step in scored if step > best]) == 2, "patience"
+    assert (summary.from_step, summary.to_step, summary.artifact.step) == (3, max(scored), best)
+    assert summary.artifact.validation_loss == f"{scored[best]:.4f}"
+    full = {line["step"] for line in made.records() if "full_validation_loss" in line}
+    assert best in full, "all rows are scored with what is published"
+    assert not made.run.best.exists()
+    assert (
+        f"{best} of {max(scored)}"
+        in (made.run.root / summary.artifact.path.split("/")[-1] / "README.md").read_text()
+    )
+
+    short = CHOOSE | {"max_steps": best, "select": {}}
+    last = Volume(tmp_path / "last", training_config(zero_stage=stage, adapter=adapter, **short))
+    last.prepare(model, make_rows(30), CONTRARY)
+    succeed(last, tmp_path / "short", nodes=nodes, ranks=ranks)
+    assert same_weights(made, last), "after a resume and more steps"
+
+
+def test_an_attempt_that_ended_by_patience_is_not_trained_on(tmp_path: Path, model: Path) -> None:
+    made = Volume(tmp_path / "output", training_config(zero_stage=2, **CHOOSE))
+    made.prepare(model, make_rows(30), CONTRARY)
+    made.environment = fault(rank=0, function="gather", call=1, signal="SIGKILL")
+    (failed,) = train(made, tmp_path / "failed")
+    assert failed.process.returncode == 42
+    last = max(looks(made))
+    assert last < 32, "patience"
+    made.environment = {}
+    (pod,) = succeed(made, tmp_path / "again")
+    summary = TrainSummary.model_validate(pod.message.summary)
+    assert (summary.from_step, summary.to_step) == (last, last)
+    assert max(line["step"] for line in made.records()) == last
+
+
+def test_learning_that_diverges_ends_with_its_numbers(tmp_path: Path, model: Path) -> None:
+    made = volume(
+        tmp_path,
+        model,
+        adapter={"type": "Full"},
+        zero_stage=2,
+        epochs=16,
+        learning_rate="1",
+        schedule={"type": "Linear", "warmup_ratio": "0.9"},
+        on_divergence="Stop",
+    )
+    (pod,) = train(made, tmp_path / "diverged")
+    assert (pod.process.returncode, pod.message.reason) == (45, Reason.NUMERICAL_FAILURE)
+    assert "over the last 8 steps, after " in pod.message.message
+    assert "Lower learningRate (now 1.0)" in pod.message.message
+    assert made.checkpoints(), "earlier checkpoints are kept"

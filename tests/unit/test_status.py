@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kubetune.decide.status import compute_status
+from kubetune.decide.transitions import transitions
 from kubetune.vocabulary.errors import SpecError
 from kubetune.vocabulary.names import TRAIN
 from kubetune_trainer.contract.messages import Progress
@@ -148,6 +149,25 @@ def test_how_many_pods_of_an_attempt_are_ready_is_said(ready: int, progress: boo
         facts=case.facts if progress else {},
     )
     assert _condition(case.status, "Reconciling")["message"] == message
+
+
+def test_learning_that_goes_wrong_is_the_reason_while_it_does() -> None:
+    case = load("training")
+    warning = "Step 31: the loss is 6.00 over the last 8 steps, after 1.02 at step 20."
+    case = replace(case, facts={**case.facts, "progress": {**case.facts["progress"], "warnings": [warning]}})
+    said = _condition(case.status, "Reconciling")
+    assert said["reason"] == "TrainingDegraded"
+    assert said["message"] == f"Attempt 1 runs on 1 pod. {warning}"
+    assert case.status["progress"]["warnings"] == [warning]
+    (note,) = transitions(load("training").status["conditions"], case.status["conditions"])
+    assert (note.type, note.reason, note.message) == ("Warning", "TrainingDegraded", said["message"])
+
+
+def test_the_best_weights_are_told_by_their_step() -> None:
+    case = load("training")
+    progress = Progress.model_validate({**case.facts["progress"], "best_step": 20})
+    status = compute_status(case.job, replace(case.observed, progress=progress), case.config, now=case.now)
+    assert status["progress"]["bestStep"] == 20
 
 
 @pytest.mark.parametrize(

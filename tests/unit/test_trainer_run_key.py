@@ -28,7 +28,10 @@ SAME: dict[str, dict[str, Any]] = {
     "the same learning rate written otherwise": {"training": {"learning_rate": "0.001"}},
     "the same warm-up written otherwise": {"training": {"schedule": {"warmup_ratio": "3e-2"}}},
     "the same dropout written otherwise": {"training": adapter(dropout="0.0")},
-    "the default of a later field": {"training": {"weight_decay": "0.0", "max_grad_norm": "1.0"}},
+    "the default of a later field": {
+        "training": {"weight_decay": "0.0", "max_grad_norm": "1.0", "select": {"strategy": "Last"}}
+    },
+    "what follows on divergence": {"training": {"on_divergence": "Stop"}},
     "another image": {"images": {"trainer": "trainer:2", "serving": "vllm:3"}},
     "larger GPUs": {"gpu_memory_bytes": 80_000_000_000},
     "another mirror": {"platform": {"hf_endpoint": "https://mirror.example", "ca_bundle": "/ca.pem"}},
@@ -62,6 +65,8 @@ OTHER: dict[str, dict[str, Any]] = {
     "more epochs": {"training": {"epochs": 2}},
     "weight decay": {"training": {"weight_decay": "0.01"}},
     "no clipping of gradients": {"training": {"max_grad_norm": "0"}},
+    "the best weights": {"training": {"select": {"strategy": "Best"}}},
+    "an end by patience": {"training": {"select": {"strategy": "Best", "patience": 2}}},
     "an end at a step": {"training": {"max_steps": 10}},
     "another batch": {"training": {"batch_size": 8}},
     "another learning rate": {"training": {"learning_rate": "2e-3"}},

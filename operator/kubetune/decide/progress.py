@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from kubetune_trainer.contract.messages import Progress
 
@@ -10,6 +11,8 @@ from ..api.v1alpha1.status import ProgressStatus
 from ..facts.observed import Observed, Outcome, Run
 from ..vocabulary.names import TRAIN
 from ..vocabulary.periods import PROGRESS_PERIOD
+
+_WARNINGS: Final = 20
 
 
 def progress_of(
@@ -40,6 +43,8 @@ def _running_progress(new: Progress, *, now: datetime) -> ProgressStatus:
         trained_tokens=new.trained_tokens,
         estimated_completion_time=None if remaining is None else now + timedelta(seconds=remaining),
         last_checkpoint_step=new.last_checkpoint_step,
+        best_step=new.best_step,
+        warnings=new.warnings[:_WARNINGS] or None,
         update_time=now,
     )
 

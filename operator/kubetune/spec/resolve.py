@@ -19,6 +19,7 @@ from kubetune_trainer.contract.config import (
     PlatformConfig,
     ResolvedImages,
     ScheduleConfig,
+    SelectConfig,
     TrainerConfig,
     TrainingConfig,
 )
@@ -182,6 +183,8 @@ def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
         ),
         weight_decay=decimal_text(training.weight_decay),
         max_grad_norm=decimal_text(training.max_grad_norm),
+        select=SelectConfig(strategy=training.select.strategy, patience=training.select.patience),
+        on_divergence=training.on_divergence,
         seed=training.seed,
         zero_stage=training.deepspeed.zero_stage,
         nodes=training.nodes,

@@ -20,7 +20,7 @@ from ..spec.settings import JobSettings
 from ..vocabulary import names
 from ..vocabulary.periods import PROGRESS_PERIOD
 from ..vocabulary.reasons import ConditionType, Finding, Reason
-from ..vocabulary.sentences import APPLY_AGAIN
+from ..vocabulary.sentences import APPLY_AGAIN, sentences
 from . import train_status
 from .plan import Plan
 from .retries import next_run
@@ -70,14 +70,20 @@ class _Train(Stage):
         if up < nodes:
             are = "is" if nodes == 1 else "are"
             return Finding(Reason.TRAINING, f"Attempt {run.number} {does}: {up} of {pods} {are} ready.")
-        return Finding(Reason.TRAINING, f"Attempt {run.number} runs on {pods}.")
+        warnings = observed.progress.warnings if observed.progress else ()
+        return Finding(
+            Reason.TRAINING_DEGRADED if warnings else Reason.TRAINING,
+            sentences(f"Attempt {run.number} runs on {pods}.", *warnings),
+        )
 
     @override
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
         if observed.artifact is None:
             return None
         if any(run.ending and run.ending.outcome is Outcome.SUCCEEDED for run in observed.runs_of(self.name)):
-            return Finding(Reason.COMPLETED, "A verified result is on the output volume.")
+            step = observed.artifact.step
+            which = "" if step is None else f", with the lowest validation loss, of step {step},"
+            return Finding(Reason.COMPLETED, f"A verified result{which} is on the output volume.")
         return Finding(
             Reason.ARTIFACT_ADOPTED,
             "The output volume held the verified result of an equal run: nothing was trained.",

@@ -45,6 +45,7 @@ def remembered_artifact(job: FineTuneJob) -> ArtifactSummary | None:
         base_revision=artifact.base_revision or "",
         chat_content=artifact.chat_content,
         generation_config=artifact.generation_config or False,
+        step=artifact.step,
     )
 
 
@@ -125,4 +126,5 @@ def _artifact(job: FineTuneJob, observed: Observed) -> ArtifactStatus | None:
         base_revision=artifact.base_revision,
         chat_content=artifact.chat_content,
         generation_config=artifact.generation_config or None,
+        step=artifact.step,
     )

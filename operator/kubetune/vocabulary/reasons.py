@@ -29,6 +29,7 @@ class Reason(StrEnum):
 
     PREPARING = "Preparing"
     TRAINING = "Training"
+    TRAINING_DEGRADED = "TrainingDegraded"
     RETRYING = "Retrying"
     DEPLOYING = "Deploying"
     WAITING = "Waiting"
@@ -143,6 +144,10 @@ def _of_run(meaning: str, *, normal: bool = False) -> ReasonFacts:
 REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     Reason.PREPARING: _ongoing("model and data are fetched, checked and tokenised"),
     Reason.TRAINING: _ongoing("an attempt starts or runs", begins=True),
+    Reason.TRAINING_DEGRADED: _ongoing(
+        "an attempt runs, but its loss or gradients grow, or its speed falls; the message says by how much",
+        normal=False,
+    ),
     Reason.DEPLOYING: _ongoing("the server starts, or has not answered yet", begins=True),
     Reason.RETRYING: _ongoing("a run of a stage failed, and the next one follows", normal=False),
     Reason.WAITING: _ongoing("the stage waits for an earlier one"),

@@ -52,7 +52,7 @@ def _install(fault: str) -> None:
     elif function == "gather":
         from kubetune_trainer.artifact import publish
 
-        gather = publish._gather_weights
+        gather = publish.gather
 
         def emptied(*args, **kwargs):
             weights = gather(*args, **kwargs)
@@ -60,7 +60,7 @@ def _install(fault: str) -> None:
                 weights[name] = weights[name][:0]
             return weights
 
-        publish._gather_weights = emptied
+        publish.gather = emptied
     elif function == "unpickle":
         from torch.distributed import distributed_c10d
 

@@ -13,9 +13,13 @@ from ..contract.messages import DatasetSummary, ModelSummary
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
-class Losses:
-    """Losses of the finished run."""
+class Result:
+    """What the run came to: the weights that are published, and their losses."""
 
+    step: int
+    """Optimizer step that they are of."""
+    last_step: int
+    """Step at which training ended."""
     train: float | None
     validation: float | None
     first_validation: float | None
@@ -25,7 +29,7 @@ def render(
     config: TrainerConfig,
     run: RunDirectory,
     base: ModelSummary,
-    losses: Losses,
+    result: Result,
     untrained_experts: Sequence[str],
     key_mapping: Mapping[str, str],
     quantisation_shift: float | None = None,
@@ -51,7 +55,7 @@ def render(
         "## Training\n",
         _table(_training(config)),
         "## Results\n",
-        _table(_results(losses)),
+        _table(_results(result)),
         *_four_bit(quantisation_shift),
         *_experts(untrained_experts),
         "## Use\n",
@@ -109,10 +113,16 @@ def _training(config: TrainerConfig) -> dict[str, Any]:
     }
 
 
-def _results(losses: Losses) -> dict[str, Any]:
-    rows = {"Training loss of the last step": losses.train, "Validation loss": losses.validation}
-    rows["Validation loss before training"] = losses.first_validation
-    return {name: "not measured" if value is None else f"{value:.4f}" for name, value in rows.items()}
+def _results(result: Result) -> dict[str, Any]:
+    chosen = result.step != result.last_step
+    losses = {
+        f"Training loss of {'that' if chosen else 'the last'} step": result.train,
+        "Validation loss": result.validation,
+        "Validation loss before training": result.first_validation,
+    }
+    told = {name: "not measured" if value is None else f"{value:.4f}" for name, value in losses.items()}
+    step = {"Weights of step": f"{result.step} of {result.last_step}: the lowest validation loss"}
+    return step | told if chosen else told
 
 
 def _four_bit(shift: float | None) -> list[str]:

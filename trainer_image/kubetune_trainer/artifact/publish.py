@@ -6,13 +6,12 @@ card and a manifest, whose digest is the artifact's name from then on."""
 from __future__ import annotations
 
 import logging
-import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..base.adapters import add_lora, full_shape, untrained_experts
+from ..base.adapters import add_lora, untrained_experts
 from ..base.checkpoint import Shapes, tensor_shapes
 from ..base.load import load_base
 from ..base.stored_names import adapter_names, unused_patterns
@@ -36,12 +35,10 @@ from .adapter import key_mapping, save_adapter
 from .canary import Canary
 from .chat import write_chat_files
 from .checks import check_named_after_base, check_weights
-from .model_card import Losses
+from .model_card import Result
+from .weights import buffers, gather
 
 logger = logging.getLogger(__name__)
-
-_GATHERED_AT_ONCE = 1 << 30
-"""Bytes that ZeRO-3 puts together in one go: few collectives, and little memory beside the model."""
 
 
 def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
@@ -67,12 +64,12 @@ def publish(
     config: TrainerConfig,
     run: RunDirectory,
     base: ModelSummary,
-    losses: Losses | None,
+    result: Result | None,
     peers: Peers,
     confirm: Callable[[], None],
     asked: Canary,
 ) -> ArtifactSummary:
-    """Publish what was trained. Every rank must call it; rank 0 has the losses, and writes.
+    """Publish what was trained. Every rank must call it; rank 0 has the result, and writes.
 
     ``asked`` was made before the first step, when the model was still the base.
     ``confirm`` is called right before anything changes, and raises when this attempt may not.
@@ -82,16 +79,16 @@ def publish(
     """
     four_bit = config.training.adapter.type == "QLoRA"
     record = None if four_bit else asked.record(model)
-    weights = _gather_weights(model, peers, whole=config.training.adapter.type == "Full")
+    weights = gather(model, peers, whole=config.training.adapter.type == "Full")
 
     def write() -> Any:
-        assert losses is not None  # rank 0 has them
+        assert result is not None  # rank 0 has them
         try:
             served, said = model, record
             if said is None:
                 served = _on_full_base(model, weights, config, Path(base.path))
                 said = asked.record(served, trained=model)
-            summary = _write(served, weights, said, config, run, base, losses, confirm)
+            summary = _write(served, weights, said, config, run, base, result, confirm)
             return summary.model_dump(mode="json")
         except Exception as error:  # said here: what caused it does not travel with it
             if (told := volumes.explained(error, config)) is None:
@@ -117,10 +114,10 @@ def _write(
     config: TrainerConfig,
     run: RunDirectory,
     base: ModelSummary,
-    losses: Losses,
+    result: Result,
     confirm: Callable[[], None],
 ) -> ArtifactSummary:
-    lora = config.training.adapter.type != "Full"
+    lora, best = config.training.adapter.type != "Full", config.training.select.strategy == "Best"
     final = run.adapter if lora else run.model
     confirm()
     for left in unfinished.left(final):
@@ -139,7 +136,7 @@ def _write(
     chat = write_chat_files(config, run, Path(base.path), directory)
     canary.write(record, directory)
     shift = record.get("quantisation_shift")
-    card = model_card.render(config, run, base, losses, untrained_experts(model), mapping, shift)
+    card = model_card.render(config, run, base, result, untrained_experts(model), mapping, shift)
     (directory / "README.md").write_text(card, encoding="utf-8")
     check_weights(directory, expected, lora=lora, untrained=_untrained(model))
     for path in directory.iterdir():
@@ -150,8 +147,9 @@ def _write(
         "base_model": config.model.uri,
         "base_revision": base.revision,
         "base_digest": base.digest,
-        "train_loss": _decimal(losses.train),
-        "validation_loss": _decimal(losses.validation),
+        "train_loss": _decimal(result.train),
+        "validation_loss": _decimal(result.validation),
+        **({"step": result.step, "last_step": result.last_step} if best else {}),
         **chat,
     }
     manifest = write_manifest(
@@ -174,7 +172,7 @@ def _save_model(
     """Write the whole model in the base's layout, and return what the files must hold."""
     # A base without an architecture's buffers gets none, or they would look like strangers.
     last_parts = {_last_part(name) for name in stored}
-    constants = {name for name in _buffers(model) if _last_part(name) not in last_parts}
+    constants = {name for name in buffers(model) if _last_part(name) not in last_parts}
     model.save_pretrained(
         directory, state_dict={name: tensor for name, tensor in weights.items() if name not in constants}
     )
@@ -187,48 +185,9 @@ def _save_model(
     }
 
 
-def _gather_weights(model: Any, peers: Peers, *, whole: bool) -> dict[str, Any]:
-    """Trained tensors, or the whole model, on rank 0's CPU; empty on the other ranks.
-
-    ZeRO-3 has split parameters, which are put together; buffers, such as the bias of an expert router, are
-    whole on every rank."""
-    wanted = [
-        (name, parameter) for name, parameter in model.named_parameters() if whole or parameter.requires_grad
-    ]
-    weights: dict[str, Any] = {}
-    for part in _parts(wanted):
-        with _put_together([parameter for _, parameter in part]):
-            if peers.rank == 0:
-                weights.update((name, parameter.detach().to("cpu", copy=True)) for name, parameter in part)
-    if whole and peers.rank == 0:
-        weights.update((name, buffer.to("cpu", copy=True)) for name, buffer in _buffers(model).items())
-    return weights
-
-
-def _parts(wanted: list[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
-    """The same in parts of so many bytes; a tensor that has more is a part by itself."""
-    part: list[tuple[str, Any]] = []
-    size = 0
-    for name, parameter in wanted:
-        more = math.prod(full_shape(parameter)) * parameter.element_size()
-        if part and size + more > _GATHERED_AT_ONCE:
-            yield part
-            part, size = [], 0
-        part.append((name, parameter))
-        size += more
-    if part:
-        yield part
-
-
-def _buffers(model: Any) -> dict[str, Any]:
-    """Buffers that belong to the model's files."""
-    stored = model.state_dict().keys()
-    return {name: buffer for name, buffer in model.named_buffers() if name in stored}
-
-
 def _untrained(model: Any) -> set[str]:
     """Last parts of names that only tensors have which training leaves alone, in the type that they have."""
-    frozen: set[str] = set(_buffers(model))
+    frozen: set[str] = set(buffers(model))
     trained: set[str] = set()
     for name, parameter in model.named_parameters():
         (trained if parameter.requires_grad else frozen).add(name)
@@ -237,16 +196,6 @@ def _untrained(model: Any) -> set[str]:
 
 def _last_part(name: str) -> str:
     return name.rpartition(".")[2]
-
-
-def _put_together(parameters: list[Any]) -> Any:
-    import contextlib
-
-    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
-        return contextlib.nullcontext()
-    import deepspeed
-
-    return deepspeed.zero.GatheredParameters(parameters)
 
 
 def _summary(run: RunDirectory, directory: Path, manifest: Manifest) -> ArtifactSummary:

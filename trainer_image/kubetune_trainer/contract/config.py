@@ -122,6 +122,15 @@ class ScheduleConfig(_Frozen):
     warmup_ratio: DecimalString = "0.03"
 
 
+class SelectConfig(_Frozen):
+    """Which weights of the run are its result."""
+
+    strategy: Literal["Last", "Best"] = "Last"
+    """Best: those with the lowest loss on the validation rows."""
+    patience: int | None = None
+    """Looks at the validation rows without a lower loss after which training ends; None: it never does."""
+
+
 class TrainingConfig(_Frozen):
     """Everything that the training loop needs, defaults resolved by the operator."""
 
@@ -137,6 +146,9 @@ class TrainingConfig(_Frozen):
     """AdamW's; biases and norms have none."""
     max_grad_norm: DecimalString = "1"
     """Norm to which larger gradients are scaled down; 0 leaves them as they are."""
+    select: SelectConfig = SelectConfig()
+    on_divergence: Literal["Warn", "Stop"] = "Warn"
+    """What follows when loss or gradients grow without end."""
     seed: int
     zero_stage: Literal[0, 1, 2, 3]
     nodes: int
@@ -198,8 +210,8 @@ class TrainerConfig(_Frozen):
     def run_key(self) -> str:
         """Digest of what decides the result, and of nothing else; 16 hex digits.
 
-        Credentials, nodes, resources, images, retries, checkpoint interval, ZeRO stage and pod template are
-        left out: they change how a run goes, not what it yields.
+        Credentials, nodes, resources, images, retries, checkpoint interval, ZeRO stage, pod template and what
+        follows on divergence are left out: they change how a run goes, not what it yields.
         """
         training = self.training
         decides = {
@@ -218,6 +230,8 @@ class TrainerConfig(_Frozen):
         }
         later = {name: _decimal(getattr(training, name)) for name in ("weight_decay", "max_grad_norm")}
         decides["training"] |= _where_set(training, later)
+        if training.select != SelectConfig():
+            decides["training"]["select"] = training.select.model_dump()
         decides["dataset"]["validation_fraction"] = _decimal(self.dataset.validation_fraction)
         return digest_of(decides)
 

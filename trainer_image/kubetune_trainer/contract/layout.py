@@ -92,6 +92,11 @@ class RunDirectory:
         return self.root / "checkpoints"
 
     @property
+    def best(self) -> Path:
+        """The best weights so far, where they are chosen."""
+        return self.root / "best"
+
+    @property
     def adapter(self) -> Path:
         """The LoRA artifact."""
         return self.root / "adapter"

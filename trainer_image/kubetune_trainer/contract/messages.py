@@ -148,6 +148,10 @@ class ArtifactSummary(_Message):
     and a list of parts; None without one."""
     generation_config: bool = False
     """Whether a LoRA adapter brings a generation_config.json, for the tokens at which the server stops."""
+    step: Count | None = None
+    """Optimizer step whose weights these are, where the best are chosen; else they are the last."""
+    last_step: Count | None = None
+    """Step at which training ended, where the best weights are chosen."""
 
 
 class PrepareSummary(_Message):
@@ -193,6 +197,10 @@ class Progress(_Message):
     trained_tokens: Count = 0
     remaining_seconds: Seconds | None = None
     last_checkpoint_step: Count | None = None
+    best_step: Count | None = None
+    """Step with the lowest validation loss so far, where the best weights are chosen."""
+    warnings: tuple[Short, ...] = ()
+    """What is wrong with the learning now, a sentence each."""
 
 
 def parse_termination(text: str | None) -> TerminationMessage | None:

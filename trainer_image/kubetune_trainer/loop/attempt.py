@@ -27,6 +27,7 @@ from ..store.checkpoints import Checkpoints, Layout
 from ..store.manifest import naming
 from ..store.resume import Found, Survey, unreadable, verify_together
 from . import libraries
+from .guards import Guards
 from .journal import Journal
 from .out_of_memory import smaller_after_out_of_memory
 from .progress import Reports, serve
@@ -69,7 +70,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep, confirm=confirm)
     artifact, found = _look(run, base, checkpoints, peers)
     if artifact is not None:
-        return TrainSummary(from_step=total, to_step=total, artifact=artifact)
+        ended = artifact.last_step or total
+        return TrainSummary(from_step=ended, to_step=ended, artifact=artifact)
 
     dtype = found.dtype if found else _dtype(peers)
     # Full training changes the base's weights, so that it is scored first. Under an adapter they stay as they
@@ -83,6 +85,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     from ..artifact.canary import Canary
     from ..base.adapters import trainable_parameters
     from ..methods.table import METHODS
+    from .best import BestWeights
     from .evaluation import Evaluation
     from .trainer import Attempt, FineTuner
 
@@ -111,6 +114,12 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
             stop=stop,
             seed=training.seed,
         )
+    best = None
+    if plan is not None and training.select.strategy == "Best":
+        best = BestWeights(run, training, plan, peers, confirm=confirm, anew=found is None)
+        if journal is not None and best.found is not None:
+            reports.found_best(step=best.found.step)
+    guards = Guards(peers.broadcast(journal.records.steps() if journal is not None else None))
     attempt = Attempt(
         peers=peers,
         batching=batching,
@@ -119,6 +128,9 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         method=method,
         train=rows,
         evaluation=evaluation,
+        best=best,
+        guards=guards,
+        stops_on_divergence=training.on_divergence == "Stop",
         from_base=found is None,
         checkpoints=checkpoints,
         checkpoint_every=training.checkpoint_every_steps,
@@ -134,21 +146,30 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     with smaller_after_out_of_memory(run, batching.most_tokens, longest=dataset.tokens_per_row.max):
         trainer.train(resume_from_checkpoint=str(found.path) if found else None)
     stop.raise_if_agreed()
+    step = last_step = trainer.state.global_step
+    if best is not None:
+        step = best.restore(model).step
+        trainer.score_again(step)
+        stop.raise_if_agreed()
 
-    from ..artifact.model_card import Losses
+    from ..artifact.model_card import Result
     from ..artifact.publish import publish
 
-    losses = None
+    result = None
     if journal is not None:
         records = journal.records
         records.finish()
-        losses = Losses(
-            train=records.last("loss"),
-            validation=records.last("full_validation_loss"),
+        result = Result(
+            step=step,
+            last_step=last_step,
+            train=records.last("loss", until=step),
+            validation=records.last("full_validation_loss", until=step),
             first_validation=records.first("full_validation_loss"),
         )
-    artifact = publish(model, config, run, base, losses, peers, confirm, asked)
-    return TrainSummary(from_step=from_step, to_step=total, artifact=artifact)
+    artifact = publish(model, config, run, base, result, peers, confirm, asked)
+    if best is not None:
+        best.discard()
+    return TrainSummary(from_step=from_step, to_step=last_step, artifact=artifact)
 
 
 def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:

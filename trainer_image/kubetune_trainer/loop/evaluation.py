@@ -57,15 +57,15 @@ class Evaluation:
     stop: StopFlag
     seed: int
 
-    def score(self, step: int, scorer: Scorer) -> tuple[Score, Score | None] | None:
-        """Score the sample, and at some steps all rows.
+    def score(self, scorer: Scorer, *, whole: bool) -> tuple[Score, Score | None] | None:
+        """Score the sample, and if ``whole`` all rows.
 
         Every rank must call it. The ranks agree after each batch whether to stop, since scoring all rows may
         take longer than a pod's grace period: then it is None on all of them.
         """
         sample, rest = self.plan.split(self.seed)
         score = self._sum(sample, scorer)
-        if score is None or not self.plan.scores_all(step):
+        if score is None or not whole:
             return None if score is None else (score, None)
         others = self._sum(rest, scorer)
         return None if others is None else (score, score + others)

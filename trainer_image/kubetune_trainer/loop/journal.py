@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .evaluation import Score
+from .guards import SpeedGuard
 from .progress import Reports
 from .records import Records
 
@@ -19,14 +20,20 @@ class Journal:
 
     reports: Reports
     records: Records
+    speed: SpeedGuard = field(default_factory=SpeedGuard)
 
-    def stepped(self, *, tokens: int, seconds: float, values: dict[str, float]) -> None:
-        """One optimizer step is done."""
+    def stepped(self, *, tokens: int, seconds: float, values: dict[str, float], diverges: str | None) -> None:
+        """One optimizer step is done; ``diverges`` says how learning does, if it does."""
+        step = int(values["step"])
+        slow = self.speed.observe(step, tokens / max(seconds, 1e-9))
+        for kind, sentence in (("divergence", diverges), ("speed", slow)):
+            if self.reports.warn(kind, sentence):
+                logger.warning("%s", sentence)
         speed = self.reports.stepped(tokens=tokens, seconds=seconds, values=values)
         self.records.add(**values, tokens=tokens, tokens_per_second=speed, seconds=round(seconds, 4))
         logger.info(
             "step %d of %d: loss %.4f, %d tokens per second",
-            values["step"],
+            step,
             self.reports.progress.total_steps,
             values["loss"],
             speed,

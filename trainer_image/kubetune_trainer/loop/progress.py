@@ -41,6 +41,7 @@ class Reports:
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT_STEPS)
         self._validation = validation
         self._seconds_per_row = 0.0
+        self._warnings: dict[str, str] = {}
         self._step = self._gauge("step", "Optimizer steps done")
         self._planned = self._gauge("planned_steps", "Optimizer steps of the whole run")
         self._epoch = self._gauge("epoch", "Epochs done")
@@ -59,6 +60,9 @@ class Reports:
         )
         self._saved_at = self._gauge(
             "last_checkpoint_timestamp_seconds", "When the last checkpoint was verified"
+        )
+        self._best_step = self._gauge(
+            "best_step", "Step with the lowest validation loss so far, where the best weights are chosen"
         )
         self._tokens = Counter(
             "kubetune_train_tokens",
@@ -127,6 +131,21 @@ class Reports:
             self._set(self._full_validation_loss, full_loss)
         if seconds_per_row is not None:
             self._seconds_per_row = seconds_per_row
+
+    def found_best(self, *, step: int) -> None:
+        """The weights of a step are the best so far, and are kept."""
+        self._set(self._best_step, step)
+        self._update(best_step=step)
+
+    def warn(self, kind: str, sentence: str | None) -> bool:
+        """Tell what is wrong, as it was when it began, until it is None; True when it is new."""
+        new = sentence is not None and kind not in self._warnings
+        if sentence is None:
+            self._warnings.pop(kind, None)
+        else:
+            self._warnings.setdefault(kind, sentence)
+        self._update(warnings=tuple(self._warnings.values()))
+        return new
 
     def saved(self, *, step: int, seconds: float) -> None:
         """A checkpoint is published."""

@@ -88,9 +88,14 @@ class Records:
         """The first value that was reported under a key."""
         return next((line[key] for line in self._lines if key in line), None)
 
-    def last(self, key: str) -> float | None:
-        """The last value that was reported under a key."""
-        return next((line[key] for line in reversed(self._lines) if key in line), None)
+    def last(self, key: str, *, until: int | None = None) -> float | None:
+        """The value under a key of the latest step that has one, up to ``until``."""
+        found = [line for line in self._lines if key in line and (until is None or line["step"] <= until)]
+        return max(found, key=lambda line: line["step"])[key] if found else None
+
+    def steps(self) -> list[tuple[int, float, float | None]]:
+        """Step, loss and the gradient's norm, if it was told, of every step."""
+        return [(line["step"], line["loss"], line.get("grad_norm")) for line in self._lines if "loss" in line]
 
     def _table(self) -> str:
         rows: dict[int, dict[str, Any]] = {}

@@ -32,7 +32,9 @@ from ..store import checkpoints as saving
 from ..store import resume, unfinished
 from ..store.checkpoints import Checkpoints
 from ..store.manifest import FileEntry
+from .best import Best, BestWeights
 from .evaluation import Evaluation, Score
+from .guards import Guards
 from .journal import Journal
 from .prepared_rows import Passes, Rows
 from .schedule import factor
@@ -52,6 +54,10 @@ class Attempt:
     train: Rows
     evaluation: Evaluation | None
     """None without validation rows."""
+    best: BestWeights | None
+    """Where the best weights are chosen."""
+    guards: Guards
+    stops_on_divergence: bool
     from_base: bool
     """Whether training begins with the base model, and not at a checkpoint: then the base is scored."""
     checkpoints: Checkpoints
@@ -160,6 +166,7 @@ class FineTuner(Trainer):
         metrics = self._step_metrics()
         self.tokens += self._step_tokens
         self._attempt.stepped(step)
+        diverges = self._attempt.guards.observe(step, loss, norm.get("grad_norm"))
         if self._attempt.journal is not None:
             self._attempt.journal.stepped(
                 tokens=self._step_tokens,
@@ -172,6 +179,12 @@ class FineTuner(Trainer):
                     "learning_rate": logs["learning_rate"],
                     **norm,
                 },
+                diverges=diverges,
+            )
+        if diverges is not None and self._attempt.stops_on_divergence:
+            raise NumericalFailure(
+                f"{diverges} Learning diverges, and training.onDivergence is Stop. Lower learningRate (now "
+                f"{self.args.learning_rate}), or look for odd rows; earlier checkpoints are kept."
             )
 
     def _step_metrics(self) -> dict[str, float]:
@@ -186,15 +199,34 @@ class FineTuner(Trainer):
         """Score the validation rows of all looks that are due."""
         metrics: dict[str, float] = {}
         for step in self.due_looks():
-            sample = self._look(step)
+            assert self._attempt.evaluation is not None
+            sample = self._look(step, whole=self._attempt.evaluation.plan.scores_all(step))
             if sample is None:  # the ranks have agreed to stop
                 self.control.should_training_stop = True
                 self.control.should_evaluate = self.control.should_save = False
                 return {}
             metrics = {"eval_loss": sample.mean_loss}
+            self._offer(step, sample)
         self._base_is_due = False
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _offer(self, step: int, sample: Score) -> None:
+        """Keep the weights if they are the best so far, or end training if better ones are not to be had."""
+        best = self._attempt.best
+        if best is None or step == 0:
+            return
+        kept = best.offer(self.model, Best(step=step, validation_loss=sample.mean_loss))
+        if kept and self._attempt.journal is not None:
+            self._attempt.journal.reports.found_best(step=step)
+        if best.is_final(step):
+            self.control.should_training_stop = self.control.should_save = True
+
+    def score_again(self, step: int) -> None:
+        """Score all rows with the weights of an earlier step, of which only the sample was scored then."""
+        evaluation = self._attempt.evaluation
+        if evaluation is not None and not evaluation.plan.scores_all(step):
+            self._look(step, whole=True)
 
     def due_looks(self) -> list[int]:
         """Steps after which rows are to be scored now: 0, the base model, if nobody has, and the last."""
@@ -204,14 +236,14 @@ class FineTuner(Trainer):
         base = [0] if self._base_is_due else []
         return base + ([step] if step > 0 and evaluation.plan.due(step) else [])
 
-    def _look(self, step: int) -> Score | None:
-        """Score the rows that are due after a step, which for step 0 is the base model; tell the sample's."""
+    def _look(self, step: int, *, whole: bool) -> Score | None:
+        """Score rows with the weights of a step, which for step 0 are the base's; return the sample's."""
         assert self._attempt.evaluation is not None
         started = time.perf_counter()
         self.model_wrapped.eval()
         is_lora = isinstance(self.model, PeftModel)
         with self.model.disable_adapter() if step == 0 and is_lora else nullcontext():
-            scores = self._attempt.evaluation.score(step, self._score)
+            scores = self._attempt.evaluation.score(self._score, whole=whole)
         if scores is None:
             return None
         sample, full = scores
@@ -225,7 +257,9 @@ class FineTuner(Trainer):
 
     @override
     def _run_epoch(self, **arguments: Any) -> None:
-        if self._attempt.stop.agreed or self.state.global_step >= self.state.max_steps:
+        step, best = self.state.global_step, self._attempt.best
+        over = step >= self.state.max_steps or (best is not None and best.is_final(step))
+        if self._attempt.stop.agreed or over:
             # Stopped while scoring before the first step; or resumed from the last step, in the middle of an
             # epoch. HF would do one step more.
             self.control.should_training_stop = True
@@ -253,7 +287,7 @@ class FineTuner(Trainer):
         surplus = False
         if attempt.peers.rank == 0:
             attempt.checkpoints.commit(directory, files, step=step, tokens=self.tokens, dtype=attempt.dtype)
-            surplus = attempt.checkpoints.surplus
+            surplus = attempt.checkpoints.surplus and not attempt.guards.suspicious
         if attempt.peers.broadcast(surplus):
             self._retire(unfinished.final(directory), own)
         if attempt.journal is not None:

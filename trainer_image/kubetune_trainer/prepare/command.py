@@ -84,6 +84,7 @@ def prepare(
     else:
         rows = staging.stage(config, data, summary, kind, source=source, scratch=scratch)
         shared.keep(RunDirectory(scratch))
+    _require_validation(config, rows.validation_examples)
     job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
     rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
     for warning in rows.warnings:
@@ -106,7 +107,8 @@ def prepare(
     artifact = adoption.finished_artifact(run)
     if artifact is None:
         checkpoints = _fitting_checkpoints(config, run)
-        if (tight := space.check(run, checkpoints, trained=trained.parameters)) is not None:
+        best = config.training.select.strategy == "Best"
+        if (tight := space.check(run, checkpoints, trained=trained.parameters, best=best)) is not None:
             logger.warning("%s", tight)
             rows = rows.model_copy(update={"warnings": (*rows.warnings, tight)})
     return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact)
@@ -132,6 +134,16 @@ def _require_consistent(config: TrainerConfig) -> None:
     if data.validation_fraction is not None and not 0 < Decimal(data.validation_fraction) < 1:
         raise InvalidInput(
             f"dataset.validationFraction {data.validation_fraction} must be between 0 and 1, such as 0.1."
+        )
+    if data.validation is None and data.validation_fraction is None:
+        _require_validation(config, 0)
+
+
+def _require_validation(config: TrainerConfig, rows: int) -> None:
+    if config.training.select.strategy == "Best" and not rows:
+        raise InvalidInput(
+            "training.select.strategy Best needs validation rows, and there are none: set dataset.validation "
+            "or a larger dataset.validationFraction, or strategy Last."
         )
 
 

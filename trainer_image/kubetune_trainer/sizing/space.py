@@ -14,15 +14,17 @@ _ARTIFACT_BYTES = 2
 """Bytes of the result per trained weight, at least: what is not trained is not published."""
 
 
-def check(run: RunDirectory, checkpoints: Checkpoints, *, trained: int) -> str | None:
+def check(run: RunDirectory, checkpoints: Checkpoints, *, trained: int, best: bool) -> str | None:
     """A warning when no checkpoint fits beside the result; None when there is room.
+
+    ``best``: the best weights of the run are kept beside it, as large as the result.
 
     Raises:
         VolumeUnusable: not even the result fits.
     """
     left = sum(size_of(path) for final in (run.adapter, run.model) for path in unfinished.left(final))
     free = shutil.disk_usage(run.root).free + left  # publishing begins with deleting what an attempt left
-    artifact = _ARTIFACT_BYTES * trained
+    artifact = _ARTIFACT_BYTES * trained * (2 if best else 1)
     if free < artifact:
         raise VolumeUnusable(
             f"The output volume has {_size(free)} free, but the result of training needs at least "

@@ -70,6 +70,17 @@ class FineTuneJobSpec(SpecModel):
             message="Adapter serves a LoRA or QLoRA adapter and Full a full fine-tune; remove mode or "
             "change it to fit training.adapter.type",
         ),
+        Rule(
+            cel="self.training.select.strategy != 'Best' || has(self.dataset.validation) "
+            "|| has(self.dataset.validationFraction)",
+            check=lambda spec: (
+                spec.training.select.strategy != "Best"
+                or spec.dataset.validation is not None
+                or spec.dataset.validation_fraction is not None
+            ),
+            path=".training.select.strategy",
+            message="Best needs validation rows; set dataset.validation or dataset.validationFraction",
+        ),
     )
 
     use_case: Text | None = None

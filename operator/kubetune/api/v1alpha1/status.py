@@ -179,6 +179,10 @@ class ProgressStatus(StatusModel):
     """When training is expected to end."""
     last_checkpoint_step: _Int | None = None
     """Step of the newest verified checkpoint."""
+    best_step: _Int | None = None
+    """Step with the lowest validation loss so far, where training.select.strategy is Best."""
+    warnings: Annotated[tuple[_Message, ...], Field(max_length=20)] | None = None
+    """What is wrong with the learning, a sentence each: loss or gradients that grow, speed that falls."""
     update_time: Time | None = None
     """When this was observed."""
 
@@ -229,6 +233,8 @@ class ArtifactStatus(StatusModel):
     """How the chat template that was trained with takes the content of messages; absent without one."""
     generation_config: bool | None = None
     """Whether an adapter brings the tokens at which its server stops."""
+    step: _Int | None = None
+    """Step whose weights these are, where training.select.strategy is Best; else they are the last."""
 
 
 class CanaryStatus(StatusModel):

@@ -68,6 +68,25 @@ class Schedule(SpecModel):
     """Part of all steps in which the learning rate rises to its peak, below 1."""
 
 
+class Select(SpecModel):
+    """Which weights of the run are its result."""
+
+    rules: ClassVar = (
+        Rule(
+            cel="!has(self.patience) || self.strategy == 'Best'",
+            check=lambda select: select.patience is None or select.strategy == "Best",
+            path=".patience",
+            message="is for strategy Best alone; set that, or remove patience",
+        ),
+    )
+
+    strategy: Literal["Last", "Best"] = "Last"
+    """Last: those of the last step. Best: those with the lowest loss on the validation rows, of which the
+    same sample is scored throughout the run."""
+    patience: int | None = Field(default=None, ge=1, le=1000, strict=True)
+    """Ends training once so many scores in a row were not the lowest. Default: it goes on to its end."""
+
+
 class DeepSpeed(SpecModel):
     """DeepSpeed settings."""
 
@@ -135,6 +154,11 @@ class Training(SpecModel):
     """AdamW's weight decay, such as "0.01"; biases and norms have none."""
     max_grad_norm: DecimalString = Decimal("1")
     """Gradients whose norm is larger are scaled down to it; 0 leaves them as they are."""
+    select: Select = Field(default_factory=Select)
+    """Which weights of the run are its result."""
+    on_divergence: Literal["Warn", "Stop"] = "Warn"
+    """What follows when the loss or the gradients grow without end. Warn: status.progress.warnings and an
+    Event say so. Stop: the job ends too, and keeps its checkpoints."""
     seed: int = Field(default=42, ge=0, le=INT32_MAX, strict=True)
     """Seed of all randomness. To train the same spec anew, change it."""
     deepspeed: DeepSpeed = Field(default_factory=DeepSpeed)
