@@ -87,6 +87,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     from ..methods.table import METHODS
     from .best import BestWeights
     from .evaluation import Evaluation
+    from .saving import Saver
     from .trainer import Attempt, FineTuner
 
     method = METHODS[training.method](model)
@@ -132,10 +133,14 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         guards=guards,
         stops_on_divergence=training.on_divergence == "Stop",
         from_base=found is None,
-        checkpoints=checkpoints,
+        saver=Saver(
+            peers=peers,
+            checkpoints=checkpoints,
+            expected_bytes=Checkpoints.expected_bytes(trainable_parameters(model)),
+            dtype=dtype,
+            journal=journal,
+        ),
         checkpoint_every=training.checkpoint_every_steps,
-        expected_checkpoint_bytes=Checkpoints.expected_bytes(trainable_parameters(model)),
-        dtype=dtype,
         tokens=found.tokens if found else 0,
         journal=journal,
         stepped=stepped,

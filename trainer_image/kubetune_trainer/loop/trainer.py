@@ -6,12 +6,11 @@ overridden or called here are those of the pinned minor version."""
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,18 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from typing_extensions import override
 
 from ..contract.config import ScheduleConfig
-from ..contract.errors import DataInvalid, NumericalFailure, Transient
+from ..contract.errors import DataInvalid, NumericalFailure
 from ..data.sampler import Batching, TrainSteps
 from ..gang.peers import Peers
 from ..gang.stop import StopFlag
 from ..methods.method import Batch, Loss, Method, Row
-from ..store import checkpoints as saving
-from ..store import resume, unfinished
-from ..store.checkpoints import Checkpoints
-from ..store.manifest import FileEntry
 from .best import Best, BestWeights
 from .evaluation import Evaluation, Score
 from .guards import Guards
 from .journal import Journal
 from .prepared_rows import Passes, Rows
+from .saving import Saver
 from .schedule import factor
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -60,10 +54,8 @@ class Attempt:
     stops_on_divergence: bool
     from_base: bool
     """Whether training begins with the base model, and not at a checkpoint: then the base is scored."""
-    checkpoints: Checkpoints
+    saver: Saver
     checkpoint_every: int
-    expected_checkpoint_bytes: int
-    dtype: str
     tokens: int
     """Tokens of the steps before this attempt."""
     journal: Journal | None
@@ -268,46 +260,14 @@ class FineTuner(Trainer):
 
     @override
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        started = time.perf_counter()
-        attempt, step = self._attempt, self.state.global_step
-        begun: Path | None = None
-        if attempt.peers.rank == 0:
-            begun = attempt.checkpoints.begin(step, expected_bytes=attempt.expected_checkpoint_bytes)
-        name = attempt.peers.broadcast(begun and begun.name)
-        if name is None:
-            return
-        directory = attempt.checkpoints.directory / name
+        self._attempt.saver.save(self.state.global_step, tokens=self.tokens, write=self._write)
+
+    def _write(self, directory: Path) -> None:
+        """Write this rank's files of a checkpoint."""
         self._save_optimizer_and_scheduler(str(directory))  # the weights too: DeepSpeed writes them together
         self._save_rng_state(str(directory))
-        if attempt.peers.rank == 0:
+        if self._attempt.peers.rank == 0:
             self.state.save_to_json(str(directory / "trainer_state.json"))
-        own = saving.own_files(directory, attempt.peers.rank)
-        told = attempt.peers.gather([asdict(file) for file in own])
-        files = [FileEntry(**file) for file in itertools.chain(*told)]
-        surplus = False
-        if attempt.peers.rank == 0:
-            attempt.checkpoints.commit(directory, files, step=step, tokens=self.tokens, dtype=attempt.dtype)
-            surplus = attempt.checkpoints.surplus and not attempt.guards.suspicious
-        if attempt.peers.broadcast(surplus):
-            self._retire(unfinished.final(directory), own)
-        if attempt.journal is not None:
-            seconds = time.perf_counter() - started
-            size = sum(file.size for file in files)
-            attempt.journal.saved(step=step, seconds=seconds, size=size)
-
-    def _retire(self, newest: Path, own: list[FileEntry]) -> None:
-        """Delete older checkpoints once every rank has read back its files of the newest."""
-        attempt = self._attempt
-        try:
-            damage = resume.agree(attempt.peers, newest, own)
-        except Transient as error:
-            damage = error.message
-        if attempt.peers.rank != 0:
-            return
-        if damage is None:
-            attempt.checkpoints.retire()
-        else:
-            logger.warning("Older checkpoints are kept: %s", damage)
 
 
 class _Steps(TrainerCallback):
