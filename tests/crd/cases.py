@@ -327,6 +327,8 @@ TRAINING = (
     refuse("raw DeepSpeed settings", {"training.deepspeed": {"config": {}}}, "config"),
     accept("no retries", {"training.retries": {"max": 0}}),
     accept("checkpoints", {"training.checkpoint": {"everySteps": 10, "keep": 1}}),
+    accept("checkpoints by time", {"training.checkpoint": {"keep": 1}}),
+    refuse("a checkpoint after every 0th step", {"training.checkpoint": {"everySteps": 0}}, "everySteps"),
     refuse("no checkpoint kept", {"training.checkpoint": {"keep": 0}}, "keep"),
     accept("an image", {"training.image": "registry.example.com:5000/kubetune/trainer@sha256:0a"}),
     refuse("an image with a space", {"training.image": "a b"}, "image"),

@@ -143,7 +143,7 @@ def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
 
 def test_remaining_time_includes_the_scoring_of_validation_rows() -> None:
     # 8 steps of one epoch are left: a look at the sample (256 rows) after 96, and at all 1,000 after 100.
-    looks = ValidationPlan(rows=1000, total_steps=100, steps_per_epoch=50, checkpoint_every=16)
+    looks = ValidationPlan(rows=1000, total_steps=100, steps_per_epoch=50, look_every=16)
     reports = Reports(100, looks)
     reports.evaluated(loss=1.0, full_loss=None, seconds_per_row=0.25)
     reports.stepped(tokens=200, seconds=0.5, values=VALUES | {"step": 92})

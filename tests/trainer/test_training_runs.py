@@ -195,6 +195,33 @@ def test_a_run_that_lost_ranks_ends_like_an_undisturbed_one(
     assert same_weights(made, undisturbed[2])
 
 
+def test_ranks_that_are_stopped_save_where_they_stop(
+    tmp_path: Path, model: Path, undisturbed: dict[int, Volume]
+) -> None:
+    made = volume(tmp_path, model, zero_stage=2, **RESUME)
+    made.environment = fault(rank=1, function="step", call=6, signal="SIGTERM")
+    stopped = train(made, tmp_path / "stopped", nodes=2)
+    assert [pod.process.returncode for pod in stopped] == [44, 44]
+    step = stopped[0].message.step
+    assert step is not None
+    assert step > 4
+    assert made.checkpoints() == ["step-000004", f"step-{step:06d}"]
+
+    made.environment = {}
+    (last,) = succeed(made, tmp_path / "last", ranks=2)
+    assert TrainSummary.model_validate(last.message.summary).from_step == step
+    assert steps_of(made) == steps_of(undisturbed[2])
+    assert same_weights(made, undisturbed[2])
+
+
+def test_without_an_interval_the_first_checkpoint_is_early_and_the_last_at_the_end(
+    tmp_path: Path, model: Path
+) -> None:
+    made = volume(tmp_path, model, epochs=30, max_steps=102, checkpoint_every_steps=None)
+    succeed(made, tmp_path, ranks=2)
+    assert made.checkpoints() == ["step-000100", "step-000102"]
+
+
 def test_a_rank_killed_in_the_middle_of_a_save_costs_that_save_only(
     tmp_path: Path, model: Path, undisturbed: dict[int, Volume]
 ) -> None:

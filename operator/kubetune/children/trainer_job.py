@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from kubetune_trainer.contract.config import GRACE_SECONDS
 from kubetune_trainer.contract.messages import ExitCode
 
 from ..api.v1alpha1 import FineTuneJob
@@ -15,10 +16,6 @@ from ..spec.pod_layers import pod_template_of
 from ..spec.settings import JobSettings
 from ..vocabulary.names import CONTAINER_TRAINER, Names
 from .common import CONFIG_MOUNT, Item, Volumes, labels, metadata, pod_template
-
-GRACE_SECONDS = 30
-"""Between SIGTERM and SIGKILL: all ranks agree on a step and stop."""
-
 
 _WHERE: Final = (
     {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},

@@ -48,7 +48,7 @@ def _install(fault: str) -> None:
     elif function == "agree":  # the ranks agree whether to stop, after each step and each validation batch
         from kubetune_trainer.gang.peers import Peers
 
-        Peers.any = wrap(Peers.any)
+        Peers.any_of = wrap(Peers.any_of)
     elif function == "gather":
         from kubetune_trainer.artifact import publish
 

@@ -42,6 +42,8 @@ VALIDATION_), since the three may need different credentials. A variable without
 """
 
 RENDEZVOUS_PORT = 29500
+GRACE_SECONDS = 30
+"""Of a trainer pod, between SIGTERM and SIGKILL: all ranks agree on a step, save, if it fits, and stop."""
 METRICS_PORT = 9400
 """Rank 0 serves /metrics and /progress here."""
 
@@ -154,7 +156,8 @@ class TrainingConfig(_Frozen):
     nodes: int
     gpus_per_node: int
     """0 trains on CPU over gloo with one process per node."""
-    checkpoint_every_steps: int
+    checkpoint_every_steps: int | None = None
+    """None: by time and by what a save costs."""
     checkpoint_keep: int
     collective_timeout_seconds: int = 1800
     """A collective that takes longer ends the rank as PeerLost."""

@@ -86,9 +86,9 @@ class Peers:
         """Sum numbers over all ranks: whole ones exactly, others in float64."""
         return self._reduce(values, "SUM")
 
-    def any(self, flag: bool) -> bool:
-        """Whether one rank says so."""
-        return bool(self._reduce([int(flag)], "MAX")[0])
+    def any_of(self, flags: list[bool]) -> list[bool]:
+        """For each flag whether one rank has it set."""
+        return [bool(value) for value in self._reduce([int(flag) for flag in flags], "MAX")]
 
     def _reduce(self, values: list[Number], operation: str) -> list[Number]:
         import torch

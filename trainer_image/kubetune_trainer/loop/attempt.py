@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     from ..base.adapters import trainable_parameters
     from ..methods.table import METHODS
     from .best import BestWeights
+    from .checkpoint_interval import CheckpointInterval
     from .evaluation import Evaluation
     from .saving import Saver
     from .trainer import Attempt, FineTuner
@@ -138,9 +140,11 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
             checkpoints=checkpoints,
             expected_bytes=Checkpoints.expected_bytes(trainable_parameters(model)),
             dtype=dtype,
+            interval=CheckpointInterval(
+                every_steps=training.checkpoint_every_steps, began=time.monotonic(), has_none=found is None
+            ),
             journal=journal,
         ),
-        checkpoint_every=training.checkpoint_every_steps,
         tokens=found.tokens if found else 0,
         journal=journal,
         stepped=stepped,

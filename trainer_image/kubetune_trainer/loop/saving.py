@@ -14,6 +14,7 @@ from ..gang.peers import Peers
 from ..store import resume, unfinished
 from ..store.checkpoints import Checkpoints, own_files
 from ..store.manifest import FileEntry
+from .checkpoint_interval import CheckpointInterval
 from .journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -28,19 +29,26 @@ class Saver:
     expected_bytes: int
     """Size of the first one."""
     dtype: str
+    interval: CheckpointInterval
     journal: Journal | None
     """On rank 0 only."""
+
+    def due(self, step: int) -> bool:
+        """Whether this rank wants a checkpoint after a step; by time only rank 0 does, whose clock counts."""
+        timed = self.interval.every_steps is None
+        return not (timed and self.peers.rank) and self.interval.due(step, time.monotonic())
 
     def save(self, step: int, *, tokens: int, write: Callable[[Path], None]) -> None:
         """Save after a step, unless the volume is full; every rank calls it.
 
         ``tokens`` are those of all steps so far; ``write`` puts this rank's files into a directory."""
-        started = time.perf_counter()
+        started = time.monotonic()
         begun: Path | None = None
         if self.peers.rank == 0:
             begun = self.checkpoints.begin(step, expected_bytes=self.expected_bytes)
         name = self.peers.broadcast(begun and begun.name)
         if name is None:
+            self.interval.passed_over(time.monotonic())
             return
         directory = self.checkpoints.directory / name
         write(directory)
@@ -53,9 +61,10 @@ class Saver:
             surplus = self.checkpoints.surplus
         if self.peers.broadcast(surplus):
             self._retire(unfinished.final(directory), own)
+        now = time.monotonic()
+        self.interval.saved(now, seconds=now - started)
         if self.journal is not None:
-            seconds = time.perf_counter() - started
-            self.journal.saved(step=step, seconds=seconds, size=sum(file.size for file in files))
+            self.journal.saved(step=step, seconds=now - started, size=sum(file.size for file in files))
 
     def _retire(self, newest: Path, own: list[FileEntry]) -> None:
         """Delete older checkpoints once every rank has read back its files of the newest."""

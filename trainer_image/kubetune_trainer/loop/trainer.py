@@ -55,7 +55,6 @@ class Attempt:
     from_base: bool
     """Whether training begins with the base model, and not at a checkpoint: then the base is scored."""
     saver: Saver
-    checkpoint_every: int
     tokens: int
     """Tokens of the steps before this attempt."""
     journal: Journal | None
@@ -288,10 +287,10 @@ class _Steps(TrainerCallback):
 
     @override
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        last = state.global_step >= state.max_steps
-        control.should_save = last or state.global_step % self._attempt.checkpoint_every == 0
+        stop, saver = self._attempt.stop, self._attempt.saver
+        saves = state.global_step >= state.max_steps or saver.due(state.global_step)
         control.should_evaluate = bool(self._trainer.due_looks())
-        if self._attempt.stop.agree(self._attempt.peers):
-            # A checkpoint at this step (should_save) belongs here once the grace period allows for it.
+        if stop.agree(self._attempt.peers, save=saves, save_seconds=saver.interval.cost):
             control.should_training_stop = True
-            control.should_evaluate = control.should_save = False
+            control.should_evaluate = False
+        control.should_save = stop.saves

@@ -97,8 +97,8 @@ class DeepSpeed(SpecModel):
 class Checkpoint(SpecModel):
     """When training state is saved."""
 
-    every_steps: int = Field(default=100, ge=1, le=INT32_MAX, strict=True)
-    """Steps between checkpoints."""
+    every_steps: int | None = Field(default=None, ge=1, le=INT32_MAX, strict=True)
+    """Steps between checkpoints. By default 10 minutes, and more where saving takes longer than 2 seconds."""
     keep: int = Field(default=2, ge=1, le=100, strict=True)
     """Checkpoints that are kept; an old one is deleted only after a newer one is verified."""
 
