@@ -79,7 +79,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     # are, and the first step comes before: what is wrong with a run shows there, and all rows may take long.
     score_first = found is None and training.adapter.type == "Full"
     arguments = _arguments(
-        training, batching, run, Path(base.path), total, bf16=dtype == "bfloat16", evaluate=score_first
+        training, batching, run, base, total, bf16=dtype == "bfloat16", evaluate=score_first
     )
     model = _model(training, Path(base.path), dtype)
 
@@ -233,7 +233,7 @@ def _arguments(
     training: TrainingConfig,
     batching: Batching,
     run: RunDirectory,
-    base: Path,
+    base: ModelSummary,
     total: int,
     *,
     bf16: bool,
@@ -246,7 +246,9 @@ def _arguments(
     from .deepspeed_config import deepspeed_config
 
     disable_progress_bar()
-    text = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False).get_text_config()
+    text = AutoConfig.from_pretrained(
+        base.path, local_files_only=True, trust_remote_code=False
+    ).get_text_config()
     return TrainingArguments(
         output_dir=str(run.checkpoints),
         max_steps=total,
@@ -258,7 +260,7 @@ def _arguments(
         seed=training.seed,
         bf16=bf16,
         use_cpu=not training.gpus_per_node,
-        deepspeed=deepspeed_config(training, batching, text, bf16=bf16),
+        deepspeed=deepspeed_config(training, batching, text, parameters=base.parameters, bf16=bf16),
         ddp_timeout=training.collective_timeout_seconds,
         # Long rows on a GPU run out of memory for activations first; on CPU there is more memory than speed.
         activation_checkpointing=training.gpus_per_node > 0,

@@ -11,15 +11,17 @@ from typing import Any
 from ..contract.config import TrainingConfig
 from ..data.sampler import Batching
 
-_LORA_BUCKET = 50_000_000
-"""Elements that are exchanged at a time. DeepSpeed's 5e8 take a gigabyte of each rank, which an adapter does
-not fill; whatever is larger is exchanged by itself."""
+_LORA_BUCKET, _FULL_BUCKET = 50_000_000, 200_000_000
+"""Elements that are exchanged at a time, for which each rank holds a buffer. DeepSpeed's 5e8 take a gigabyte
+or two, which an adapter does not fill and a network does not need; a larger tensor is exchanged by itself."""
 
 
 def deepspeed_config(
-    training: TrainingConfig, batching: Batching, text: Any, *, bf16: bool
+    training: TrainingConfig, batching: Batching, text: Any, *, parameters: int, bf16: bool
 ) -> dict[str, Any]:
-    """Build the configuration of one attempt; ``text`` is that of the text model in transformers."""
+    """Build the configuration of one attempt.
+
+    ``text`` is the configuration of the text model in transformers, ``parameters`` are all of the base's."""
     return {
         "train_batch_size": batching.rows_per_rank * batching.world_size,
         "train_micro_batch_size_per_gpu": batching.rows_per_rank,
@@ -27,15 +29,20 @@ def deepspeed_config(
         "gradient_clipping": float(training.max_grad_norm),
         "bf16": {"enabled": bf16},
         "zero_allow_untested_optimizer": True,  # torch's AdamW, which the checkpoints hold
-        "zero_optimization": _zero(training, text),
+        "zero_optimization": _zero(training, text, parameters),
         "steps_per_print": 2**31,  # its own progress lines say nothing that /metrics does not
     }
 
 
-def _zero(training: TrainingConfig, text: Any) -> dict[str, Any]:
+def _zero(training: TrainingConfig, text: Any, parameters: int) -> dict[str, Any]:
     lora = training.adapter.type != "Full"
-    buckets = {"reduce_bucket_size": _LORA_BUCKET, "allgather_bucket_size": _LORA_BUCKET} if lora else {}
-    settings = {"stage": training.zero_stage, **buckets}
+    even = parameters + parameters % 2  # as DeepSpeed wants buckets that NCCL divides
+    bucket = _LORA_BUCKET if lora else min(_FULL_BUCKET, even)
+    settings = {
+        "stage": training.zero_stage,
+        "reduce_bucket_size": bucket,
+        "allgather_bucket_size": bucket,
+    }
     if training.zero_stage < 3:
         return settings
     return {
