@@ -854,7 +854,7 @@ def test_volume_without_room_for_the_result_or_a_checkpoint_is_told_before_train
         (warning,) = prepare(**job).summary.dataset.warnings
         assert "MB free, but a checkpoint needs 1.8 MB beside the result" in warning
         assert "a crash would start training anew" in warning
-        assert "storage.size" in warning
+        assert "spec.storage.size 1Gi" in warning
 
         filler.unlink()
         fill(volume, leave=100_000)
@@ -869,7 +869,7 @@ def test_volume_without_room_for_the_result_or_a_checkpoint_is_told_before_train
         left = first.run.checkpoints / ".step-000100"
         left.mkdir(parents=True)
         (left / "state.pt").write_bytes(bytes(2_500_000))
-        fill(volume, leave=500_000)
+        fill(volume, leave=1_200_000)
         assert prepare(**job).summary.dataset.warnings == ()
 
 

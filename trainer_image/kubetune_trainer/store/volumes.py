@@ -19,11 +19,21 @@ from ..contract.layout import output_root
 _DENIED = {errno.EACCES, errno.EPERM}
 _FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "has reached its quota"}
 
-MAKE_ROOM = (
-    "enlarge the job's output claim, remove from it what is no longer needed, or delete it with all that it "
-    "holds and ask for a larger storage.size"
-)
-"""A claim outlives its job, and a job of the same name takes it as it is, whatever storage.size says."""
+
+def make_room(size: str | None = None) -> str:
+    """What to do on a volume that is too small, with the size that would do where it is known.
+
+    A claim outlives its job, and a job of the same name takes it as it is, whatever storage.size says."""
+    enough, wish = (
+        (f" to {size}", f"spec.storage.size {size}") if size else ("", "a larger spec.storage.size")
+    )
+    return (
+        f"enlarge the job's output claim{enough}, remove from it what is no longer needed, or delete it with "
+        f"all that it holds and ask for {wish}"
+    )
+
+
+MAKE_ROOM = make_room()
 
 _TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "iostream error")
 """Parts of what torch.save says when it could not write, whatever the reason."""
