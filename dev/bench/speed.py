@@ -10,6 +10,7 @@ from dev.images.model import ensure_demo_model
 
 PART: Final = "training"
 RATIO: Final = 1.5
+CHECKPOINT_STALL: Final = 0.3
 _SIZE: Final = ("--rows", "96", "--steps", "12")  # two minutes a pair; more only lessens the spread
 
 
@@ -20,6 +21,7 @@ def measure(*, repeats: int) -> list[Figure]:
     ratios = [pair.ratio for pair in pairs]
     starts = [pair.ours.first_step_seconds for pair in pairs]
     ours, theirs = ([getattr(pair, side) for pair in pairs] for side in ("ours", "theirs"))
+    stalls = [median(pair.ours.checkpoint_stalls) for pair in pairs]
     return [
         _figure("real tokens per second, against TRL", ratios, "times", bar=RATIO, at_least=True),
         _figure("- this trainer's", [run.tokens_per_second for run in ours], "tokens/s"),
@@ -28,6 +30,7 @@ def measure(*, repeats: int) -> list[Figure]:
         _figure("- TRL's validation loss", [run.validation_loss for run in theirs], ""),
         # Without a bar, which the image has: the demo measures it.
         _figure("- this trainer's start to its first step", starts, "s"),
+        _figure("LoRA: pause of training for a checkpoint", stalls, "s", bar=CHECKPOINT_STALL),
     ]
 
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from kubetune_trainer.contract.messages import DatasetSummary, ModelSummary, Tok
 from kubetune_trainer.data import row_files
 
 DEFAULT_MODEL = paths.cache() / "models" / "SmolLM2-135M-Instruct"
+_SAVED = re.compile(r"checkpoint of \d+ bytes in ([\d.]+) seconds")
 WARM_UP_STEPS = 2
 """Steps that are left out of the speed: the first touches every page of the model."""
 
@@ -44,6 +46,8 @@ class Result:
     validation_loss: float
     first_step_seconds: float
     """From process start to the end of the first step."""
+    checkpoint_stalls: tuple[float, ...] = ()
+    """Seconds between two steps in which a checkpoint was saved, and an older one verified and deleted."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -167,7 +171,7 @@ def _ours(
                 "zero_stage": options.zero_stage,
                 "nodes": 1,
                 "gpus_per_node": 0,
-                "checkpoint_every_steps": 10**6,
+                "checkpoint_every_steps": max(1, options.steps // 3),
                 "checkpoint_keep": 1,
             },
         }
@@ -220,7 +224,13 @@ def _ours(
         loss=_weighted([line["loss"] for line in steps], tokens),
         validation_loss=[line["validation_loss"] for line in lines if "validation_loss" in line][-1],
         first_step_seconds=first_step or 0.0,
+        checkpoint_stalls=_stalls((directory / "kubetune.log").read_text()),
     )
+
+
+def _stalls(log: str) -> tuple[float, ...]:
+    """What rank 0 says that saving took; the first save has nothing to delete."""
+    return tuple(float(seconds) for seconds in _SAVED.findall(log))[1:]
 
 
 def _theirs(
@@ -296,6 +306,8 @@ def _show(name: str, result: Result) -> None:
     speed = f"{result.tokens_per_second:.0f} tokens/s, {result.tokens_per_cpu_second:.0f} per CPU second"
     losses = f"loss {result.loss:.4f}, validation loss {result.validation_loss:.4f}"
     print(f"{name:>9}: {speed}, {losses}, first step after {result.first_step_seconds:.1f} s", flush=True)
+    if result.checkpoint_stalls:
+        print(f"{'':>9}  checkpoints: {', '.join(f'{each:.2f}' for each in result.checkpoint_stalls)} s")
 
 
 if __name__ == "__main__":
