@@ -140,6 +140,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
             checkpoints=checkpoints,
             expected_bytes=Checkpoints.expected_bytes(trainable_parameters(model)),
             dtype=dtype,
+            guards=guards,
             interval=CheckpointInterval(
                 every_steps=training.checkpoint_every_steps, began=time.monotonic(), has_none=found is None
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ..store import resume, unfinished
 from ..store.checkpoints import Checkpoints, own_files
 from ..store.manifest import FileEntry
 from .checkpoint_interval import CheckpointInterval
+from .guards import Guards
 from .journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ class Saver:
     """Size of the first one."""
     dtype: str
     interval: CheckpointInterval
+    guards: Guards
+    """While they suspect the latest step, older checkpoints are kept."""
     journal: Journal | None
     """On rank 0 only."""
 
@@ -38,10 +41,11 @@ class Saver:
         timed = self.interval.every_steps is None
         return not (timed and self.peers.rank) and self.interval.due(step, time.monotonic())
 
-    def save(self, step: int, *, tokens: int, write: Callable[[Path], None]) -> None:
+    def save(self, step: int, *, tokens: int, write: Callable[[Path], Mapping[Path, str]]) -> None:
         """Save after a step, unless the volume is full; every rank calls it.
 
-        ``tokens`` are those of all steps so far; ``write`` puts this rank's files into a directory."""
+        ``tokens`` are those of all steps so far; ``write`` puts this rank's files into a directory, and
+        returns the SHA-256 of those that it has hashed."""
         started = time.monotonic()
         begun: Path | None = None
         if self.peers.rank == 0:
@@ -51,14 +55,13 @@ class Saver:
             self.interval.passed_over(time.monotonic())
             return
         directory = self.checkpoints.directory / name
-        write(directory)
-        own = own_files(directory, self.peers.rank)
+        own = own_files(directory, self.peers.rank, write(directory))
         told = self.peers.gather([asdict(file) for file in own])
         files = [FileEntry(**file) for file in itertools.chain(*told)]
         surplus = False
         if self.peers.rank == 0:
             self.checkpoints.commit(directory, files, step=step, tokens=tokens, dtype=self.dtype)
-            surplus = self.checkpoints.surplus
+            surplus = self.checkpoints.surplus and not self.guards.suspicious
         if self.peers.broadcast(surplus):
             self._retire(unfinished.final(directory), own)
         now = time.monotonic()

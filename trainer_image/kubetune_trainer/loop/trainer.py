@@ -28,6 +28,7 @@ from ..gang.peers import Peers
 from ..gang.stop import StopFlag
 from ..methods.method import Batch, Loss, Method, Row
 from .best import Best, BestWeights
+from .checkpoint_files import HashedFiles
 from .evaluation import Evaluation, Score
 from .guards import Guards
 from .journal import Journal
@@ -261,12 +262,14 @@ class FineTuner(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self._attempt.saver.save(self.state.global_step, tokens=self.tokens, write=self._write)
 
-    def _write(self, directory: Path) -> None:
-        """Write this rank's files of a checkpoint."""
+    def _write(self, directory: Path) -> dict[Path, str]:
+        """Write this rank's files of a checkpoint; the SHA-256 of those that are large."""
+        files = self.model_wrapped.checkpoint_engine = HashedFiles()
         self._save_optimizer_and_scheduler(str(directory))  # the weights too: DeepSpeed writes them together
         self._save_rng_state(str(directory))
         if self._attempt.peers.rank == 0:
             self.state.save_to_json(str(directory / "trainer_state.json"))
+        return files.written
 
 
 class _Steps(TrainerCallback):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -145,6 +145,10 @@ class Checkpoints:
         """Free space that the next save needs."""
         return int(_SPACE_FACTOR * (self._last_size() or expected_bytes))
 
+    def newest_bytes(self) -> int:
+        """Size of what stays while the next one is written; 0 before the first."""
+        return self._last_size() or 0
+
     def disposable(self) -> int:
         """Bytes that the next save can gain: what an attempt left that was cut off, and older checkpoints."""
         if not self._directory.is_dir():
@@ -265,9 +269,12 @@ def size_of(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-def own_files(directory: Path, rank: int) -> list[FileEntry]:
-    """Make durable and describe the files of a checkpoint that this rank has written."""
-    return [sync_file(directory, name) for name in list_files(directory) if _writer(name) == rank]
+def own_files(directory: Path, rank: int, hashed: Mapping[Path, str] | None = None) -> list[FileEntry]:
+    """Make durable and describe the files of a checkpoint that this rank has written.
+
+    ``hashed`` has the SHA-256 of those that were hashed meanwhile; the others are read."""
+    names = [name for name in list_files(directory) if _writer(name) == rank]
+    return [sync_file(directory, name, sha256=(hashed or {}).get(directory / name)) for name in names]
 
 
 def _writer(name: str) -> int:

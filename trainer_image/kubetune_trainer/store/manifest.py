@@ -68,12 +68,12 @@ def list_files(directory: Path) -> list[str]:
     return sorted(name for name in names if name != MANIFEST_NAME)
 
 
-def sync_file(directory: Path, name: str) -> FileEntry:
-    """Make one file durable and describe it."""
+def sync_file(directory: Path, name: str, *, sha256: str | None = None) -> FileEntry:
+    """Make one file durable and describe it; it is read unless its SHA-256 is known."""
     path = directory / name
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    return FileEntry(name=name, size=path.stat().st_size, sha256=_sha256(path))
+    return FileEntry(name=name, size=path.stat().st_size, sha256=sha256 or _sha256(path))
 
 
 def sync_directory(directory: Path) -> None:
