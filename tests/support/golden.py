@@ -37,7 +37,7 @@ from kubetune.facts import parse
 from kubetune.facts.observed import Observed
 from kubetune.facts.views import Kind, Manifest, Raw, View
 from kubetune.servers.intent import intent_of
-from kubetune.servers.rollout import architecture_of
+from kubetune.servers.rollout import architecture_of, planned_gpus
 from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
 from kubetune.stages.observe import observe
@@ -100,7 +100,8 @@ class Case:
         others = [parse_child(child) for child in self.cluster if child is not raw]
         observed = observe(self.job, others, diagnosis=None, progress=None)
         serving, artifact = self.job.spec.serving, observed.artifact
-        intent = intent_of(self.job, artifact, self.settings)
+        planned = planned_gpus(self.job, observed)
+        intent = intent_of(self.job, artifact, self.settings, planned_gpus=planned)
         if serving is None or artifact is None or intent is None:
             return raw
         manifest = build_server(
@@ -112,6 +113,7 @@ class Case:
             role=ROLE_SERVING,
             intent=intent,
             architecture=architecture_of(self.job, observed),
+            planned_gpus=planned,
         )
         return {**manifest, "metadata": {**manifest["metadata"], **raw["metadata"]}, "status": raw["status"]}
 

@@ -526,6 +526,10 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
         {"training": {"gpus_per_node": 1}, "gpu_memory_bytes": 1_000_000_000},
         "tokens, but it has 1 GB.",
     ),
+    "GPUs of a server that heads do not divide by": (
+        {"training": {"gpus_per_node": 1}, "serving": {"gpus": 3}},
+        "spec.serving.gpus 3 do not share the model evenly",
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from kubetune.spec.resources import prepare_resources, serving_resources, traini
 from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.errors import SpecError
 from kubetune.vocabulary.quantities import amount_of, bytes_of, mebibytes
-from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.config import ServingConfig, TrainerConfig
 
 SETTINGS = JobSettings(trainer_image="trainer:1", serving_image="vllm:1", serving_cpu_image="vllm-cpu:1")
 
@@ -160,10 +160,34 @@ def test_prepare_passes_quotas_on_all_that_training_resources_name() -> None:
     }
 
 
-def test_a_server_gets_one_gpu_when_training_has_some() -> None:
+def test_a_server_gets_the_gpus_that_prepare_says_else_one_when_training_has_some() -> None:
     assert serving_resources(job(serving={}), SETTINGS)["limits"] == {"nvidia.com/gpu": "1"}
+    assert serving_resources(job(serving={}), SETTINGS, 4) == {
+        "limits": {"nvidia.com/gpu": "4"},
+        "requests": {"cpu": "8", "memory": "48Gi", "nvidia.com/gpu": "4"},
+    }
+    assert serving_resources(job(serving={"gpus": 2}), SETTINGS, 4)["limits"] == {"nvidia.com/gpu": "2"}
     on_cpu = job(training={"gpusPerNode": 0}, serving={})
-    assert serving_resources(on_cpu, SETTINGS)["limits"] == {"memory": "8Gi"}
+    assert serving_resources(on_cpu, SETTINGS, 4)["limits"] == {"memory": "8Gi"}
+
+
+@pytest.mark.parametrize(
+    ("serving", "expected"),
+    [
+        (None, None),
+        ({}, ServingConfig()),
+        ({"gpus": 4}, ServingConfig(gpus=4)),
+        ({"resources": {"limits": {"nvidia.com/gpu": "1"}}}, ServingConfig(gpus=1)),
+        (
+            {"engineArgs": {"max-model-len": "4096", "gpu-memory-utilization": "0.95"}},
+            ServingConfig(max_model_len=4096, gpu_memory_utilization="0.95"),
+        ),
+    ],
+)
+def test_prepare_is_told_what_decides_the_memory_of_a_server(
+    serving: dict[str, Any] | None, expected: ServingConfig | None
+) -> None:
+    assert resolve(job(serving=serving) if serving is not None else job(), SETTINGS).serving == expected
 
 
 @pytest.mark.parametrize(

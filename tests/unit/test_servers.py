@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kubetune.api.v1alpha1.serving import Serving
+from kubetune.api.v1alpha1.status import PlanStatus, Status
 from kubetune.children.chat import chat_arguments
 from kubetune.facts.managers import owned_by_others
 from kubetune.servers.intent import intent_of
@@ -31,10 +32,12 @@ class NewSettings(JobSettings):
     added: str | None = None
 
 
-def _intent(*, serving: Serving | None = None, settings: JobSettings | None = None) -> str | None:
+def _intent(
+    *, serving: Serving | None = None, settings: JobSettings | None = None, planned: int = 0
+) -> str | None:
     spec = CASE.job.spec.model_copy(update={"serving": serving or CASE.job.spec.serving})
     job = CASE.job.model_copy(update={"spec": spec})
-    return intent_of(job, CASE.observed.artifact, settings or CASE.settings)
+    return intent_of(job, CASE.observed.artifact, settings or CASE.settings, planned_gpus=planned)
 
 
 @pytest.mark.parametrize("given", [{}, {"added": 3}], ids=["left out", "by the API server's default"])
@@ -56,6 +59,27 @@ def test_only_the_image_that_settings_resolve_to_rolls_a_server() -> None:
     others = {"trainer_image": "other:1", "serving_cpu_image": "other:1"}  # its servers use GPUs
     assert _intent(settings=CASE.settings.model_copy(update=others)) == _intent()
     assert _intent(settings=CASE.settings.model_copy(update={"serving_image": "other:1"})) != _intent()
+
+
+def test_the_plan_rolls_a_server_only_where_it_changes_its_gpus() -> None:
+    assert _intent(planned=4) == _intent(), "the spec says how many"
+    open_ = Serving()
+    assert _intent(serving=open_, planned=1) == _intent(serving=open_, planned=0)
+    assert _intent(serving=open_, planned=4) != _intent(serving=open_, planned=0)
+
+
+def test_a_server_gets_the_gpus_that_prepare_says_at_the_same_look_and_after() -> None:
+    spec = CASE.job.spec.model_copy(update={"serving": Serving()})
+    job, prepared = CASE.job.model_copy(update={"spec": spec}), CASE.observed.prepared
+    assert prepared is not None
+    plan = prepared.plan.model_copy(update={"serving_gpus": 4})
+    observed = replace(CASE.observed, prepared=prepared.model_copy(update={"plan": plan}))
+    later = job.model_copy(update={"status": Status(plan=PlanStatus(serving_gpus=4))})
+    for at, seen in ((job, observed), (later, replace(observed, prepared=None))):
+        (server,) = rollout(at, seen, CASE.config, CASE.settings, role=ROLE_SERVING).apply
+        (container,) = server["spec"]["template"]["spec"]["containers"]
+        assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
+        assert container["args"][container["args"].index("--tensor-parallel-size") + 1] == "4"
 
 
 def test_the_server_of_the_result_has_the_jobs_name_and_others_their_role() -> None:

@@ -55,8 +55,10 @@ def build_server(
     role: str,
     intent: str,
     architecture: str,
+    planned_gpus: int,
 ) -> Manifest:
     """Build the Deployment; ``intent`` digests what it is made from, ``architecture`` is the base model's.
+    ``planned_gpus`` is how many GPUs prepare found a server to need.
 
     Replicas that the spec leaves out are left out here too: the API server makes it one, and an apply without
     the field leaves what others made of it.
@@ -78,10 +80,10 @@ def build_server(
             "name": CONTAINER_SERVER,
             "image": serving_image(job, settings),
             "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
-            "args": _arguments(job, serving, config, artifact, architecture),
+            "args": _arguments(job, serving, config, artifact, architecture, serving_gpus(job, planned_gpus)),
             "env": environment(job, serving, artifact, settings, architecture),
             "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
-            "resources": serving_resources(job, settings),
+            "resources": serving_resources(job, settings, planned_gpus),
             "startupProbe": _started(),
             "readinessProbe": {
                 "httpGet": {"path": "/health", "port": PORT_HTTP},
@@ -136,7 +138,12 @@ def lora_rank(rank: int) -> int:
 
 
 def _arguments(
-    job: FineTuneJob, serving: Serving, config: TrainerConfig, artifact: ArtifactSummary, architecture: str
+    job: FineTuneJob,
+    serving: Serving,
+    config: TrainerConfig,
+    artifact: ArtifactSummary,
+    architecture: str,
+    gpus: int,
 ) -> list[str]:
     name, path = job.metadata.name, f"{OUTPUT_MOUNT}/{artifact.path}"
     if artifact.type == "Full":
@@ -150,7 +157,6 @@ def _arguments(
         rank = str(lora_rank(artifact.rank or config.training.adapter.rank))
         args = ["--model", served, "--served-model-name", base]
         args += ["--enable-lora", "--lora-modules", module, "--max-lora-rank", rank, "--max-loras", "1"]
-    gpus = serving_gpus(job)
     if gpus > 1:
         args += ["--tensor-parallel-size", str(gpus)]
     args += chat_arguments(config, artifact)

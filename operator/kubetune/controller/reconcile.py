@@ -27,6 +27,7 @@ from ..facts.observed import Observed
 from ..facts.views import Key, Raw
 from ..pods_http.probes import Probes
 from ..servers.intent import intent_of
+from ..servers.rollout import planned_gpus
 from ..spec.resolve import check_serving
 from ..spec.settings import JobSettings
 from ..stages.observe import observe
@@ -316,7 +317,10 @@ class Reconciler:
             progress=self._probes.progress(key, _progress_url(key, observed)),
             notes=(*state.notes.values(), *clearance.notes),
         )
-        wanted = None if settings is None else intent_of(job, observed.artifact, settings)
+        wanted = None
+        if settings is not None:
+            planned = planned_gpus(job, observed)
+            wanted = intent_of(job, observed.artifact, settings, planned_gpus=planned)
         return with_servers(self._probes, key, job, observed, state, wanted=wanted)
 
     def _state(self, key: Key, uid: str) -> JobState:

@@ -12,6 +12,7 @@ from kubetune_trainer.contract.messages import ArtifactSummary
 from ..api.v1alpha1 import FineTuneJob
 from ..children.guard import DIGEST
 from ..spec.resolve import serving_image
+from ..spec.resources import serving_gpus
 from ..spec.settings import JobSettings
 
 TEMPLATE_VERSION: Final = 1
@@ -22,18 +23,23 @@ _IMAGES: Final = frozenset({"trainer_image", "serving_image", "serving_cpu_image
 """Settings of which only the image that they resolve to matters."""
 
 
-def intent_of(job: FineTuneJob, artifact: ArtifactSummary | None, settings: JobSettings) -> str | None:
+def intent_of(
+    job: FineTuneJob, artifact: ArtifactSummary | None, settings: JobSettings, *, planned_gpus: int
+) -> str | None:
     """Digest of what the spec asks to be served now, and not of how this operator writes it down.
 
     The guard is an exception: what keeps a server up reaches those that run.
 
-    None when there is nothing to serve. ``settings`` are the job's own, as they were frozen.
+    None when there is nothing to serve. ``settings`` are the job's own, as they were frozen; ``planned_gpus``
+    is what prepare said, which counts only where it changes anything: servers of before are not rolled.
     """
     serving = job.spec.serving
     if serving is None or artifact is None:
         return None
+    gpus = serving_gpus(job, planned_gpus)
     return digest_of(
         {
+            **({} if gpus == serving_gpus(job) else {"gpus": gpus}),
             "version": TEMPLATE_VERSION,
             "serving": _chosen(serving),
             "artifact": artifact.digest,

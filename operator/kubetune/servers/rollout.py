@@ -39,7 +39,8 @@ def rollout(
     The manifest is built only where it is sent, since this is asked at every look.
     """
     serving, artifact = job.spec.serving, observed.artifact
-    intent = intent_of(job, artifact, settings)
+    planned = planned_gpus(job, observed)
+    intent = intent_of(job, artifact, settings, planned_gpus=planned)
     if serving is None or artifact is None or intent is None:
         return Rollout()
     server = observed.server(role)
@@ -56,6 +57,7 @@ def rollout(
                 role=role,
                 intent=intent,
                 architecture=architecture_of(job, observed),
+                planned_gpus=planned,
             ),
         )
     names, missing = Names(job.metadata.name), list[Manifest]()
@@ -77,6 +79,13 @@ def architecture_of(job: FineTuneJob, observed: Observed) -> str:
     if observed.prepared is not None:
         return observed.prepared.model.architecture
     return (job.status and job.status.model and job.status.model.architecture) or ""
+
+
+def planned_gpus(job: FineTuneJob, observed: Observed) -> int:
+    """GPUs that a server needs: what prepare has just found, else the status; 0 if it is not known."""
+    if observed.prepared is not None:
+        return observed.prepared.plan.serving_gpus
+    return (job.status and job.status.plan and job.status.plan.serving_gpus) or 0
 
 
 def _superseded(names: Names, observed: Observed, *, role: str) -> tuple[View, ...]:

@@ -20,6 +20,7 @@ from kubetune_trainer.contract.config import (
     ResolvedImages,
     ScheduleConfig,
     SelectConfig,
+    ServingConfig,
     TrainerConfig,
     TrainingConfig,
 )
@@ -71,6 +72,7 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
             trainer=spec.training.image or settings.trainer_image, serving=serving_image(job, settings)
         ),
         gpu_memory_bytes=settings.gpu_memory_bytes if spec.training.gpus_per_node else None,
+        serving=_serving(job, settings),
         platform=PlatformConfig(
             hf_endpoint=settings.hf_endpoint,
             ca_bundle=CA_BUNDLE_PATH if settings.ca_bundle_config_map else None,
@@ -192,6 +194,24 @@ def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
         checkpoint_every_steps=training.checkpoint.every_steps,
         checkpoint_keep=training.checkpoint.keep,
         collective_timeout_seconds=settings.collective_timeout_seconds,
+    )
+
+
+def _serving(job: FineTuneJob, settings: JobSettings) -> ServingConfig | None:
+    """What prepare must know of the server; GPUs that only its resources name count as given."""
+    serving = job.spec.serving
+    if serving is None:
+        return None
+    named = serving.resources and settings.gpu_resource in {
+        *(serving.resources.limits or ()),
+        *(serving.resources.requests or ()),
+    }
+    options = serving.engine_args
+    length = options.max_model_len if options else None
+    return ServingConfig(
+        gpus=serving_gpus(job) if named else serving.gpus,
+        max_model_len=None if length is None else int(length),
+        gpu_memory_utilization=options.gpu_memory_utilization if options else None,
     )
 
 

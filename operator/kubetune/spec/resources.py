@@ -35,18 +35,20 @@ def training_resources(job: FineTuneJob, settings: JobSettings) -> ContainerReso
     )
 
 
-def serving_gpus(job: FineTuneJob) -> int:
-    """GPUs of one server."""
+def serving_gpus(job: FineTuneJob, planned: int = 0) -> int:
+    """GPUs of one server; ``planned`` are those that prepare found it to need, 0 where it said nothing."""
     serving = job.spec.serving
     if serving is not None and serving.gpus is not None:
         return serving.gpus
-    return 1 if job.spec.training.gpus_per_node > 0 else 0
+    return max(1, planned) if job.spec.training.gpus_per_node > 0 else 0
 
 
-def serving_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
+def serving_resources(job: FineTuneJob, settings: JobSettings, planned: int = 0) -> ContainerResources:
     """Resources of one server."""
     given = job.spec.serving.resources if job.spec.serving else None
-    return _resolve(given, gpus=serving_gpus(job), settings=settings, memory_limit=_SERVING_MEMORY_LIMIT)
+    return _resolve(
+        given, gpus=serving_gpus(job, planned), settings=settings, memory_limit=_SERVING_MEMORY_LIMIT
+    )
 
 
 def prepare_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
@@ -74,7 +76,7 @@ def _resolve(
     limits = dict(given.limits or {}) if given else {}
     requests = limits | (dict(given.requests or {}) if given else {})
     if gpus:
-        limits.setdefault(settings.gpu_resource, str(gpus))
+        limits[settings.gpu_resource] = str(gpus)
         requests[settings.gpu_resource] = limits[settings.gpu_resource]
     if given is None:
         requests = default | requests

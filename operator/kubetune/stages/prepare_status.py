@@ -92,6 +92,7 @@ def remembered(job: FineTuneJob) -> PrepareSummary | None:
             trainable_parameters=plan.trainable_parameters or 0,
             memory_per_gpu_bytes=bytes_of(plan.memory_per_gpu or "0"),
             estimated_seconds=plan.estimated_seconds or 0,
+            serving_gpus=plan.serving_gpus or 0,
         ),
     )
 
@@ -143,7 +144,7 @@ def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings:
     """Every default resolved: what runs is shown here, never written to the spec."""
     training = config.training
     found = observed.prepared.plan if observed.prepared else None
-    serves = job.spec.serving is not None
+    serves, gpus = job.spec.serving is not None, found.serving_gpus if found else 0
     return PlanStatus(
         world_size=training.world_size,
         global_batch_size=training.batch_size,
@@ -152,9 +153,12 @@ def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings:
         memory_per_gpu=mebibytes(found.memory_per_gpu_bytes) if found else None,
         estimated_seconds=found.estimated_seconds if found else None,
         trainable_parameters=found.trainable_parameters if found else None,
+        serving_gpus=gpus or None,
         resources=PlanResources(
             training=ContainerResources.model_validate(training_resources(job, settings)),
-            serving=ContainerResources.model_validate(serving_resources(job, settings)) if serves else None,
+            serving=ContainerResources.model_validate(serving_resources(job, settings, gpus))
+            if serves
+            else None,
         ),
         images=PlanImages(
             trainer=config.images.trainer, serving=serving_image(job, settings) if serves else None

@@ -207,9 +207,9 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
         remedy=f"Make the model available, {APPLY_AGAIN}; {ADOPTED}.",
     ),
     Reason.DOES_NOT_FIT: _stalls(
-        "the estimate is larger than the memory of a GPU",
+        "by the estimate the memory of GPUs is too small for training or for a server",
         final=True,
-        remedy=f"Use a larger zeroStage, a smaller maxLength or larger GPUs, {APPLY_AGAIN}.",
+        remedy=f"Change the spec or use larger GPUs, {APPLY_AGAIN}.",
     ),
     Reason.OUT_OF_MEMORY: _stalls("a container or a GPU ran out of memory", final=True),
     Reason.NUMERICAL_FAILURE: _stalls(

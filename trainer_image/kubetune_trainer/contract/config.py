@@ -192,6 +192,17 @@ class ResolvedImages(_Frozen):
     serving: str | None = None
 
 
+class ServingConfig(_Frozen):
+    """What decides how much memory a server needs, as spec.serving had it when the job started."""
+
+    gpus: int | None = None
+    """GPUs of one server; prepare says how many it needs where the spec does not."""
+    max_model_len: int | None = None
+    """Longest sequence in tokens."""
+    gpu_memory_utilization: DecimalString | None = None
+    """Part of a GPU's memory that the server takes."""
+
+
 class TrainerConfig(_Frozen):
     """The versioned document in the ConfigMap ``<name>-config``."""
 
@@ -205,6 +216,8 @@ class TrainerConfig(_Frozen):
     images: ResolvedImages
     gpu_memory_bytes: int | None = None
     """Memory of one GPU when the platform says it; prepare compares its estimate with it."""
+    serving: ServingConfig | None = None
+    """None when no server was asked for."""
     platform: PlatformConfig = PlatformConfig()
     operator: dict[str, Any] = Field(default_factory=dict)
     """The operator's own frozen settings (serving, images, probes): the trainer ignores them."""

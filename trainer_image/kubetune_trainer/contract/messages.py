@@ -126,6 +126,8 @@ class PlanSummary(_Message):
     tokens_per_pass: Count = 0
     """Padded tokens of one forward pass on one rank; a single row may be longer. 0: not told."""
     estimated_seconds: Seconds
+    serving_gpus: Small = 0
+    """GPUs of one server: those asked for, else those that the model needs. 0: not told."""
 
 
 class ArtifactSummary(_Message):

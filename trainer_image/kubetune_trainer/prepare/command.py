@@ -59,6 +59,7 @@ def prepare(
 
     from ..base import architecture, fetch
     from ..base.digest import directory_digest
+    from ..sizing import serving
     from . import dataset, shared, staging, warnings
 
     found, data = fetch.find_model(config), _locate(config)
@@ -66,9 +67,11 @@ def prepare(
         staging.check(config, data, scratch=scratch)
         described = architecture.describe(found.fetch_config(scratch / "model"), config.model.uri)
         architecture.trainable(described, config.training.adapter, config.model.uri)
+        serving.serving_gpus(config, described)
     pinned = found.fetch()
     kind = architecture.inspect(pinned.path, config.model.uri)
     trained = architecture.trainable(kind, config.training.adapter, config.model.uri)
+    gpus = serving.serving_gpus(config, kind)
     summary = ModelSummary(
         revision=pinned.revision,
         path=str(pinned.path),
@@ -97,7 +100,7 @@ def prepare(
         validation_rows=rows.validation_examples,
         validation_tokens=dataset.count_tokens(staged.validation_rows),
     )
-    plan = estimate.plan(config, kind, trained.parameters, shape)
+    plan = estimate.plan(config, kind, trained.parameters, shape).model_copy(update={"serving_gpus": gpus})
     if held is None:
         adoption.write_json(staged.model_file, summary.model_dump(mode="json"))
         staged.errors_file.touch()

@@ -49,7 +49,8 @@ class Serving(SpecModel):
     autoscaler or kubectl scale. Servers on more than one node need a claim with ReadWriteMany, which the
     operator makes only where replicas, or training.nodes, is above 1."""
     gpus: int | None = Field(default=None, ge=0, le=64, strict=True)
-    """GPUs of one server; 0 serves on CPU. Default: 1 when training uses GPUs, else 0."""
+    """GPUs of one server; 0 serves on CPU. Default: what the model needs (status.plan.servingGpus) when
+    training uses GPUs, or 1 where that is not known; else 0."""
     resources: Resources | None = None
     """Resources of one server. Default: its GPUs, and requests of 2 CPUs and 12Gi of memory for each; without
     GPUs 1 CPU and 4Gi of memory, which is then limited to 8Gi."""

@@ -124,6 +124,9 @@ class PlanStatus(StatusModel):
     """Estimated duration of training."""
     trainable_parameters: _Int | None = None
     """Weights that are trained."""
+    serving_gpus: _Small | None = None
+    """GPUs of one server: those that the spec asked for, else those that the model needs; absent where the
+    platform does not say how much memory a GPU has."""
     resources: PlanResources | None = None
     """Resources that were resolved."""
     images: PlanImages | None = None
