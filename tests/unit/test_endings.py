@@ -196,6 +196,14 @@ CASES = [
         says=("The output volume is full: make room. Then delete the FineTuneJob and apply it again",),
     ),
     Case(
+        "the driver of a node is too old, which no retry mends",
+        failing(by_policy(0, 42), 12, 16),
+        [pod(0, 42, 10, said={"reason": "GpuUnusable", "message": "The driver is 570: upgrade it."})],
+        Outcome.FAILED,
+        Reason.GPU_UNUSABLE,
+        says=("The driver is 570: upgrade it. Then delete the FineTuneJob and apply it again",),
+    ),
+    Case(
         "invalid input without a message that can be read",
         failing(by_policy(0, 42), 12, 16),
         [pod(0, 42, 10, said="Traceback\nKeyError: 'model'\n")],

@@ -143,6 +143,7 @@ def test_stderr_is_the_fallback_when_there_is_no_termination_log(
         (errors.AdapterInvalid("x"), ExitCode.INVALID_INPUT, Reason.ADAPTER_INVALID),
         (errors.DoesNotFit("x"), ExitCode.INVALID_INPUT, Reason.DOES_NOT_FIT),
         (errors.VolumeUnusable("x"), ExitCode.INVALID_INPUT, Reason.VOLUME_UNUSABLE),
+        (errors.GpuUnusable("x"), ExitCode.INVALID_INPUT, Reason.GPU_UNUSABLE),
         (errors.OutOfMemory("x"), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
         (errors.Preempted("x"), ExitCode.PREEMPTED, Reason.PREEMPTED),
         (errors.NumericalFailure("x"), ExitCode.NUMERICAL_FAILURE, Reason.NUMERICAL_FAILURE),

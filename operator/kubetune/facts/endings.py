@@ -27,6 +27,7 @@ _INVALID: Final = {
     TrainerReason.ADAPTER_INVALID: Reason.ADAPTER_INVALID,
     TrainerReason.DOES_NOT_FIT: Reason.DOES_NOT_FIT,
     TrainerReason.VOLUME_UNUSABLE: Reason.VOLUME_UNUSABLE,
+    TrainerReason.GPU_UNUSABLE: Reason.GPU_UNUSABLE,
 }
 """What says more about exit code 42."""
 

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     NUMERICAL_FAILURE = "NumericalFailure"
     ADAPTER_INVALID = "AdapterInvalid"
     VOLUME_UNUSABLE = "VolumeUnusable"
+    GPU_UNUSABLE = "GpuUnusable"
     STORAGE_NOT_SHARED = "StorageNotShared"
     CLAIM_DIFFERS = "ClaimDiffers"
     RETRIES_EXHAUSTED = "RetriesExhausted"
@@ -224,6 +225,11 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     ),
     Reason.VOLUME_UNUSABLE: _stalls(
         "the output volume is full, may not be written, or holds damaged files",
+        final=True,
+        remedy=f"Then {APPLY_AGAIN}; {ADOPTED}.",
+    ),
+    Reason.GPU_UNUSABLE: _stalls(
+        "a node's driver is too old or missing, or it has fewer GPUs than ranks",
         final=True,
         remedy=f"Then {APPLY_AGAIN}; {ADOPTED}.",
     ),

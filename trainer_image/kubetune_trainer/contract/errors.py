@@ -10,6 +10,8 @@
     |   +-- ModelUnavailable     the base model cannot be had or cannot be used
     |   +-- AdapterInvalid       the trained weights did not pass their checks
     |   +-- DoesNotFit           the estimate is larger than one GPU's memory
+    |   +-- VolumeUnusable       the output volume is full, read-only or damaged
+    |   +-- GpuUnusable          the node's driver or GPUs are not what training needs
     +-- OutOfMemory              code 43
     +-- Preempted                code 44
     +-- NumericalFailure         code 45
@@ -131,6 +133,12 @@ class VolumeUnusable(InvalidInput):
     def changed(cls, prepared: Path, what: str) -> Self:
         """Something is wrong with the directory that prepare wrote."""
         return cls(f"{prepared} is not what prepare makes: {what}. Delete that directory.")
+
+
+class GpuUnusable(InvalidInput):
+    """The driver is too old or missing, or there are fewer GPUs than ranks."""
+
+    reason = Reason.GPU_UNUSABLE
 
 
 class OutOfMemory(TrainerError):

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     ADAPTER_INVALID = "AdapterInvalid"
     DOES_NOT_FIT = "DoesNotFit"
     VOLUME_UNUSABLE = "VolumeUnusable"
+    GPU_UNUSABLE = "GpuUnusable"
 
 
 class _Message(BaseModel):

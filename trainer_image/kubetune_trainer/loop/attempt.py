@@ -19,6 +19,7 @@ from ..contract.errors import VolumeUnusable
 from ..contract.layout import RunDirectory
 from ..contract.messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
 from ..data.sampler import Batching, planned_steps, steps_per_epoch
+from ..gang import devices
 from ..gang.peers import Peers, join
 from ..gang.stop import StopFlag
 from ..sizing.looks import ValidationPlan
@@ -59,6 +60,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     reports = Reports(total, plan)
     if os.environ["RANK"] == "0":
         serve(reports)
+    if training.gpus_per_node:
+        _require_gpus(training.gpus_per_node)
     libraries.load()
     peers = join(training, lock.tokens(config, os.environ))
     batching = Batching(
@@ -180,6 +183,14 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     if best is not None:
         best.discard()
     return TrainSummary(from_step=from_step, to_step=last_step, artifact=artifact)
+
+
+def _require_gpus(gpus: int) -> None:
+    """Look before the libraries load, some of which ask CUDA themselves, and before the ranks meet."""
+    found = devices.look(int(os.environ["LOCAL_RANK"]))
+    devices.require_usable(found, gpus)
+    if (warning := devices.bf16_warning(found)) is not None:
+        logger.warning("%s", warning)
 
 
 def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:
