@@ -35,8 +35,8 @@ def test_a_driver_that_is_too_old_is_named_with_the_one_that_is_needed() -> None
     assert type(error) is GpuUnusable
     assert error.message == (
         "The NVIDIA driver of this node is too old: it is 570.86.15, and torch in the trainer image is built "
-        "for CUDA 13.0, which needs driver 580 or later. Upgrade the driver, or build the image with torch for "
-        'an older CUDA (docs/how-to/install-on-a-gpu-cluster.md, "Drivers").'
+        "for CUDA 13.0, which needs driver 580 or later. Upgrade the driver, or build the image with torch "
+        'for an older CUDA (docs/how-to/install-on-a-gpu-cluster.md, "Drivers").'
     )
 
 

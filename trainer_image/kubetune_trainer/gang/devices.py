@@ -79,7 +79,7 @@ def look(local_rank: int) -> Devices:
 
     built_for, driver = torch.version.cuda, _driver()
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
         return Devices(built_for=built_for, driver=driver, visible=0, problem=first_line(error))
     visible = torch.cuda.device_count()
@@ -108,8 +108,8 @@ def _explained(found: Devices) -> TrainerError:
         least = f"driver {needed} or later" if needed else "a newer one"
         return GpuUnusable(
             f"The NVIDIA driver of this node is too old: it is {_version(found)}, and torch in the trainer "
-            f"image is built for CUDA {found.built_for}, which needs {least}. Upgrade the driver, or build the "
-            f"image with torch for an older CUDA ({_HOW_TO})."
+            f"image is built for CUDA {found.built_for}, which needs {least}. Upgrade the driver, or build "
+            f"the image with torch for an older CUDA ({_HOW_TO})."
         )
     if found.driver is None and any(mark in found.problem for mark in _NO_DRIVER_MARKS):
         return GpuUnusable(
