@@ -14,8 +14,11 @@ _SUITE = "bookworm"  # as the public image that the Dockerfiles name: Python 3.1
 _PACKAGES = (
     "ca-certificates",
     "curl",  # probes
+    "ibverbs-providers",  # RDMA, for NCCL between nodes
     "libgomp1",  # OpenMP, for torch
+    "libibverbs1",
     "libnuma1",  # vLLM on CPU
+    "librdmacm1",
     "python3",
     "python3-venv",
     "usr-is-merged",  # else usrmerge, and with it all of Perl

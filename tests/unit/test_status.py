@@ -43,6 +43,37 @@ def test_recent_progress_goes_along_when_something_else_is_written() -> None:
     assert status["progress"]["step"] == 31
 
 
+RDMA = {"rdma/hca_shared_devices_a": "1", "nvidia.com/gpu": "1"}
+
+
+def _warned(*, nodes: int = 2, limits: dict[str, str] = RDMA, transport: str | None = "Sockets") -> list[str]:
+    """Warnings of the status of a gang whose NCCL has chosen."""
+    case = load("training")
+    training = {**case.raw["spec"]["training"], "nodes": nodes, "resources": {"limits": limits}}
+    raw = {**case.raw, "spec": {**case.raw["spec"], "training": training}}
+    progress = {**case.facts["progress"], "transport": transport, "warnings": ["V100 has no bfloat16."]}
+    told = replace(case, raw=raw, facts={**case.facts, "progress": progress}).status["progress"]
+    assert told.get("transport") == transport
+    assert told["warnings"][-1] == "V100 has no bfloat16."
+    return list(told["warnings"][:-1])
+
+
+@pytest.mark.parametrize(
+    "resource",
+    ["rdma/hca_shared_devices_a", "vpc.amazonaws.com/efa", "nvidia.com/mlnx_rdma_pf", "acme.com/ib0"],
+)
+def test_rdma_devices_that_nccl_leaves_unused_are_warned_of(resource: str) -> None:
+    (warning,) = _warned(limits={resource: "1"}, transport="Sockets; P2P within a node")
+    assert f"over TCP (NCCL chose sockets), and {resource} in training.resources is unused" in warning
+
+
+def test_nothing_is_unused_where_nothing_was_asked_for_or_all_is_used() -> None:
+    assert _warned(limits={"nvidia.com/gpu": "1", "ibm.com/default": "1", "acme.com/rdma": "0"}) == []
+    assert _warned(transport="InfiniBand (GPUDirect); NVLink within a node") == []
+    assert _warned(transport=None) == []
+    assert _warned(nodes=1, transport="P2P") == []
+
+
 def test_transition_times_change_with_the_status_of_a_condition_only() -> None:
     before, after = load("training"), load("trained")
     status = after.with_status(before.status, seconds_later=60).status

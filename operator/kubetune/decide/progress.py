@@ -7,8 +7,10 @@ from typing import Final
 
 from kubetune_trainer.contract.messages import Progress
 
+from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import ProgressStatus
 from ..facts.observed import Observed, Outcome, Run
+from ..stages.train_warnings import warnings_of
 from ..vocabulary.names import TRAIN
 from ..vocabulary.periods import PROGRESS_PERIOD
 
@@ -16,7 +18,7 @@ _WARNINGS: Final = 20
 
 
 def progress_of(
-    observed: Observed, old: ProgressStatus | None, *, now: datetime, unhurried: bool
+    job: FineTuneJob, observed: Observed, old: ProgressStatus | None, *, now: datetime, unhurried: bool
 ) -> ProgressStatus | None:
     """Progress, unless the old one is recent and nothing else has to be written."""
     last = observed.last_run(TRAIN)
@@ -26,10 +28,10 @@ def progress_of(
     if new is None or (old is not None and (old.step, old.total_steps) == (new.step, new.total_steps)):
         return old
     recent = old is not None and old.update_time is not None and now - old.update_time < PROGRESS_PERIOD
-    return old if recent and unhurried else _running_progress(new, now=now)
+    return old if recent and unhurried else _running_progress(job, new, now=now)
 
 
-def _running_progress(new: Progress, *, now: datetime) -> ProgressStatus:
+def _running_progress(job: FineTuneJob, new: Progress, *, now: datetime) -> ProgressStatus:
     now = now.replace(microsecond=0)
     remaining = new.remaining_seconds
     return ProgressStatus(
@@ -44,7 +46,8 @@ def _running_progress(new: Progress, *, now: datetime) -> ProgressStatus:
         estimated_completion_time=None if remaining is None else now + timedelta(seconds=remaining),
         last_checkpoint_step=new.last_checkpoint_step,
         best_step=new.best_step,
-        warnings=new.warnings[:_WARNINGS] or None,
+        transport=new.transport,
+        warnings=warnings_of(job, new)[:_WARNINGS] or None,
         update_time=now,
     )
 

@@ -54,5 +54,5 @@ def compute_status(
         **fields,
     )
     is_new = status != old
-    progress = progress_of(observed, old.progress, now=now, unhurried=not is_new)
+    progress = progress_of(job, observed, old.progress, now=now, unhurried=not is_new)
     return status.model_copy(update={"progress": progress}).manifest()

@@ -26,6 +26,7 @@ from .plan import Plan
 from .retries import next_run
 from .stage import Look, Stage
 from .suspension import suspended
+from .train_warnings import warnings_of
 
 WITHOUT_ARTIFACT: Final = "The pods completed, but left no verified artifact on the output volume."
 
@@ -70,7 +71,7 @@ class _Train(Stage):
         if up < nodes:
             are = "is" if nodes == 1 else "are"
             return Finding(Reason.TRAINING, f"Attempt {run.number} {does}: {up} of {pods} {are} ready.")
-        warnings = observed.progress.warnings if observed.progress else ()
+        warnings = warnings_of(job, observed.progress) if observed.progress else ()
         return Finding(
             Reason.TRAINING_DEGRADED if warnings else Reason.TRAINING,
             sentences(f"Attempt {run.number} runs on {pods}.", *warnings),

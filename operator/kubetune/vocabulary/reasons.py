@@ -146,7 +146,7 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     Reason.PREPARING: _ongoing("model and data are fetched, checked and tokenised"),
     Reason.TRAINING: _ongoing("an attempt starts or runs", begins=True),
     Reason.TRAINING_DEGRADED: _ongoing(
-        "an attempt runs, but its loss or gradients grow, or its speed falls; the message says by how much",
+        "an attempt runs, but something is wrong with it, such as a loss that grows; the message says what",
         normal=False,
     ),
     Reason.DEPLOYING: _ongoing("the server starts, or has not answered yet", begins=True),

@@ -65,6 +65,12 @@ Short = Annotated[str, StringConstraints(max_length=256)]
 Path = Annotated[str, StringConstraints(max_length=1024)]
 
 
+SOCKETS = "Sockets"
+"""In Progress.transport: gradients go between nodes over TCP."""
+
+Sentence = Annotated[str, StringConstraints(max_length=1024)]
+
+
 class ModelSummary(_Message):
     """The base model as prepare pinned it."""
 
@@ -202,8 +208,10 @@ class Progress(_Message):
     last_checkpoint_step: Count | None = None
     best_step: Count | None = None
     """Step with the lowest validation loss so far, where the best weights are chosen."""
-    warnings: tuple[Short, ...] = ()
-    """What is wrong with the learning now, a sentence each."""
+    transport: Short | None = None
+    """How gradients travel, such as "Sockets; P2P within a node"; None on CPU and while it is not known."""
+    warnings: Annotated[tuple[Sentence, ...], Field(max_length=20)] = ()
+    """What is wrong with the attempt now."""
 
 
 def parse_termination(text: str | None) -> TerminationMessage | None:

@@ -20,6 +20,7 @@ from ..contract.layout import RunDirectory
 from ..contract.messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
 from ..data.sampler import Batching, planned_steps, steps_per_epoch
 from ..gang import devices
+from ..gang.nccl_debug import NcclDebug
 from ..gang.peers import Peers, join
 from ..gang.stop import StopFlag
 from ..sizing.looks import ValidationPlan
@@ -60,8 +61,10 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     reports = Reports(total, plan)
     if os.environ["RANK"] == "0":
         serve(reports)
+    nccl = None
     if training.gpus_per_node:
-        _require_gpus(training.gpus_per_node)
+        _require_gpus(training.gpus_per_node, reports)
+        nccl = NcclDebug() if os.environ["RANK"] == "0" and training.world_size > 1 else None
     libraries.load()
     peers = join(training, lock.tokens(config, os.environ))
     batching = Batching(
@@ -100,7 +103,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     journal = None
     from_step = found.step if found else 0
     if peers.rank == 0:
-        journal = Journal(reports=reports, records=Records(run, from_step=from_step))
+        journal = Journal(reports=reports, records=Records(run, from_step=from_step), nccl=nccl)
         if found:
             epoch = found.step / steps_per_epoch(len(rows), training.batch_size)
             saved_at = found.path.stat().st_mtime
@@ -185,12 +188,13 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     return TrainSummary(from_step=from_step, to_step=last_step, artifact=artifact)
 
 
-def _require_gpus(gpus: int) -> None:
+def _require_gpus(gpus: int, reports: Reports) -> None:
     """Look before the libraries load, some of which ask CUDA themselves, and before the ranks meet."""
     found = devices.look(int(os.environ["LOCAL_RANK"]))
     devices.require_usable(found, gpus)
     if (warning := devices.bf16_warning(found)) is not None:
         logger.warning("%s", warning)
+        reports.warn("dtype", warning)
 
 
 def _read_prepared(run: RunDirectory) -> tuple[DatasetSummary, ModelSummary]:

@@ -6,6 +6,7 @@ import logging
 import math
 from dataclasses import dataclass, field
 
+from ..gang.nccl_debug import NcclDebug
 from .evaluation import Score
 from .guards import SpeedGuard
 from .progress import Reports
@@ -20,10 +21,14 @@ class Journal:
 
     reports: Reports
     records: Records
+    nccl: NcclDebug | None = None
+    """None where NCCL is not used."""
     speed: SpeedGuard = field(default_factory=SpeedGuard)
 
     def stepped(self, *, tokens: int, seconds: float, values: dict[str, float], diverges: str | None) -> None:
         """One optimizer step is done; ``diverges`` says how learning does, if it does."""
+        if self.nccl is not None and (transport := self.nccl.transport()) is not None:
+            self.reports.connected(transport)
         step = int(values["step"])
         slow = self.speed.observe(step, tokens / max(seconds, 1e-9))
         for kind, sentence in (("divergence", diverges), ("speed", slow)):

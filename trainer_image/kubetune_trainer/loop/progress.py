@@ -147,6 +147,10 @@ class Reports:
         self._update(warnings=tuple(self._warnings.values()))
         return new
 
+    def connected(self, transport: str) -> None:
+        """Collectives work, and this is how."""
+        self._update(transport=transport)
+
     def saved(self, *, step: int, seconds: float) -> None:
         """A checkpoint is published."""
         self._save_seconds.observe(seconds)

@@ -182,10 +182,13 @@ class ProgressStatus(StatusModel):
     """When training is expected to end."""
     last_checkpoint_step: _Int | None = None
     """Step of the newest verified checkpoint."""
+    transport: _Short | None = None
+    """How gradients travel between GPUs, as NCCL chose: Sockets is TCP."""
     best_step: _Int | None = None
     """Step with the lowest validation loss so far, where training.select.strategy is Best."""
     warnings: Annotated[tuple[_Message, ...], Field(max_length=20)] | None = None
-    """What is wrong with the learning, a sentence each: loss or gradients that grow, speed that falls."""
+    """What is wrong with the attempt, a sentence each: loss or gradients that grow, a speed that falls, GPUs
+    without bf16, RDMA that is not used."""
     update_time: Time | None = None
     """When this was observed."""
 
