@@ -182,3 +182,24 @@ def test_a_server_writes_prompts_and_stops_as_the_artifact_was_trained() -> None
         "--default-chat-template-kwargs", '{"enable_thinking": false}',
         "--generation-config", path,
     ]  # fmt: skip
+
+
+SURGE, IN_PLACE = {"maxSurge": 1, "maxUnavailable": 0}, {"maxSurge": 0, "maxUnavailable": 1}
+
+
+@pytest.mark.parametrize(
+    ("serving", "step"),
+    [
+        ({"gpus": 1}, IN_PLACE),  # a full node has no GPU for a second one, and the volume is only there
+        ({}, IN_PLACE),
+        ({"gpus": 0}, SURGE),
+        ({"gpus": 1, "replicas": 2}, SURGE),  # their claim can be used on other nodes
+    ],
+)
+def test_servers_that_hold_the_gpus_of_one_node_give_them_up_first(
+    serving: dict[str, Any], step: dict[str, int]
+) -> None:
+    spec = CASE.job.spec.model_copy(update={"serving": Serving.model_validate(serving)})
+    job = CASE.job.model_copy(update={"spec": spec})
+    (server,) = rollout(job, CASE.observed, CASE.config, CASE.settings, role=ROLE_SERVING).apply
+    assert server["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": step}

@@ -64,6 +64,7 @@ def build_server(
     the field leaves what others made of it.
     """
     own = labels(job, component=SERVE, stage=SERVE, role=role)
+    gpus = serving_gpus(job, planned_gpus)
     volumes = Volumes()
     volumes.output(job, read_only=True)
     for source in sources_of(job):
@@ -80,7 +81,7 @@ def build_server(
             "name": CONTAINER_SERVER,
             "image": serving_image(job, settings),
             "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
-            "args": _arguments(job, serving, config, artifact, architecture, serving_gpus(job, planned_gpus)),
+            "args": _arguments(job, serving, config, artifact, architecture, gpus),
             "env": environment(job, serving, artifact, settings, architecture),
             "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
             "resources": serving_resources(job, settings, planned_gpus),
@@ -98,7 +99,8 @@ def build_server(
         template=extra,
         terminationGracePeriodSeconds=60,
     )
-    if not needs_sharing(job) and named_claim(job) is None:
+    on_one_node = not needs_sharing(job) and named_claim(job) is None
+    if on_one_node:
         _stay_together(template["spec"], selector)
     manifest: Manifest = {
         "apiVersion": "apps/v1",
@@ -107,7 +109,7 @@ def build_server(
         "spec": {
             **({} if serving.replicas is None else {"replicas": serving.replicas}),
             "selector": selector,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "strategy": _strategy(surge=gpus == 0 or not on_one_node),
             "progressDeadlineSeconds": STARTUP_SECONDS + 60,
             "revisionHistoryLimit": 2,
             "template": template,
@@ -130,6 +132,18 @@ def _stay_together(pod: Item, selector: Item) -> None:
     near = affinity.get("podAffinity", {})
     required = "requiredDuringSchedulingIgnoredDuringExecution"
     pod["affinity"] = affinity | {"podAffinity": near | {required: [*near.get(required, ()), term]}}
+
+
+def _strategy(*, surge: bool) -> Item:
+    """How a new server takes the place of an old one: beside it, so that one always answers, or after it.
+
+    Servers with GPUs whose volume ties them to one node cannot count on as many free GPUs there: one that is
+    started beside the old would wait for ever, and the edit with it. So the old one gives up its GPUs first,
+    one server at a time; a single one is away while the new one loads. Recreate would end all of several.
+    Servers that may run on other nodes keep the surge: the scheduler may find GPUs there.
+    """
+    step = {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
+    return {"type": "RollingUpdate", "rollingUpdate": step}
 
 
 def lora_rank(rank: int) -> int:
