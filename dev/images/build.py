@@ -131,6 +131,8 @@ def _make(job: _Job, *, torch: Lock) -> None:
 
 def _build_stage(job: _Job, *, stage: str, image: str) -> None:
     options = ["--build-arg", f"BASE_IMAGE={base_image()}"]
+    if backend := os.environ.get("UV_TORCH_BACKEND"):  # uv's own name: `make lock` obeys it too
+        options += ["--build-arg", f"TORCH_BACKEND={backend}"]
     if stage != "uv":
         options += ["--build-context", f"uv=container-image://{_UV}"]
     buildah.build(image, dockerfile=job.image.dockerfile, context=job.context, target=stage, options=options)
