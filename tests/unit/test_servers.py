@@ -9,6 +9,7 @@ import pytest
 
 from kubetune.api.v1alpha1.serving import Serving
 from kubetune.api.v1alpha1.status import PlanStatus, Status
+from kubetune.api.v1alpha1.storage import Storage
 from kubetune.children.chat import chat_arguments
 from kubetune.facts.managers import owned_by_others
 from kubetune.servers.intent import intent_of
@@ -203,3 +204,10 @@ def test_servers_that_hold_the_gpus_of_one_node_give_them_up_first(
     job = CASE.job.model_copy(update={"spec": spec})
     (server,) = rollout(job, CASE.observed, CASE.config, CASE.settings, role=ROLE_SERVING).apply
     assert server["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": step}
+
+
+def test_a_claim_of_ones_own_may_be_of_one_node_too() -> None:
+    changes = {"serving": Serving(gpus=1), "storage": Storage.model_validate({"claimName": "mine"})}
+    job = CASE.job.model_copy(update={"spec": CASE.job.spec.model_copy(update=changes)})
+    (server,) = rollout(job, CASE.observed, CASE.config, CASE.settings, role=ROLE_SERVING).apply
+    assert server["spec"]["strategy"]["rollingUpdate"] == IN_PLACE

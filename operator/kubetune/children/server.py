@@ -99,8 +99,7 @@ def build_server(
         template=extra,
         terminationGracePeriodSeconds=60,
     )
-    on_one_node = not needs_sharing(job) and named_claim(job) is None
-    if on_one_node:
+    if not needs_sharing(job) and named_claim(job) is None:
         _stay_together(template["spec"], selector)
     manifest: Manifest = {
         "apiVersion": "apps/v1",
@@ -109,7 +108,7 @@ def build_server(
         "spec": {
             **({} if serving.replicas is None else {"replicas": serving.replicas}),
             "selector": selector,
-            "strategy": _strategy(surge=gpus == 0 or not on_one_node),
+            "strategy": _strategy(surge=gpus == 0 or needs_sharing(job)),
             "progressDeadlineSeconds": STARTUP_SECONDS + 60,
             "revisionHistoryLimit": 2,
             "template": template,
@@ -137,10 +136,10 @@ def _stay_together(pod: Item, selector: Item) -> None:
 def _strategy(*, surge: bool) -> Item:
     """How a new server takes the place of an old one: beside it, so that one always answers, or after it.
 
-    Servers with GPUs whose volume ties them to one node cannot count on as many free GPUs there: one that is
-    started beside the old would wait for ever, and the edit with it. So the old one gives up its GPUs first,
-    one server at a time; a single one is away while the new one loads. Recreate would end all of several.
-    Servers that may run on other nodes keep the surge: the scheduler may find GPUs there.
+    Servers with GPUs whose volume may tie them to one node cannot count on as many free GPUs there: one that
+    is started beside the old would wait for ever, and the edit with it. So the old one gives up its GPUs
+    first, one server at a time; a single one is away while the new one loads. Recreate would end all of
+    several. Where the claim has to be usable from several nodes, the scheduler may find GPUs elsewhere.
     """
     step = {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
     return {"type": "RollingUpdate", "rollingUpdate": step}
