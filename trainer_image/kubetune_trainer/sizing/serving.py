@@ -52,10 +52,10 @@ def server_memory(architecture: Architecture, *, tokens: int) -> ServerMemory:
     """Memory of a server that holds one row of so many tokens."""
     text = architecture.config.get_text_config()
     stored = sum(math.prod(shape) for shape in architecture.tensors.values())
-    if (latent := getattr(text, "kv_lora_rank", None)) is not None:  # one latent vector for all heads
-        per_token, splits = latent + getattr(text, "qk_rope_head_dim", 0), 1
+    if latent := _values(text, "kv_lora_rank"):  # one latent vector for all heads
+        per_token, splits = max(latent) + max(_values(text, "qk_rope_head_dim"), default=0), 1
     else:
-        splits = _key_value_heads(text)
+        splits = max(_key_value_heads(text))
         per_token = 2 * splits * _head_size(text)
     return ServerMemory(
         # The checkpoint has towers for images too, which training does not load, but a server on GPUs does.
@@ -125,27 +125,32 @@ def _require_divided(text: Any, gpus: int, better: list[int]) -> None:
 
 def _undivided(text: Any, gpus: int) -> list[str]:
     """What does not split evenly, as vLLM counts it: key-value heads are copied where there are fewer."""
-    heads, pairs = getattr(text, "num_attention_heads", None), _key_value_heads(text)
-    found = []
-    if isinstance(heads, int) and heads % gpus:
-        found.append(f"it has {heads} attention heads")
-    if pairs % gpus and gpus % pairs:
-        found.append(f"it has {pairs} key-value heads")
+    found = [
+        f"it has {heads} attention heads" for heads in _values(text, "num_attention_heads") if heads % gpus
+    ]
+    found += [
+        f"it has {pairs} key-value heads" for pairs in _key_value_heads(text) if pairs % gpus and gpus % pairs
+    ]
     for field in ("intermediate_size", "moe_intermediate_size"):
-        width = getattr(text, field, None)
-        if isinstance(width, int) and width % gpus:
-            found.append(f"its {field} is {width}")
+        found += [f"its {field} is {width}" for width in _values(text, field) if width % gpus]
     return found
 
 
-def _key_value_heads(text: Any) -> int:
-    pairs = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", None)
-    return pairs if isinstance(pairs, int) else 1
+def _key_value_heads(text: Any) -> list[int]:
+    return _values(text, "num_key_value_heads") or _values(text, "num_attention_heads") or [1]
 
 
 def _head_size(text: Any) -> int:
-    size = getattr(text, "head_dim", None)
-    if isinstance(size, int):
-        return size
-    heads = getattr(text, "num_attention_heads", None)
-    return int(text.hidden_size) // heads if isinstance(heads, int) and heads else int(text.hidden_size)
+    """Of the largest head."""
+    given, hidden = _values(text, "head_dim"), max(_values(text, "hidden_size"), default=0)
+    return max(given) if given else hidden // max([1, *_values(text, "num_attention_heads")])
+
+
+def _values(text: Any, field: str) -> list[int]:
+    """A size of the model, or all that it has where layers differ; none where it has no such field."""
+    try:
+        found = [getattr(text, field, None)]
+    except Exception:  # transformers refuses to give one value for layers that differ
+        found = [getattr(layer, field, None) for layer in text.per_layer_config]
+    flat = [size for value in found for size in (value if isinstance(value, list | tuple) else [value])]
+    return sorted({size for size in flat if isinstance(size, int) and size > 0})
