@@ -78,6 +78,17 @@ def named_shard(path: Path, name: str) -> None:
     (path / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def eight_bits(path: Path) -> None:
+    """As of an older ModelOpt repository without its file: 8-bit floats that no configuration tells of."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(path / "model.safetensors")
+    save_file(
+        {name: value.to(torch.float8_e4m3fn) for name, value in weights.items()}, path / "model.safetensors"
+    )
+
+
 def lost_shard(path: Path) -> None:
     named_shard(path, "model-2.safetensors")
 
@@ -94,7 +105,15 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "quantised weights": (
         lambda path: configure(path, quantization_config={"quant_method": "gptq", "bits": 4}),
-        "is quantised (gptq): use the repository with the original weights.",
+        "is quantised (gptq, 4 bits). Use the 16-bit weights",
+    ),
+    "quantised weights that say so in a file of their own": (
+        lambda path: (path / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "FP8"}}'),
+        "is quantised (modelopt, FP8). Use the 16-bit weights",
+    ),
+    "quantised weights that do not say so": (
+        eight_bits,
+        "is quantised (model.embed_tokens.weight has the type F8_E4M3). Use the 16-bit weights",
     ),
     "sizes that do not fit together": (
         lambda path: configure(path, num_attention_heads=5),

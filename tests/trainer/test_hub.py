@@ -323,6 +323,14 @@ FILES: dict[str, tuple[dict[str, bytes], str]] = {
         {"config.json": b"{}", "pytorch_model.bin": b"x"},
         "has its weights only as pytorch_model.bin, which can run code when loaded: convert to safetensors",
     ),
+    "llama.cpp's weights only": (
+        {"config.json": b"{}", "tiny-Q4_K_M.gguf": b"x"},
+        "spec.model.uri: hf://acme/tiny is quantised (gguf). Use a repository with 16-bit weights",
+    ),
+    "llama.cpp's weights alone": (
+        {"tiny-Q4_K_M.gguf": b"x", "README.md": b"x"},
+        "spec.model.uri: hf://acme/tiny is quantised (gguf). Use a repository with 16-bit weights",
+    ),
     "no weights": ({"config.json": b"{}"}, "has no weights (*.safetensors)"),
     "an adapter": (
         {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"},

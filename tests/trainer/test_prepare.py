@@ -683,7 +683,7 @@ UNFIT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "needs code from its repository (auto_map in config.json), which is never run",
     ),
     "an unknown architecture": ({"model_type": "odd"}, {}, "(model_type odd), which is no text-generation"),
-    "quantised weights": ({"quantization_config": {"quant_method": "gptq"}}, {}, "is quantised (gptq)"),
+    "quantised weights": ({"quantization_config": {"quant_method": "gptq"}}, {}, "is quantised (gptq). Use"),
     "targets that no layer has": (
         {},
         {"training": {"adapter": {"target_modules": ["query"]}}},

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..contract.config import AdapterConfig
 from ..contract.errors import InvalidInput, ModelUnavailable, first_line, name_list
-from .checkpoint import Shapes, read_json, tensor_shapes
+from . import quantised
+from .checkpoint import Shapes, read_json, stored_tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,9 @@ class Trainable:
 def inspect(path: Path, uri: str) -> Architecture:
     """Read and check a model's configuration and the headers of its weights."""
     found = describe(path, uri)
-    tensors = tensor_shapes(path, uri)
+    headers = stored_tensors(path, uri)
+    quantised.require_plain_tensors(uri, headers)
+    tensors = {name: tensor.shape for name, tensor in headers.items()}
     stored = sum(math.prod(shape) for shape in tensors.values())
     if stored < 0.9 * found.parameters:
         raise ModelUnavailable(
@@ -65,15 +68,8 @@ def describe(path: Path, uri: str) -> Architecture:
             f"{uri} has the architecture {names[0]} (model_type {kind}), which is no text-generation model "
             "that this trainer knows. Use another model, or a newer trainer image."
         )
-    if quantised := raw.get("quantization_config"):
-        method = (
-            quantised.get("quant_method", "unknown method")
-            if isinstance(quantised, dict)
-            else "unknown method"
-        )
-        raise ModelUnavailable(
-            f"{uri} is quantised ({method}): use the repository with the original weights."
-        )
+    exported = path / quantised.EXPORTED
+    quantised.require_plain(uri, raw, read_json(exported, uri) if exported.exists() else None)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # whatever a wrong value makes the configuration class raise

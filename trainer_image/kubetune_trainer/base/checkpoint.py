@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,20 +16,36 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Shape of each tensor by its name in the checkpoint."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One tensor, as a header describes it."""
+
+    dtype: str
+    """As safetensors writes it, such as BF16 or F8_E4M3."""
+    shape: tuple[int, ...]
+
+
 def tensor_shapes(path: Path, uri: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all tensors of a model.
+    """Names and shapes of all tensors of a model; raises what ``stored_tensors`` raises."""
+    return {name: tensor.shape for name, tensor in stored_tensors(path, uri).items()}
+
+
+def stored_tensors(path: Path, uri: str) -> dict[str, Stored]:
+    """All tensors of a model by name.
 
     Raises:
         ModelUnavailable: a file is missing, cut off, outside of the model's directory or no safetensors file.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
+    found: dict[str, Stored] = {}
     for file in weight_files(path, uri):
         header, begin = _header(file, uri)
         end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if file.stat().st_size < begin + end:
             raise ModelUnavailable(f"{file.name} of {uri} is cut off: it has {file.stat().st_size:,} bytes.")
-        shapes.update((name, tuple(tensor["shape"])) for name, tensor in header.items())
-    return shapes
+        found.update(
+            (name, Stored(tensor["dtype"], tuple(tensor["shape"]))) for name, tensor in header.items()
+        )
+    return found
 
 
 def weight_files(path: Path, uri: str) -> list[Path]:

@@ -20,6 +20,7 @@ from ..contract.layout import model_path, output_root
 from ..sources.source import Credentials, RemoteFile, scheme_of
 from ..store import manifest
 from ..store.volumes import MAKE_ROOM
+from . import quantised
 from .digest import MODEL_SUFFIXES, content_digest
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class FoundModel:
     present: bool
     """Nothing is left to fetch."""
     fetch_config: Callable[[Path], Path]
-    """Make only config.json readable, in a directory: it may say enough to spare the weights."""
+    """Make only the files readable that say what the weights are, in a directory: this may spare them."""
     fetch: Callable[[], PinnedModel]
     """Make the files readable here."""
 
@@ -124,9 +125,13 @@ def wanted(files: Sequence[RemoteFile], uri: str) -> list[RemoteFile]:
             raise ModelUnavailable(
                 f"{uri} is an adapter, not a base model. Name its base model in model.uri."
             )
+        if any(name.endswith(".gguf") for name in names):
+            raise quantised.refusal(uri, "gguf")
         raise ModelUnavailable(f"{uri} has no config.json; it has {name_list(sorted(names)) or 'no files'}.")
     if not weights:
         pickles = sorted(name for name in names if name.endswith(_PICKLES))
+        if pickles and all(name.endswith(".gguf") for name in pickles):
+            raise quantised.refusal(uri, "gguf")
         if pickles:
             raise ModelUnavailable(
                 f"{uri} has its weights only as {name_list(pickles, 3)}, which can run code when loaded: "
@@ -154,7 +159,9 @@ def _found(
 ) -> FoundModel:
     def fetch_config(directory: Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
-        download(next(file for file in files if file.name == _CONFIG), directory)
+        for file in files:
+            if file.name in (_CONFIG, quantised.EXPORTED):
+                download(file, directory)
         return directory
 
     return FoundModel(
