@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ..contract.config import AdapterConfig
@@ -12,8 +12,9 @@ from ..contract.errors import InvalidInput, name_list
 
 ALL_LINEAR = ("all-linear",)
 
-_ROUTERS = r"(?:.*\.)?(?:router|gate)(?:\..*)?"
-"""What chooses experts: adapted, it sends tokens elsewhere than in the base model."""
+_ROUTERS = r"(?:.*\.)?(?:router|gate|shared_expert_gate)(?:\..*)?"
+"""What chooses and weighs experts: adapted, it sends tokens elsewhere than in the base model. vLLM's shared
+expert keeps the gate that it was made with, and leaves out an adapter for it without a word."""
 
 _REORDERED: Final = {"llama4_text": r"(?:.*\.)?self_attn\.[qk]_proj"}
 """Layers, by the text model's type, whose rows vLLM reorders in the base and not in an adapter: it would
@@ -31,6 +32,8 @@ def add_lora(base: Any, adapter: AdapterConfig) -> Any:
     from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 
     all_linear = adapter.target_modules == ALL_LINEAR
+    if not all_linear:
+        _require_adaptable(adapter.target_modules, base)
     config = peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=adapter.rank,
@@ -83,20 +86,29 @@ def untrained_experts(model: Any) -> list[str]:
 def untrained_expert_sizes(model: Any) -> dict[str, int]:
     """Expert weights that stay as they are, with their sizes; works on the meta device too.
 
-    transformers fuses the experts of a layer into tensors of three dimensions. PEFT adapts these where it
-    knows how the architecture was fused, and silently leaves them out elsewhere.
+    PEFT adapts fused experts where it knows how the architecture was fused, and silently leaves them out
+    elsewhere.
     """
     from peft.tuners.lora.layer import ParamWrapper
 
     adapted = {id(module.get_param()) for module in model.modules() if isinstance(module, ParamWrapper)}
     return {
-        name.removeprefix("base_model.model.").replace(".base_layer", ""): math.prod(full_shape(parameter))
-        for name, parameter in model.named_parameters()
-        if len(full_shape(parameter)) >= 3
-        and "expert" in name
-        and not parameter.requires_grad
-        and id(parameter) not in adapted
+        name: math.prod(full_shape(parameter))
+        for name, parameter in _experts(model)
+        if id(parameter) not in adapted
     }
+
+
+def expert_sizes(model: Any) -> dict[str, int]:
+    """All frozen expert weights with their sizes, by their name in the base model."""
+    return {name: math.prod(full_shape(parameter)) for name, parameter in _experts(model)}
+
+
+def _experts(model: Any) -> Iterator[tuple[str, Any]]:
+    """Frozen expert weights: transformers fuses those of a layer into tensors of three dimensions."""
+    for name, parameter in model.named_parameters():
+        if len(full_shape(parameter)) >= 3 and "expert" in name and not parameter.requires_grad:
+            yield name.removeprefix("base_model.model.").replace(".base_layer", ""), parameter
 
 
 def untrained_linears(model: Any) -> list[str]:
@@ -131,6 +143,28 @@ def trainable_parameters(model: Any) -> int:
     return sum(
         math.prod(full_shape(parameter)) for parameter in model.parameters() if parameter.requires_grad
     )
+
+
+def _require_adaptable(asked: Iterable[str], base: Any) -> None:
+    """Refuse targets that fit nothing but what is never adapted, before PEFT finds that they fit nothing."""
+    names = [name for name, _ in base.named_modules()]
+    outside, routers, beside = _outside(base), [], []
+    for target in asked:
+        found = [name for name in names if f".{name}".endswith(f".{target}")]
+        if found and all(re.fullmatch(_ROUTERS, name) for name in found):
+            routers.append(target)
+        elif found and all(re.fullmatch(outside, name) for name in found):
+            beside.append(target)
+    if routers:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(routers)} choose or weigh experts, and are "
+            "never adapted: tokens would go to other experts than in the base model. Remove them."
+        )
+    if beside:
+        raise InvalidInput(
+            f"spec.training.adapter.targetModules: {name_list(beside)} fit only layers beside the text "
+            "model, such as a vision tower, which rows of text do not train. Remove them."
+        )
 
 
 def _require_targets(asked: Iterable[str], found: Iterable[str]) -> None:
@@ -181,15 +215,20 @@ def _excluded(base: Any, *, all_linear: bool) -> str | None:
 
 
 def _beside(base: Any) -> str:
-    """Pattern of the modules that are never adapted: routers, and all that is beside the text model.
+    """Pattern of the modules that are never adapted: routers, and all that is beside the text model."""
+    return f"{_outside(base)}|{_ROUTERS}"
+
+
+def _outside(base: Any) -> str:
+    """Pattern of the modules beside the text model; that of no name where its place is not known.
 
     Towers and projectors of images have layers of the same names, which servers do not adapt."""
     names = {module: name for name, module in base.named_modules()}
     decoder, output = names.get(base.get_decoder()), names.get(base.get_output_embeddings())
     if not decoder:
-        return _ROUTERS
+        return "(?!)"
     kept = "|".join(re.escape(name) for name in (decoder, output) if name)
-    return rf"(?!(?:{kept})(?:\.|$)).+|{_ROUTERS}"
+    return rf"(?!(?:{kept})(?:\.|$)).+"
 
 
 def _drop_frozen_from_state(model: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,10 @@ def inspect(path: Path, uri: str) -> Architecture:
 def describe(path: Path, uri: str) -> Architecture:
     """Read and check a model's configuration alone."""
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    )
 
     raw = read_json(path / "config.json", uri)
     kind, names = raw.get("model_type"), raw.get("architectures") or ["unknown"]
@@ -63,6 +66,11 @@ def describe(path: Path, uri: str) -> Architecture:
             raise ModelUnavailable(
                 f"{uri} ({names[0]}) needs code from its repository (auto_map in config.json), which is "
                 "never run. Use a model that transformers supports itself."
+            )
+        if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+            raise ModelUnavailable(
+                f"spec.model.uri: {uri} is a model of images and text ({names[0]}), and the text model of "
+                "this architecture is not trained by itself. Use a text model of its makers."
             )
         raise ModelUnavailable(
             f"{uri} has the architecture {names[0]} (model_type {kind}), which is no text-generation model "
@@ -110,10 +118,12 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
     experts = untrained_expert_sizes(model)
     all_linear = adapter.target_modules == ALL_LINEAR
     left = _patterns(untrained_linears(model)) if all_linear else []
-    warning = f"all-linear leaves out {name_list(left)}, which stay untrained, in this architecture."
-    warnings = (warning,) if left else ()
+    warnings = list(_kept_in_16_bits(model, architecture)) if adapter.type == "QLoRA" else []
+    if left:
+        named = name_list(left)
+        warnings.append(f"all-linear leaves out {named}, which stay untrained, in this architecture.")
     if not experts:
-        return Trainable(parameters=count, warnings=warnings)
+        return Trainable(parameters=count, warnings=tuple(warnings))
     share = 100 * sum(experts.values()) / architecture.parameters
     names = name_list(_patterns(experts))
     which = f"The experts ({names}) hold {share:.0f} % of the parameters and stay untrained"
@@ -127,6 +137,18 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
             "attention only, or use a model without experts."
         )
     return Trainable(parameters=count, warnings=(f"{which}: targetModules does not name them.",))
+
+
+def _kept_in_16_bits(model: Any, architecture: Architecture) -> Iterator[str]:
+    """bitsandbytes quantises linear layers, and experts are fused into tensors of three dimensions."""
+    from .adapters import expert_sizes
+
+    if experts := expert_sizes(model):
+        share = 100 * sum(experts.values()) / architecture.parameters
+        yield (
+            f"The experts ({name_list(_patterns(experts))}) hold {share:.0f} % of the parameters and stay in "
+            "16 bits: adapter.type QLoRA quantises linear layers only, and saves little memory here."
+        )
 
 
 def _require_whole(architecture: Architecture, uri: str) -> None:
