@@ -1,8 +1,10 @@
-"""Training speed of this trainer beside TRL's SFTTrainer: same rows, model, seed, batch and processes.
+"""Training speed of this trainer beside TRL's SFTTrainer: same rows, model, dtype, seed, batch and processes.
 
-``python -m dev.bench.training`` prints real tokens per second (padding not counted) and the losses of
-both, and how long this trainer takes from process start to its first step. Runs alternate, so that other
-load hits both."""
+``python -m dev.bench.training`` prints real tokens per second (padding not counted) and the losses of this
+trainer, of TRL plain and of TRL with its own packing, and how long this trainer takes from process start to
+its first step. The dtype is the one that this trainer chooses for the processor; how TRL's rows are put into
+passes, and how long its packs are, is what is fastest in a short trial. Runs alternate, so that other load
+hits all."""
 
 from __future__ import annotations
 
@@ -17,19 +19,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from dev import paths
+from kubetune_trainer.base.load import preferred_dtype
 from kubetune_trainer.contract.config import TrainerConfig
 from kubetune_trainer.contract.layout import RunDirectory
 from kubetune_trainer.contract.messages import DatasetSummary, ModelSummary, TokensPerRow
 from kubetune_trainer.data import row_files
+from kubetune_trainer.loop.attempt import DTYPE_VARIABLE
 
 DEFAULT_MODEL = paths.cache() / "models" / "SmolLM2-135M-Instruct"
 _SAVED = re.compile(r"checkpoint of \d+ bytes in ([\d.]+) seconds")
+_TRIAL_STEPS = 6
 WARM_UP_STEPS = 2
 """Steps that are left out of the speed: the first touches every page of the model."""
 
@@ -51,34 +58,49 @@ class Result:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
-class Pair:
-    """Both trainers, one right after the other."""
+class Round:
+    """The trainers, one right after the other."""
 
     ours: Result
-    theirs: Result
+    plain: Result
+    """TRL with a padded batch."""
+    packed: Result
+    """TRL with several rows in a sequence."""
 
-    @property
-    def ratio(self) -> float:
-        """How many times TRL's tokens per second this trainer has."""
-        return self.ours.tokens_per_second / self.theirs.tokens_per_second
+    def ratio(self, theirs: Result) -> float:
+        """How many times its tokens per second this trainer has."""
+        return self.ours.tokens_per_second / theirs.tokens_per_second
 
-    @property
-    def ratio_by_processor(self) -> float:
+    def ratio_by_processor(self, theirs: Result) -> float:
         """The same by processor time."""
-        return self.ours.tokens_per_cpu_second / self.theirs.tokens_per_cpu_second
+        return self.ours.tokens_per_cpu_second / theirs.tokens_per_cpu_second
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Batches:
+    """How TRL puts rows into passes: so many of them, or packed into so many tokens."""
+
+    rows_per_pass: int = 0
+    pack_tokens: int = 0
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"packs of {self.pack_tokens} tokens"
+            if self.pack_tokens
+            else f"{self.rows_per_pass} rows per pass"
+        )
 
 
 def main() -> None:
     """Run the comparison."""
-    pairs = compare(sys.argv[1:])
-    if len(pairs) > 1:
-        ratio = statistics.median(pair.ratio for pair in pairs)
-        by_processor = statistics.median(pair.ratio_by_processor for pair in pairs)
-        print(f"median: {ratio:.2f}, {by_processor:.2f} by CPU second")
+    rounds = compare(sys.argv[1:])
+    if len(rounds) > 1:
+        print(f"median: {_ratios(rounds)}")
 
 
-def compare(arguments: Sequence[str]) -> list[Pair]:
-    """Run both trainers in turn, as often as the command line says, and show each run."""
+def compare(arguments: Sequence[str]) -> list[Round]:
+    """Run the trainers in turn, as often as the command line says, and show each run."""
     options = _options(arguments)
     model = options.model.expanduser().resolve()
     rows = _rows(options)
@@ -86,24 +108,65 @@ def compare(arguments: Sequence[str]) -> list[Pair]:
     lengths = [len(row["input_ids"]) for row in rows]
     print(
         f"{model.name}: {len(rows)} rows of {statistics.mean(lengths):.0f} tokens (longest {max(lengths)}), "
-        f"batch {options.batch}, {options.processes} processes, {options.steps} steps, seed {options.seed}"
+        f"batch {options.batch}, {options.processes} processes, {options.steps} steps, {options.dtype}, "
+        f"seed {options.seed}"
     )
-    pairs: list[Pair] = []
-    for number in range(options.repeat):
+
+    def theirs(batches: Batches, *, steps: int | None = None) -> Result:
         with tempfile.TemporaryDirectory() as directory:
-            ours = _ours(options, model, rows, held_out, Path(directory))
-            _show("kubetune", ours)
-            if options.alone:
-                continue
-            theirs = _theirs(options, model, rows, held_out, Path(directory))
-            _show("TRL", theirs)
-        pair = Pair(ours=ours, theirs=theirs)
-        pairs.append(pair)
-        print(
-            f"pair {number + 1}: {pair.ratio:.2f} times TRL's tokens/s, "
-            f"{pair.ratio_by_processor:.2f} by CPU second"
-        )
-    return pairs
+            return _theirs(options, model, rows, held_out, Path(directory), batches=batches, steps=steps)
+
+    def ours() -> Result:
+        with tempfile.TemporaryDirectory() as directory:
+            return _ours(options, model, rows, held_out, Path(directory))
+
+    if options.alone:
+        for _ in range(options.repeat):
+            _show("kubetune", ours())
+        return []
+    plain, packs = (_fastest(tried, theirs) for tried in _candidates(options, max(lengths)))
+    rounds: list[Round] = []
+    for number in range(options.repeat):
+        made = Round(ours=ours(), plain=theirs(plain), packed=theirs(packs))
+        rounds.append(made)
+        _show("kubetune", made.ours)
+        _show("TRL plain", made.plain)
+        _show("TRL packing", made.packed)
+        print(f"round {number + 1}: {_ratios([made])}")
+    return rounds
+
+
+def _candidates(options: argparse.Namespace, longest: int) -> tuple[list[Batches], list[Batches]]:
+    """What TRL's best setting is looked for among: plain, and packed.
+
+    A plain step has as many rows as ours. A packed one has about as many tokens, or twice as many; no pack is
+    shorter than a row."""
+    most = options.batch // options.processes
+    plain = [Batches(rows_per_pass=rows) for rows in range(1, most + 1) if most % rows == 0]
+    shortest = max(longest, most * options.mean_length)
+    return plain, [Batches(pack_tokens=shortest), Batches(pack_tokens=2 * shortest)]
+
+
+def _fastest(tried: Sequence[Batches], run: Callable[..., Result]) -> Batches:
+    """The fastest of them by processor time, which says more when the machine is shared."""
+    speeds = {batches: run(batches, steps=_TRIAL_STEPS).tokens_per_cpu_second for batches in tried}
+    for batches, speed in speeds.items():
+        print(f"trial of TRL with {batches}: {speed:.0f} tokens per CPU second", flush=True)
+    return max(speeds, key=lambda batches: speeds[batches])
+
+
+def _ratios(rounds: Sequence[Round]) -> str:
+    """Medians over the rounds, for people."""
+    parts = []
+    for name, theirs in (
+        ("TRL plain", [made.plain for made in rounds]),
+        ("TRL packing", [made.packed for made in rounds]),
+    ):
+        both = list(zip(rounds, theirs, strict=True))
+        ratio = statistics.median(made.ratio(other) for made, other in both)
+        by_processor = statistics.median(made.ratio_by_processor(other) for made, other in both)
+        parts.append(f"{ratio:.2f} times {name}'s tokens/s ({by_processor:.2f} by CPU second)")
+    return ", ".join(parts)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -122,7 +185,17 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--alone", action="store_true", help="measure this trainer only")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="of all; the default is what this trainer chooses here",
+    )
+    options = parser.parse_args(arguments)
+    if options.dtype is None:
+        import torch
+
+        options.dtype = str(preferred_dtype(torch.device("cpu"))).removeprefix("torch.")
+    return options
 
 
 def _rows(
@@ -197,6 +270,7 @@ def _ours(
         "KUBETUNE_CONFIG": str(directory / "config.json"),
         "KUBETUNE_OUTPUT": str(directory / "output"),
         "KUBETUNE_TERMINATION_LOG": str(directory / "termination"),
+        DTYPE_VARIABLE: options.dtype,
         "NPROC_PER_NODE": str(options.processes),
         "METRICS_PORT": "0",
     }
@@ -239,14 +313,21 @@ def _theirs(
     rows: list[dict[str, Any]],
     held_out: list[dict[str, Any]],
     directory: Path,
+    *,
+    batches: Batches,
+    steps: int | None,
 ) -> Result:
-    """Run dev.bench.trl_sft in as many processes."""
+    """Run dev.bench.trl_sft in as many processes; ``steps`` cuts it short."""
     job = directory / "trl.json"
     settings = {
         "model": str(model),
         "rows": rows,
         "held_out": held_out,
-        "steps": options.steps,
+        "steps": steps or (0 if batches.pack_tokens else options.steps),
+        "epochs": options.steps * options.batch / options.rows,
+        "rows_per_pass": batches.rows_per_pass,
+        "pack_tokens": batches.pack_tokens,
+        "dtype": options.dtype,
         "rows_per_process": options.batch // options.processes,
         "learning_rate": float(options.learning_rate),
         "seed": options.seed,
@@ -305,9 +386,9 @@ def _processor_seconds(parent: int) -> float:
 def _show(name: str, result: Result) -> None:
     speed = f"{result.tokens_per_second:.0f} tokens/s, {result.tokens_per_cpu_second:.0f} per CPU second"
     losses = f"loss {result.loss:.4f}, validation loss {result.validation_loss:.4f}"
-    print(f"{name:>9}: {speed}, {losses}, first step after {result.first_step_seconds:.1f} s", flush=True)
+    print(f"{name:>11}: {speed}, {losses}, first step after {result.first_step_seconds:.1f} s", flush=True)
     if result.checkpoint_stalls:
-        print(f"{'':>9}  checkpoints: {', '.join(f'{each:.2f}' for each in result.checkpoint_stalls)} s")
+        print(f"{'':>11}  checkpoints: {', '.join(f'{each:.2f}' for each in result.checkpoint_stalls)} s")
 
 
 if __name__ == "__main__":

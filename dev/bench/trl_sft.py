@@ -1,7 +1,8 @@
 """One process of TRL's SFTTrainer for ``dev.bench.training``, set up as close to ours as it goes.
 
-It gets tokenised rows, plain distributed data parallel over gloo, bf16, LoRA of the same rank, and no
-gradient checkpointing (TRL's default, which would make it slower still)."""
+It gets tokenised rows, plain distributed data parallel over gloo, the same dtype, LoRA of the same rank, and
+no gradient checkpointing (TRL's default, which would make it slower still). With ``pack_tokens`` in the job,
+its own packing fills sequences of so many tokens, best fit first, and as many rows are trained as by ours."""
 
 from __future__ import annotations
 
@@ -44,26 +45,41 @@ def main() -> None:
                 losses.append(logs["loss"])
                 tokens.append(int(logs["num_tokens"]))  # since the beginning, over all processes
 
+    if pack := job["pack_tokens"]:
+        batches = {
+            "packing": True,
+            "packing_strategy": "bfd",
+            "eval_packing": False,
+            "max_length": pack,
+            "per_device_train_batch_size": 1,
+            "num_train_epochs": job["epochs"],
+        }
+    else:
+        batches = {
+            "dataset_kwargs": {"skip_prepare_dataset": True},
+            "max_length": None,
+            "per_device_train_batch_size": job["rows_per_pass"],
+            "gradient_accumulation_steps": job["rows_per_process"] // job["rows_per_pass"],
+        }
     trainer = SFTTrainer(
         model=job["model"],
         args=SFTConfig(
             output_dir=str(Path(job["result"]).with_name(f"trl-{os.environ['RANK']}")),
-            max_steps=job["steps"],
-            per_device_train_batch_size=job["rows_per_process"],
+            max_steps=job["steps"] or -1,
+            per_device_eval_batch_size=job["rows_per_process"],
             learning_rate=job["learning_rate"],
             lr_scheduler_type="cosine",
             warmup_steps=0.03,
             seed=job["seed"],
-            bf16=True,
+            bf16=job["dtype"] == "bfloat16",
             use_cpu=True,
             gradient_checkpointing=False,
-            model_init_kwargs={"dtype": "bfloat16"},
-            dataset_kwargs={"skip_prepare_dataset": True},
-            max_length=None,
+            model_init_kwargs={"dtype": job["dtype"]},
             logging_steps=1,
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
+            **batches,
         ),
         train_dataset=datasets.Dataset.from_list(job["rows"]),
         eval_dataset=datasets.Dataset.from_list(job["held_out"]),
