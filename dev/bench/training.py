@@ -142,13 +142,17 @@ def _candidates(options: argparse.Namespace, longest: int) -> tuple[list[Batches
     A plain step has as many rows as ours. A packed one has about as many tokens, or twice as many; no pack is
     shorter than a row."""
     most = options.batch // options.processes
-    plain = [Batches(rows_per_pass=rows) for rows in range(1, most + 1) if most % rows == 0]
     shortest = max(longest, most * options.mean_length)
-    return plain, [Batches(pack_tokens=shortest), Batches(pack_tokens=2 * shortest)]
+    rows = [options.rows_per_pass] if options.rows_per_pass else range(1, most + 1)
+    packs = [options.pack_tokens] if options.pack_tokens else [shortest, 2 * shortest]
+    plain = [Batches(rows_per_pass=count) for count in rows if most % count == 0]
+    return plain, [Batches(pack_tokens=tokens) for tokens in packs]
 
 
 def _fastest(tried: Sequence[Batches], run: Callable[..., Result]) -> Batches:
     """The fastest of them by processor time, which says more when the machine is shared."""
+    if len(tried) == 1:
+        return tried[0]
     speeds = {batches: run(batches, steps=_TRIAL_STEPS).tokens_per_cpu_second for batches in tried}
     for batches, speed in speeds.items():
         print(f"trial of TRL with {batches}: {speed:.0f} tokens per CPU second", flush=True)
@@ -185,6 +189,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--alone", action="store_true", help="measure this trainer only")
+    parser.add_argument("--rows-per-pass", type=int, help="of TRL plain; the default is tried out")
+    parser.add_argument("--pack-tokens", type=int, help="of TRL's packing; the default is tried out")
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),

@@ -75,14 +75,17 @@ def require_plain_tensors(uri: str, tensors: Mapping[str, Stored]) -> None:
     Raises:
         ModelUnavailable: a matrix is stored in less than 16 bits, or packed into integers.
     """
-    small = {
-        name: tensor.dtype
-        for name, tensor in tensors.items()
-        if len(tensor.shape) >= 2 and (tensor.dtype in _PACKED or tensor.dtype.startswith(("F4", "F6", "F8")))
-    }
+    small = {name: tensor.dtype for name, tensor in tensors.items() if _is_quantised(name, tensor)}
     if small:
         name = min(small)
         raise refusal(uri, f"{name} has the type {small[name]}")
+
+
+def _is_quantised(name: str, tensor: Stored) -> bool:
+    if tensor.dtype in _PACKED:
+        # Pythia and others keep their causal mask in a tensor of bytes, of four dimensions, called bias.
+        return 2 <= len(tensor.shape) <= 3 and not name.endswith(("bias", "mask"))
+    return len(tensor.shape) >= 2 and tensor.dtype.startswith(("F4", "F6", "F8"))
 
 
 def refusal(uri: str, found: str) -> ModelUnavailable:
