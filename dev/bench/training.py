@@ -124,7 +124,7 @@ def compare(arguments: Sequence[str]) -> list[Round]:
         for _ in range(options.repeat):
             _show("kubetune", ours())
         return []
-    plain, packs = (_fastest(tried, theirs) for tried in _candidates(options, max(lengths)))
+    plain, packs = (fastest(tried, theirs) for tried in _candidates(options, max(lengths)))
     rounds: list[Round] = []
     for number in range(options.repeat):
         made = Round(ours=ours(), plain=theirs(plain), packed=theirs(packs))
@@ -149,7 +149,7 @@ def _candidates(options: argparse.Namespace, longest: int) -> tuple[list[Batches
     return plain, [Batches(pack_tokens=tokens) for tokens in packs]
 
 
-def _fastest(tried: Sequence[Batches], run: Callable[..., Result]) -> Batches:
+def fastest(tried: Sequence[Batches], run: Callable[..., Result]) -> Batches:
     """The fastest of them by processor time, which says more when the machine is shared."""
     if len(tried) == 1:
         return tried[0]

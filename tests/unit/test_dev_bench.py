@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.bench import training
 from dev.bench.figures import Figure
 from dev.bench.run import PARTS
 from dev.cluster import containerd
@@ -26,6 +27,36 @@ from dev.paths import REPOSITORY
 def test_a_figure_keeps_its_bar_or_not(value: float, bar: float | None, at_least: bool, verdict: str) -> None:
     figure = Figure(part="demo", name="a", value=value, unit="s", bar=bar, at_least=at_least)
     assert figure.verdict == verdict
+
+
+def result(speed: float) -> training.Result:
+    return training.Result(
+        tokens_per_second=speed,
+        tokens_per_cpu_second=speed / 2,
+        loss=1,
+        validation_loss=1,
+        first_step_seconds=1,
+    )
+
+
+def test_trl_is_compared_with_its_fastest_batches() -> None:
+    speeds = {training.Batches(rows_per_pass=rows): float(speed) for rows, speed in ((1, 5), (2, 9), (4, 7))}
+    tried: list[tuple[training.Batches, int]] = []
+
+    def run(batches: training.Batches, *, steps: int) -> training.Result:
+        tried.append((batches, steps))
+        return result(speeds[batches])
+
+    assert training.fastest([*speeds], run) == training.Batches(rows_per_pass=2)
+    assert [batches for batches, _ in tried] == [*speeds]
+    assert all(steps > training.WARM_UP_STEPS for _, steps in tried)
+    assert training.fastest([training.Batches(pack_tokens=256)], run) == training.Batches(pack_tokens=256)
+    assert len(tried) == 3
+
+
+def test_ratios_are_of_one_round() -> None:
+    made = training.Round(ours=result(300), plain=result(120), packed=result(200))
+    assert (made.ratio(made.plain), made.ratio_by_processor(made.packed)) == (2.5, 1.5)
 
 
 def test_the_page_names_every_part_and_no_other() -> None:
