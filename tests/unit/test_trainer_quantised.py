@@ -120,6 +120,7 @@ def test_quantisation_is_found_wherever_it_is_said() -> None:
     assert (
         quantisation({"compression_config": {"quant_method": "compressed-tensors"}}) == "compressed-tensors"
     )
+    assert quantisation({"quantization": {"group_size": 64, "bits": 4}}) == "mlx, 4 bits"
     assert quantisation({"quantization_config": "fp8"}) == "an unknown format"
     assert quantisation({"quantization_config": {"kind": 3}}) == "unknown format"
     exported = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}

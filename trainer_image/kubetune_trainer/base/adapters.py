@@ -13,8 +13,8 @@ from ..contract.errors import InvalidInput, name_list
 ALL_LINEAR = ("all-linear",)
 
 _ROUTERS = r"(?:.*\.)?(?:router|gate|shared_expert_gate)(?:\..*)?"
-"""What chooses and weighs experts: adapted, it sends tokens elsewhere than in the base model. vLLM's shared
-expert keeps the gate that it was made with, and leaves out an adapter for it without a word."""
+"""What chooses and weighs experts: adapted, it sends tokens elsewhere than in the base model. vLLM gives its
+shared expert the gate before adapters are put in place: one for it would be left out without a word."""
 
 _REORDERED: Final = {"llama4_text": r"(?:.*\.)?self_attn\.[qk]_proj"}
 """Layers, by the text model's type, whose rows vLLM reorders in the base and not in an adapter: it would
