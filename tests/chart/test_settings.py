@@ -42,6 +42,7 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "fs_group": (4321, 4321),
     "gpu_resource": ("amd.com/gpu", "amd.com/gpu"),
     "gpu_memory_bytes": (85_520_809_984, 85_520_809_984),
+    "gpu_type": ("NVIDIA-A100-SXM4-80GB", "NVIDIA-A100-SXM4-80GB"),
     "storage_size": ("1Ti", "1Ti"),
     "storage_class_name": ("shared", "shared"),
     "shm_size": ("16Gi", "16Gi"),

@@ -33,6 +33,7 @@ SAME: dict[str, dict[str, Any]] = {
     },
     "what follows on divergence": {"training": {"on_divergence": "Stop"}},
     "another image": {"images": {"trainer": "trainer:2", "serving": "vllm:3"}},
+    "other GPUs": {"gpu_type": "H200"},
     "larger GPUs": {"gpu_memory_bytes": 80_000_000_000},
     "another mirror": {"platform": {"hf_endpoint": "https://mirror.example", "ca_bundle": "/ca.pem"}},
     "web servers that are allowed": {"platform": {"https_data_hosts": ("a",), "https_data_max_bytes": 1}},

@@ -72,6 +72,7 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
             trainer=spec.training.image or settings.trainer_image, serving=serving_image(job, settings)
         ),
         gpu_memory_bytes=settings.gpu_memory_bytes if spec.training.gpus_per_node else None,
+        gpu_type=settings.gpu_type if spec.training.gpus_per_node else None,
         serving=_serving(job, settings),
         platform=PlatformConfig(
             hf_endpoint=settings.hf_endpoint,

@@ -62,6 +62,8 @@ class JobSettings(BaseModel):
     gpu_resource: str = "nvidia.com/gpu"
     gpu_memory_bytes: int | None = None
     """Memory of one GPU; prepare refuses a job whose estimate is above it (DoesNotFit)."""
+    gpu_type: Annotated[str, Field(max_length=64)] | None = None
+    """Type of the GPUs, which says their memory unless gpu_memory_bytes does, their numbers and speed."""
     storage_size: str = "20Gi"
     """Size of an output claim whose spec does not say one."""
     storage_class_name: str | None = None

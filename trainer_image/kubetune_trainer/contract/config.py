@@ -216,6 +216,8 @@ class TrainerConfig(_Frozen):
     images: ResolvedImages
     gpu_memory_bytes: int | None = None
     """Memory of one GPU when the platform says it; prepare compares its estimate with it."""
+    gpu_type: str | None = None
+    """Type of the platform's GPUs, which says memory, numbers and speed; gpu_memory_bytes wins."""
     serving: ServingConfig | None = None
     """None when no server was asked for."""
     platform: PlatformConfig = PlatformConfig()

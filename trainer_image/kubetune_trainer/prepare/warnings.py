@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..contract.config import DatasetConfig, TrainerConfig
 from ..contract.messages import DatasetSummary
+from ..sizing import gpus
 from . import dataset
 from .dataset import Split
 
@@ -50,7 +51,7 @@ def of_job(
         found.append(
             f"dataset.maxLength {limit:,} is more than the {context:,} tokens that the model was made for."
         )
-    return [*found, *notes]
+    return [*found, *notes, *_of_gpus(config)]
 
 
 def _too_long(split: Split, limit: int, *, kind: str = "") -> list[str]:
@@ -64,3 +65,18 @@ def _too_long(split: Split, limit: int, *, kind: str = "") -> list[str]:
             f"{split.dropped:,} {kind}rows are longer than dataset.maxLength {limit:,} and were dropped."
         )
     return found
+
+
+def _of_gpus(config: TrainerConfig) -> list[str]:
+    """What the platform's type of GPU makes of the estimate and of training."""
+    if config.gpu_type is None or not config.training.gpus_per_node:
+        return []
+    gpu = gpus.find(config.gpu_type)
+    if gpu is None:
+        memory = "its memory is taken from settings.gpuMemoryBytes"
+        if config.gpu_memory_bytes is None:
+            memory = "whether training fits is not known: set settings.gpuMemoryBytes to the memory of one"
+        return [f"settings.gpuType {config.gpu_type} is none of {gpus.names()}; {memory}."]
+    if not gpu.bf16:
+        return [f"{gpu.name} does not compute in bf16: training is in float32, with twice the memory."]
+    return []

@@ -9,11 +9,10 @@ from ..contract.config import TrainerConfig, TrainingConfig
 from ..contract.errors import DoesNotFit, InvalidInput
 from ..contract.messages import MOST_SECONDS, PlanSummary
 from ..data.sampler import planned_steps
-from . import smallest
+from . import gpus, smallest
 from .looks import ValidationPlan
 from .memory import memory_of, tokens_per_pass
 
-_GPU_FLOPS = 1.2e14  # of an A100 or H100, at the utilisation that small batches reach
 _CPU_FLOPS = 8e10  # of one busy core (measured: 217 tokens/s on two, 135 M parameters)
 _STARTUP_SECONDS = 60
 
@@ -48,13 +47,17 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
     steps = planned_steps(
         shape.rows, training.batch_size, epochs=training.epochs, max_steps=training.max_steps
     )
-    limit = config.gpu_memory_bytes if training.gpus_per_node else None
-    budget = tokens_per_pass(training, architecture, trained, longest=shape.longest, limit=limit)
+    gpu = gpus.find(config.gpu_type) if config.gpu_type and training.gpus_per_node else None
+    width = gpu.width if gpu else 2
+    limit = None
+    if training.gpus_per_node:
+        limit = config.gpu_memory_bytes or (gpu.memory_bytes if gpu else None)
+    budget = tokens_per_pass(training, architecture, trained, longest=shape.longest, limit=limit, width=width)
     rows_per_rank = -(-training.batch_size // training.world_size)
     largest = max(shape.longest, min(budget, rows_per_rank * shape.longest))
-    memory = memory_of(training, architecture, trained, largest).total
+    memory = memory_of(training, architecture, trained, largest, width=width).total
     if limit is not None and memory > limit:
-        other = smallest.sentence(training, architecture, trained, shape.longest, limit)
+        other = smallest.sentence(training, architecture, trained, shape.longest, limit, width=width)
         raise DoesNotFit(
             f"Training needs about {memory / 1e9:.0f} GB on each GPU for a row of {shape.longest:,} tokens, "
             f"but it has {limit / 1e9:.0f} GB. {other} {_knobs(training)}."
@@ -64,7 +67,8 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
     # Forward and backward: 6 operations per weight and token; 4 where most weights get no gradient.
     weights = 6 if training.adapter.type == "Full" else 4
     operations = architecture.parameters * (weights * tokens + 2 * _scored_tokens(training, shape))
-    speed = (_GPU_FLOPS if training.gpus_per_node else _CPU_FLOPS) * training.world_size
+    on_gpu = gpu.speed if gpu else gpus.UNKNOWN_SPEED
+    speed = (on_gpu if training.gpus_per_node else _CPU_FLOPS) * training.world_size
     return PlanSummary(
         total_steps=steps,
         trainable_parameters=trained,

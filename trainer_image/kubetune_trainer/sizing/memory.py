@@ -45,15 +45,19 @@ class Memory:
         return sum(getattr(self, field.name) for field in fields(self))
 
 
-def memory_of(training: TrainingConfig, architecture: Architecture, trained: int, tokens: int) -> Memory:
-    """Memory of one rank by ZeRO stage; ``tokens`` are those of its largest pass, padding included."""
+def memory_of(
+    training: TrainingConfig, architecture: Architecture, trained: int, tokens: int, *, width: int = 2
+) -> Memory:
+    """Memory of one rank by ZeRO stage; ``tokens`` are those of its largest pass, padding included.
+
+    ``width`` is the bytes of a number on GPU: 4 where it has no bf16."""
     text, world, stage = architecture.config.get_text_config(), training.world_size, training.zero_stage
     on_gpu = training.gpus_per_node > 0
-    width = 2 if on_gpu else 4  # CPUs without bf16 compute in float32
+    width = width if on_gpu else 4  # CPUs without bf16 compute in float32
     layer = _LAYER_BYTES * text.hidden_size * tokens * width // 2
     # On GPU activations are recomputed layer by layer, so that only each layer's input is kept.
     inputs = text.num_hidden_layers * width * text.hidden_size * tokens
-    optimizer = _OPTIMIZER_BYTES + (_GRADIENT_COPY_BYTES if on_gpu and stage else 0)
+    optimizer = _OPTIMIZER_BYTES + (_GRADIENT_COPY_BYTES if width == 2 and stage else 0)
     return Memory(
         weights=_weights(training, architecture, width) // (world if stage == 3 else 1),
         gradients=width * trained // (world if stage >= 2 else 1),
@@ -75,7 +79,13 @@ def _weights(training: TrainingConfig, architecture: Architecture, width: int) -
 
 
 def tokens_per_pass(
-    training: TrainingConfig, architecture: Architecture, trained: int, *, longest: int, limit: int | None
+    training: TrainingConfig,
+    architecture: Architecture,
+    trained: int,
+    *,
+    longest: int,
+    limit: int | None,
+    width: int = 2,
 ) -> int:
     """Padded tokens that a pass of one rank may have: as many as its GPU holds, and pay.
 
@@ -88,6 +98,6 @@ def tokens_per_pass(
     fitting = [
         tokens
         for tokens in range(_STEP, MOST_TOKENS + 1, _STEP)
-        if memory_of(training, architecture, trained, tokens).total <= _SHARE * limit
+        if memory_of(training, architecture, trained, tokens, width=width).total <= _SHARE * limit
     ]
     return max([longest, *fitting[-1:]])

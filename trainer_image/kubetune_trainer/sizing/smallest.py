@@ -12,11 +12,17 @@ _MOST_GPUS = 64
 
 
 def sentence(
-    training: TrainingConfig, architecture: Architecture, trained: int, longest: int, limit: int
+    training: TrainingConfig,
+    architecture: Architecture,
+    trained: int,
+    longest: int,
+    limit: int,
+    *,
+    width: int = 2,
 ) -> str:
     """Name it, for the longest row of so many tokens and GPUs with ``limit`` bytes."""
     for other in _others(training):
-        needed = memory_of(other, architecture, trained, longest).total
+        needed = memory_of(other, architecture, trained, longest, width=width).total
         if needed <= limit:
             return f"{_name(other, training)} would need {needed / 1e9:.0f} GB on each."
     return f"No set-up of up to {_MOST_GPUS} such GPUs holds it."
