@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from dev import paths
 
@@ -12,6 +13,7 @@ _GENERATORS = (
     "dev.chart",  # the chart's copy of the CRD and its table of values
 )
 _METRICS = paths.REPOSITORY / "docs" / "reference" / "metrics.md"
+_CHOOSE_GPUS = paths.REPOSITORY / "docs" / "how-to" / "choose-gpus.md"
 _METRICS_PAGE = """<!-- DO NOT EDIT; run make generate -->
 # Metrics
 
@@ -31,24 +33,30 @@ Served on `/metrics` of the pod of rank 0, port 9400. Gauges are absent until th
 
 def generate(*, check: bool) -> int:
     """Run every generator, in the order in which they read each other's files; return the first failure."""
-    codes = [_metrics(check=check)]
+    from dev import choose_gpus
+
+    codes = [_page(_METRICS, _metrics(), check=check), _page(_CHOOSE_GPUS, choose_gpus.page(), check=check)]
     for generator in _GENERATORS:
         argv = [sys.executable, "-m", generator, *(["--check"] if check else [])]
         codes.append(subprocess.run(argv, check=False).returncode)
     return next((code for code in codes if code), 0)
 
 
-def _metrics(*, check: bool) -> int:
-    from kubetune.process.metrics import table
-
-    text = _METRICS_PAGE.format(operator=table(), trainer=_trainer_metrics())
-    if _METRICS.exists() and _METRICS.read_text() == text:
+def _page(path: Path, text: str, *, check: bool) -> int:
+    """Write a page, or say that it is out of date."""
+    if path.exists() and path.read_text() == text:
         return 0
     if check:
-        print(f"out of date: {_METRICS.relative_to(paths.REPOSITORY)} (run `make generate`)")
+        print(f"out of date: {path.relative_to(paths.REPOSITORY)} (run `make generate`)")
         return 1
-    _METRICS.write_text(text)
+    path.write_text(text)
     return 0
+
+
+def _metrics() -> str:
+    from kubetune.process.metrics import table
+
+    return _METRICS_PAGE.format(operator=table(), trainer=_trainer_metrics())
 
 
 def _trainer_metrics() -> str:

@@ -82,6 +82,14 @@ def find(name: str) -> GPU | None:
     return None
 
 
+def known(name: str) -> GPU:
+    """The type of a name; raises LookupError if it is unknown."""
+    gpu = find(name)
+    if gpu is None:
+        raise LookupError(f"{name} is none of {names()}")
+    return gpu
+
+
 def names() -> str:
     """All types, for a sentence."""
     return ", ".join(gpu.name for gpu in GPUS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, fields
 
 from ..base.architecture import Architecture
@@ -15,7 +16,8 @@ MOST_TOKENS = 16_384
 """Tokens of a pass on a GPU, at most: they keep its units busy, and more only take memory."""
 
 _STEP = 64  # tokens that kernels take at once
-_SHARE = 0.92  # of a GPU's memory: the estimate is none to the last byte, and allocators leave gaps
+SHARE = 0.92
+"""Of a GPU's memory: the estimate is none to the last byte, and allocators leave gaps."""
 
 _GPU_OVERHEAD = 1_500_000_000  # CUDA context, NCCL buffers, fragmentation
 _CPU_OVERHEAD = 1_400_000_000  # a Python process with torch and DeepSpeed (measured)
@@ -95,9 +97,10 @@ def tokens_per_pass(
         return CPU_TOKENS
     if limit is None:
         return max(longest, MOST_TOKENS)
-    fitting = [
-        tokens
-        for tokens in range(_STEP, MOST_TOKENS + 1, _STEP)
-        if memory_of(training, architecture, trained, tokens, width=width).total <= _SHARE * limit
-    ]
-    return max([longest, *fitting[-1:]])
+
+    def needed(tokens: int) -> int:
+        return memory_of(training, architecture, trained, tokens, width=width).total
+
+    sizes = range(_STEP, MOST_TOKENS + 1, _STEP)
+    fitting = bisect_right(sizes, SHARE * limit, key=needed)  # more tokens never need less
+    return max(longest, sizes[fitting - 1] if fitting else 0)
