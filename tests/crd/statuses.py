@@ -71,6 +71,7 @@ FULL_STATUS = Status(
         trained_tokens=1_000_000,
         estimated_completion_time=NOW,
         last_checkpoint_step=100,
+        memory_peak_bytes=11_000_000_000,
         update_time=NOW,
     ),
     attempts=(

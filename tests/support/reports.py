@@ -9,7 +9,8 @@ def full_reports() -> Reports:
     """Metrics after a step, an evaluation and a checkpoint."""
     reports = Reports(total_steps=1)
     values = dict.fromkeys(
-        ("step", "epoch", "loss", "learning_rate", "grad_norm", "mean_token_accuracy"), 1.0
+        ("step", "epoch", "loss", "learning_rate", "grad_norm", "mean_token_accuracy", "memory_peak_bytes"),
+        1.0,
     )
     reports.stepped(tokens=10, seconds=1.0, values=values)
     reports.evaluated(loss=1.0, full_loss=1.0)

@@ -24,6 +24,7 @@ VALUES = {
     "mean_token_accuracy": 0.5,
     "learning_rate": 1e-4,
     "grad_norm": 2.5,
+    "memory_peak_bytes": 3e9,
 }
 NAMES = {
     "step",
@@ -35,6 +36,7 @@ NAMES = {
     "learning_rate",
     "grad_norm",
     "mean_token_accuracy",
+    "memory_peak_bytes",
     "tokens",
     "tokens_per_second",
     "step_duration_seconds",
@@ -121,6 +123,7 @@ def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
         "mean_token_accuracy": 0.5,
         "learning_rate": 1e-4,
         "grad_norm": 2.5,
+        "memory_peak_bytes": 3e9,
         "tokens_total": 5200,
         "tokens_per_second": 400,
         "step_duration_seconds_count": 1,
@@ -138,6 +141,7 @@ def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
         trained_tokens=5200,
         remaining_seconds=29,
         last_checkpoint_step=41,
+        memory_peak_bytes=3_000_000_000,
     )
 
 

@@ -93,6 +93,15 @@ def test_two_processes_learn_in_small_passes_what_one_does_at_once(
     for key in ("validation_loss", "validation_mean_token_accuracy"):
         assert made.curve(key) == pytest.approx(one_process.curve(key), rel=1e-5)
     assert_learned_the_same(made, one_process)
+    assert_peaks_are_told(made)
+
+
+def assert_peaks_are_told(made: Volume) -> None:
+    """Of the larger of two processes, at every step: a peak never falls."""
+    peaks = made.curve("memory_peak_bytes")
+    assert len(peaks) == len(made.curve())
+    assert peaks == sorted(peaks)
+    assert peaks[0] > 2**27, "a process with torch has more"
 
 
 def assert_learned_the_same(made: Volume, other: Volume) -> None:

@@ -45,6 +45,7 @@ def _running_progress(job: FineTuneJob, new: Progress, *, now: datetime) -> Prog
         trained_tokens=new.trained_tokens,
         estimated_completion_time=None if remaining is None else now + timedelta(seconds=remaining),
         last_checkpoint_step=new.last_checkpoint_step,
+        memory_peak_bytes=new.memory_peak_bytes,
         best_step=new.best_step,
         transport=new.transport,
         warnings=warnings_of(job, new)[:_WARNINGS] or None,

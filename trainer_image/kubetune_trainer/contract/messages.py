@@ -206,6 +206,8 @@ class Progress(_Message):
     trained_tokens: Count = 0
     remaining_seconds: Seconds | None = None
     last_checkpoint_step: Count | None = None
+    memory_peak_bytes: Count | None = None
+    """Most memory that one rank has held in this attempt; the plan has the estimate."""
     best_step: Count | None = None
     """Step with the lowest validation loss so far, where the best weights are chosen."""
     transport: Short | None = None

@@ -90,6 +90,10 @@ class Peers:
         """For each flag whether one rank has it set."""
         return [bool(value) for value in self._reduce([int(flag) for flag in flags], "MAX")]
 
+    def largest(self, value: int) -> int:
+        """The largest of what the ranks say."""
+        return self._reduce([value], "MAX")[0]
+
     def _reduce(self, values: list[Number], operation: str) -> list[Number]:
         import torch
         import torch.distributed as dist

@@ -58,6 +58,9 @@ class Reports:
         self._speed = self._gauge(
             "tokens_per_second", "Tokens per second without padding, over the last steps"
         )
+        self._memory_peak = self._gauge(
+            "memory_peak_bytes", "Most memory that one rank has held: of its GPU, or on CPU of its process"
+        )
         self._saved_at = self._gauge(
             "last_checkpoint_timestamp_seconds", "When the last checkpoint was verified"
         )
@@ -101,19 +104,22 @@ class Reports:
             (self._learning_rate, "learning_rate"),
             (self._grad_norm, "grad_norm"),
             (self._accuracy, "mean_token_accuracy"),
+            (self._memory_peak, "memory_peak_bytes"),
         ):
-            if key in values:  # the gradient's norm is not always known
+            if key in values:  # the gradient's norm and the memory are not always known
                 self._set(gauge, values[key])
         self._set(self._speed, speed)
         self._tokens.inc(tokens)
         self._step_seconds.observe(seconds)
         left = max(0, self._progress.total_steps - step)
+        peak = values.get("memory_peak_bytes")
         self._update(
             step=step,
             epoch=f"{values['epoch']:.2f}",
             loss=f"{values['loss']:.4f}",
             tokens_per_second=speed,
             trained_tokens=self._progress.trained_tokens + tokens,
+            memory_peak_bytes=None if peak is None else int(peak),
             remaining_seconds=min(
                 int(left * recent_seconds / len(self._recent) + self._evaluation_seconds(step)), MOST_SECONDS
             ),

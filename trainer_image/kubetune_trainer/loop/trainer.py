@@ -32,6 +32,7 @@ from .checkpoint_files import HashedFiles
 from .evaluation import Evaluation, Score
 from .guards import Guards
 from .journal import Journal
+from .peak_memory import peak_bytes
 from .prepared_rows import Passes, Rows
 from .saving import Saver
 from .schedule import factor
@@ -156,6 +157,7 @@ class FineTuner(Trainer):
                 f"(now {self.args.learning_rate}), or look for odd rows; earlier checkpoints are intact."
             )
         metrics = self._step_metrics()
+        peak = self._attempt.peers.largest(peak_bytes(self._attempt.peers.device) or 0)
         self.tokens += self._step_tokens
         self._attempt.stepped(step)
         diverges = self._attempt.guards.observe(step, loss, norm.get("grad_norm"))
@@ -170,6 +172,7 @@ class FineTuner(Trainer):
                     **metrics,
                     "learning_rate": logs["learning_rate"],
                     **norm,
+                    **({"memory_peak_bytes": peak} if peak else {}),
                 },
                 diverges=diverges,
             )

@@ -182,6 +182,8 @@ class ProgressStatus(StatusModel):
     """When training is expected to end."""
     last_checkpoint_step: _Int | None = None
     """Step of the newest verified checkpoint."""
+    memory_peak_bytes: _Int | None = None
+    """Most memory that one GPU held; on CPU, one process. The estimate is plan.memoryPerGPU."""
     transport: _Short | None = None
     """How gradients travel between GPUs, as NCCL chose: Sockets is TCP."""
     best_step: _Int | None = None
