@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from ..contract.config import TrainerConfig, TrainingConfig
+from ..contract.config import AdapterConfig, TrainerConfig, TrainingConfig
 from ..contract.errors import VolumeUnusable
 from ..contract.layout import RunDirectory
 from ..contract.messages import ArtifactSummary, DatasetSummary, ModelSummary, TrainSummary
@@ -84,7 +84,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     # Full training changes the base's weights, so that it is scored first. Under an adapter they stay as they
     # are, and the first step comes before: what is wrong with a run shows there, and all rows may take long.
     score_first = found is None and training.adapter.type == "Full"
-    arguments = _arguments(
+    arguments = arguments_of(
         training, batching, run, base, total, bf16=dtype == "bfloat16", evaluate=score_first
     )
     model = _model(training, Path(base.path), dtype)
@@ -245,7 +245,7 @@ def _dtype(peers: Peers) -> str:
     return peers.broadcast(forced or str(preferred_dtype(peers.device)).removeprefix("torch."))
 
 
-def _arguments(
+def arguments_of(
     training: TrainingConfig,
     batching: Batching,
     run: RunDirectory,
@@ -297,12 +297,19 @@ def _model(training: TrainingConfig, base: Path, dtype: str) -> Any:
     import torch
     from transformers import set_seed
 
-    from ..base.adapters import add_lora
     from ..base.load import load_base
 
     set_seed(training.seed)  # LoRA's A is random, and must be the same on every rank
-    adapter = training.adapter
-    model = load_base(base, getattr(torch, dtype), four_bit=adapter.type == "QLoRA")
+    four_bit = training.adapter.type == "QLoRA"
+    return adapted(load_base(base, getattr(torch, dtype), four_bit=four_bit), training.adapter, dtype)
+
+
+def adapted(model: Any, adapter: AdapterConfig, dtype: str) -> Any:
+    """The base model with what is trained beside it, if anything is, in the type of its weights."""
+    import torch
+
+    from ..base.adapters import add_lora
+
     if adapter.type == "Full":
         return model
     model = add_lora(model, adapter)
