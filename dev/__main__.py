@@ -157,7 +157,9 @@ def images(
 def bench(
     only: Annotated[
         list[str] | None,
-        typer.Option(help="cli, writes, cpu, idle, burst, demo or training; may be given several times."),
+        typer.Option(
+            help="cli, writes, cpu, idle, burst, demo, training or estimate; may be given several times."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Jobs at once (burst, cpu).")] = 100,
     repeats: Annotated[int, typer.Option(help="Runs of each kind, in turn (burst, training).")] = 3,
@@ -182,6 +184,32 @@ def bench(
     found = run(only or (), options)
     if print_json:
         typer.echo(figures.to_json(found))
+
+
+@app.command("gpu-check")
+def gpu_check(
+    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Tiny models: whether the check itself works.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Where the result goes.")] = Path("gpu-check.json"),
+) -> None:
+    """Compare the estimate of memory with a GPU, and measure its speed, in under ten minutes."""
+    from dev.fit.gpu_check import check
+
+    match device:
+        case "cuda":
+            result = check("cuda", tiny=tiny, out=out)
+        case "cpu" if tiny:
+            result = check("cpu", tiny=True, out=out)
+        case "cpu":
+            raise typer.BadParameter(
+                "add --tiny: the models of the check are for a GPU", param_hint="--device"
+            )
+        case _:
+            raise typer.BadParameter(f"{device} is neither cuda nor cpu", param_hint="--device")
+    typer.echo(out)
+    raise typer.Exit(1 if any("error" in part for part in result["parts"]) else 0)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The estimate of memory beside what training took, on CPU: models of several shapes, each in its own process."""
+"""The estimate of memory beside what training took, on CPU: several shapes, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ WITHIN: Final = 15
 """Percent that the estimate may be off."""
 
 
-def _llama(hidden: int, layers: int, intermediate: int, vocabulary: int, *, tied: bool = False) -> dict[str, Any]:
+def _llama(hidden: int, layers: int, intermediate: int, vocabulary: int, *, tied: bool) -> dict[str, Any]:
     return {
         "model_type": "llama",
         "hidden_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": hidden // 64,
-        "num_key_value_heads": hidden // 256,
+        "num_key_value_heads": hidden // 128,
         "intermediate_size": intermediate,
         "vocab_size": vocabulary,
         "max_position_embeddings": 4096,
@@ -28,27 +28,64 @@ def _llama(hidden: int, layers: int, intermediate: int, vocabulary: int, *, tied
     }
 
 
-def _qwen3(hidden: int, layers: int, intermediate: int, vocabulary: int, *, tied: bool = True) -> dict[str, Any]:
+def _qwen3(hidden: int, layers: int, intermediate: int, vocabulary: int, *, tied: bool) -> dict[str, Any]:
     heads = {"num_attention_heads": hidden // 64, "num_key_value_heads": hidden // 128, "head_dim": 128}
     return _llama(hidden, layers, intermediate, vocabulary, tied=tied) | {"model_type": "qwen3"} | heads
 
 
+# Narrow and deep, or with few tokens: memory of gigabytes, and computed within seconds.
 CASES: Final = (
-    Case(name="Llama, LoRA", shape=_llama(1024, 12, 2816, 32_000), adapter="LoRA", row_tokens=1024),
-    Case(name="Llama, LoRA, rows of 2,048", shape=_llama(512, 16, 2048, 32_000), adapter="LoRA", row_tokens=2048),
+    Case(
+        name="Llama, LoRA",
+        shape=_llama(256, 24, 1024, 32_000, tied=False),
+        adapter="LoRA",
+        row_tokens=1024,
+        rows_per_pass=2,
+    ),
+    Case(
+        name="Llama, LoRA, one long row",
+        shape=_llama(256, 24, 768, 32_000, tied=True),
+        adapter="LoRA",
+        row_tokens=2560,
+    ),
     Case(
         name="Qwen3, LoRA, short rows",
-        shape=_qwen3(1024, 10, 3072, 32_000),
+        shape=_qwen3(256, 24, 768, 32_000, tied=True),
         adapter="LoRA",
         row_tokens=128,
-        rows_per_pass=8,
+        rows_per_pass=16,
         passes=2,
     ),
-    Case(name="Qwen3, LoRA, 152k words", shape=_qwen3(1024, 8, 3072, 151_936), adapter="LoRA", row_tokens=1024),
-    Case(name="Llama, Full", shape=_llama(768, 8, 2048, 32_000), adapter="Full", row_tokens=512),
-    Case(name="Llama, Full, 128k words", shape=_llama(512, 6, 1408, 128_256), adapter="Full", row_tokens=512),
-    Case(name="Qwen3, Full, 152k words", shape=_qwen3(512, 8, 1536, 151_936), adapter="Full", row_tokens=1024),
-    Case(name="Qwen3, Full", shape=_qwen3(1024, 8, 3072, 32_000), adapter="Full", row_tokens=1024),
+    Case(
+        name="Qwen3, LoRA, 152k words",
+        shape=_qwen3(512, 16, 1536, 151_936, tied=False),
+        adapter="LoRA",
+        row_tokens=768,
+    ),
+    Case(
+        name="Llama, Full",
+        shape=_llama(768, 8, 2048, 16_000, tied=False),
+        adapter="Full",
+        row_tokens=128,
+    ),
+    Case(
+        name="Llama, Full, 128k words",
+        shape=_llama(256, 8, 1024, 128_256, tied=False),
+        adapter="Full",
+        row_tokens=256,
+    ),
+    Case(
+        name="Qwen3, Full, 152k words",
+        shape=_qwen3(256, 16, 768, 151_936, tied=True),
+        adapter="Full",
+        row_tokens=1024,
+    ),
+    Case(
+        name="Qwen3, Full",
+        shape=_qwen3(512, 16, 1536, 16_000, tied=True),
+        adapter="Full",
+        row_tokens=512,
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dev.bench import burst, delivery, demo, idle, machine, processor, rows, speed, writes
+from dev.bench import burst, delivery, demo, estimate, idle, machine, processor, rows, speed, writes
 from dev.bench.figures import Figure, show
 from dev.cluster.kubeconfig import local_kubeconfig
 from dev.errors import DevError
@@ -40,6 +40,7 @@ PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     demo.PART: lambda _: _demo(),
     rows.PART: lambda _: rows.measure(),
     speed.PART: lambda o: speed.measure(repeats=o.repeats),
+    estimate.PART: lambda _: estimate.measure(),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from dev.shapes import architecture_of
-from kubetune_trainer.contract.config import AdapterConfig, TrainingConfig
+from kubetune_trainer.contract.config import AdapterConfig, ScheduleConfig, TrainingConfig
 from kubetune_trainer.sizing.memory import Memory, memory_of
 
 
@@ -21,7 +21,7 @@ class Case(_Frozen):
     name: str
     shape: dict[str, Any]
     """``config.json`` of the model, as far as sizes go."""
-    adapter: Literal["LoRA", "QLoRA", "Full"]
+    adapter: Literal["LoRA", "Full"]
     row_tokens: int
     rows_per_pass: int = 1
     passes: int = 1
@@ -45,7 +45,7 @@ class Case(_Frozen):
             max_steps=self.steps,
             batch_size=self.rows_per_pass * self.passes,
             learning_rate="1e-5",
-            schedule={},  # type: ignore[arg-type]
+            schedule=ScheduleConfig(),
             seed=1,
             zero_stage=2,
             nodes=1,

@@ -5,6 +5,7 @@ It is the trainer's own loop, arguments and loss on one rank; only weights are r
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -12,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from typing_extensions import override
 
 from dev.fit.case import Case, Measured
 from dev.shapes import config_of
@@ -41,12 +44,13 @@ def measure(case: Case, directory: Path) -> Measured:
         run,
         directory,
         case.steps,
+        parameters=_parameters(case),
         bf16=case.dtype == "bfloat16",
         evaluate=False,
     )
     trainer, parameters, trained, before, ends = _trainer(case, run, peers, batching, arguments)
     trainer.train()
-    seconds = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+    seconds = [later - earlier for earlier, later in itertools.pairwise(ends)]
     peak = peak_bytes(peers.device)
     if peak is None:
         raise LookupError("this system does not tell the memory of a process")
@@ -69,13 +73,17 @@ def _trainer(
 
     from kubetune_trainer.base.adapters import trainable_parameters
     from kubetune_trainer.loop import libraries
+    from kubetune_trainer.loop.checkpoint_interval import CheckpointInterval
+    from kubetune_trainer.loop.guards import Guards
     from kubetune_trainer.loop.prepared_rows import Rows
+    from kubetune_trainer.loop.saving import Saver
     from kubetune_trainer.loop.trainer import Attempt, FineTuner
     from kubetune_trainer.methods.table import METHODS
 
     class Unsaved(FineTuner):
         """Nothing is kept of it."""
 
+        @override
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             pass
 
@@ -89,10 +97,14 @@ def _trainer(
     method = METHODS[case.training.method](model)
     rows = case.training.batch_size * case.steps
     run.prepared.mkdir(parents=True)
-    ids = [[(7 * row + 13 * at) % case.shape["vocab_size"] for at in range(case.row_tokens)] for row in range(rows)]
+    ids = [
+        [(7 * row + 13 * at) % case.shape["vocab_size"] for at in range(case.row_tokens)]
+        for row in range(rows)
+    ]
     with row_files.writing(run.train_rows) as writer:
         writer.write(ids, ids)
     ends: list[float] = []
+    guards = Guards([])
     attempt = Attempt(
         peers=peers,
         batching=batching,
@@ -101,16 +113,33 @@ def _trainer(
         method=method,
         train=Rows(run.train_rows, method.filler),
         evaluation=None,
+        best=None,
+        guards=guards,
+        stops_on_divergence=False,
         from_base=False,
-        checkpoints=Checkpoints(run.checkpoints, Layout.of(case.training, world_size=1), keep=1),
-        checkpoint_every=10**6,
-        expected_checkpoint_bytes=0,
-        dtype=case.dtype,
+        saver=Saver(
+            peers=peers,
+            checkpoints=Checkpoints(run.checkpoints, Layout.of(case.training, world_size=1), keep=1),
+            expected_bytes=0,
+            dtype=case.dtype,
+            guards=guards,
+            interval=CheckpointInterval(every_steps=10**6, began=0.0, has_none=False),
+            journal=None,
+        ),
         tokens=0,
         journal=None,
         stepped=lambda _: ends.append(time.perf_counter()),
     )
     return Unsaved(model, arguments, attempt), parameters, trainable_parameters(model), before, ends
+
+
+def _parameters(case: Case) -> int:
+    """Of the base, before it is made: the arguments come first."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return int(AutoModelForCausalLM.from_config(config_of(case.shape)).num_parameters())
 
 
 def main() -> None:

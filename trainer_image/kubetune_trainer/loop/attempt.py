@@ -85,7 +85,14 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     # are, and the first step comes before: what is wrong with a run shows there, and all rows may take long.
     score_first = found is None and training.adapter.type == "Full"
     arguments = arguments_of(
-        training, batching, run, base, total, bf16=dtype == "bfloat16", evaluate=score_first
+        training,
+        batching,
+        run,
+        Path(base.path),
+        total,
+        parameters=base.parameters,
+        bf16=dtype == "bfloat16",
+        evaluate=score_first,
     )
     model = _model(training, Path(base.path), dtype)
 
@@ -249,22 +256,21 @@ def arguments_of(
     training: TrainingConfig,
     batching: Batching,
     run: RunDirectory,
-    base: ModelSummary,
+    base: Path,
     total: int,
     *,
+    parameters: int,
     bf16: bool,
     evaluate: bool,
 ) -> Any:
-    """HF's arguments. They must exist before the model is loaded: ZeRO-3 splits it while loading."""
+    """HF's arguments; ``parameters`` are the base's. They must exist before the model is loaded: ZeRO-3 splits it while loading."""
     from transformers import AutoConfig, TrainingArguments
     from transformers.utils.logging import disable_progress_bar
 
     from .deepspeed_config import deepspeed_config
 
     disable_progress_bar()
-    text = AutoConfig.from_pretrained(
-        base.path, local_files_only=True, trust_remote_code=False
-    ).get_text_config()
+    text = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False).get_text_config()
     return TrainingArguments(
         output_dir=str(run.checkpoints),
         max_steps=total,
@@ -276,7 +282,7 @@ def arguments_of(
         seed=training.seed,
         bf16=bf16,
         use_cpu=not training.gpus_per_node,
-        deepspeed=deepspeed_config(training, batching, text, parameters=base.parameters, bf16=bf16),
+        deepspeed=deepspeed_config(training, batching, text, parameters=parameters, bf16=bf16),
         ddp_timeout=training.collective_timeout_seconds,
         # Long rows on a GPU run out of memory for activations first; on CPU there is more memory than speed.
         activation_checkpointing=training.gpus_per_node > 0,

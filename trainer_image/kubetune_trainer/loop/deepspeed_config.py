@@ -10,10 +10,7 @@ from typing import Any
 
 from ..contract.config import TrainingConfig
 from ..data.sampler import Batching
-
-_LORA_BUCKET, _FULL_BUCKET = 50_000_000, 200_000_000
-"""Elements that are exchanged at a time, for which each rank holds a buffer. DeepSpeed's 5e8 take a gigabyte
-or two, which an adapter does not fill and a network does not need; a larger tensor is exchanged by itself."""
+from ..sizing.buckets import LIVE_PARAMETERS, bucket_elements
 
 
 def deepspeed_config(
@@ -36,8 +33,7 @@ def deepspeed_config(
 
 def _zero(training: TrainingConfig, text: Any, parameters: int) -> dict[str, Any]:
     lora = training.adapter.type != "Full"
-    even = parameters + parameters % 2  # as DeepSpeed wants buckets that NCCL divides
-    bucket = _LORA_BUCKET if lora else min(_FULL_BUCKET, even)
+    bucket = bucket_elements(training, parameters)
     settings = {
         "stage": training.zero_stage,
         "reduce_bucket_size": bucket,
@@ -47,6 +43,7 @@ def _zero(training: TrainingConfig, text: Any, parameters: int) -> dict[str, Any
         return settings
     return {
         **settings,
+        "stage3_max_live_parameters": LIVE_PARAMETERS,
         # The whole prefetch, in elements: DeepSpeed's default suits models of 10 billion parameters and more.
         "stage3_prefetch_bucket_size": 20_000_000,
         # Tensors that are never split: LoRA's matrices are many, small, and needed in each pass.

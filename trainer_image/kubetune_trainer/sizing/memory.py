@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from ..base.architecture import Architecture
 from ..contract.config import TrainingConfig
 from ..methods.table import METHODS
+from .activations import layer_of
+from .buckets import LIVE_PARAMETERS, bucket_elements
 
 CPU_TOKENS = 1024
 """Tokens of a pass on CPU: more make it no faster there (measured), and activations are kept for each."""
@@ -20,13 +22,13 @@ SHARE = 0.92
 """Of a GPU's memory: the estimate is none to the last byte, and allocators leave gaps."""
 
 _GPU_OVERHEAD = 1_500_000_000  # CUDA context, NCCL buffers, fragmentation
-_CPU_OVERHEAD = 1_400_000_000  # a Python process with torch and DeepSpeed (measured)
+_CPU_OVERHEAD = 1_100_000_000  # a Python process with torch and DeepSpeed (measured)
+_CPU_PIECES = 1.7
+"""Of the heap in a step to what it holds (measured: 1.4 to 2.0): pieces that fit none of the next tensors."""
 _OPTIMIZER_BYTES = 12  # float32 copy and Adam's two moments
-_GRADIENT_COPY_BYTES = (
-    4  # ZeRO makes one in float32 of its part, where the model has 2 bytes (DeepSpeed 0.19)
-)
+_COPY_BYTES = 4  # of its part of the gradient that ZeRO makes for the step, in float32 (DeepSpeed 0.19)
+_ADAM_BYTES = 4  # the denominator, for all weights at once (torch 2.13)
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256  # a scale of 1 byte for 64 weights, one of 4 for 256 of them
-_LAYER_BYTES = 34  # activations per token and hidden unit of one layer at 2 bytes a number (Korthikanti 2022)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,15 @@ class Memory:
     weights: int
     gradients: int
     optimizer: int
+    step: int
+    """What the optimizer's step takes beyond what backward has left."""
+    gathered: int
+    """Weights of other ranks that ZeRO-3 has asked them for."""
+    buckets: int
+    """Gradients on their way to other ranks."""
     activations: int
     head: int
-    """Logits and their gradient."""
+    """Logits and their gradient, and that of a trained output layer."""
     overhead: int
 
     @property
@@ -56,16 +64,32 @@ def memory_of(
     text, world, stage = architecture.config.get_text_config(), training.world_size, training.zero_stage
     on_gpu = training.gpus_per_node > 0
     width = width if on_gpu else 4  # CPUs without bf16 compute in float32
-    layer = _LAYER_BYTES * text.hidden_size * tokens * width // 2
+    full = training.adapter.type == "Full"
+    layer = layer_of(text, full=full, half=width == 2)
     # On GPU activations are recomputed layer by layer, so that only each layer's input is kept.
-    inputs = text.num_hidden_layers * width * text.hidden_size * tokens
-    optimizer = _OPTIMIZER_BYTES + (_GRADIENT_COPY_BYTES if width == 2 and stage else 0)
+    kept = text.num_hidden_layers * (text.hidden_size if on_gpu else layer.saved)
+    kept += layer.backward + (layer.saved if on_gpu else 0)
+    pieces = 1 if on_gpu else _CPU_PIECES
+    divided = stage == 3 and world > 1
+    bucket = bucket_elements(training, architecture.parameters)
+    head = METHODS[training.method].head_bytes(tokens, text, on_gpu=on_gpu)
+    if full:  # the sum over chunks in float32, and a chunk's part of it
+        head += text.vocab_size * text.hidden_size * (4 + width)
+    activations = round(pieces * width * tokens * kept)
+    part = trained // (world if stage else 1)
+    step = (_ADAM_BYTES + (_COPY_BYTES if stage else 0)) * part
+    if on_gpu:  # its allocator gives the step what backward has left; the heap of a process does not
+        step = max(0, step - activations - head)
     return Memory(
         weights=_weights(training, architecture, width) // (world if stage == 3 else 1),
         gradients=width * trained // (world if stage >= 2 else 1),
-        optimizer=optimizer * trained // (world if stage >= 1 else 1),
-        activations=layer + inputs if on_gpu else text.num_hidden_layers * layer,
-        head=METHODS[training.method].head_bytes(tokens, text, on_gpu=on_gpu),
+        optimizer=_OPTIMIZER_BYTES * part,
+        step=step,
+        gathered=width * min(architecture.parameters, LIVE_PARAMETERS) if divided else 0,
+        # On CPU only what is written of a bucket is in memory.
+        buckets=width * (bucket if on_gpu else min(bucket, trained)) if stage else 0,
+        activations=activations,
+        head=head,
         overhead=_GPU_OVERHEAD if on_gpu else _CPU_OVERHEAD,
     )
 
