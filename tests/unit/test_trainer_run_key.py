@@ -77,6 +77,14 @@ OTHER: dict[str, dict[str, Any]] = {
 }
 
 
+def test_when_rows_are_scored_decides_which_weights_are_the_best() -> None:
+    often, seldom = (
+        config(training={"select": {"strategy": "Best"}, "checkpoint_every_steps": every})
+        for every in (10, 20)
+    )
+    assert often.run_key != seldom.run_key
+
+
 @pytest.mark.parametrize("change", SAME)
 def test_what_changes_only_how_a_run_goes_leaves_the_key(change: str) -> None:
     assert config(**SAME[change]).run_key == config().run_key

@@ -249,7 +249,8 @@ class TrainerConfig(_Frozen):
         later = {name: _decimal(getattr(training, name)) for name in ("weight_decay", "max_grad_norm")}
         decides["training"] |= _where_set(training, later)
         if training.select != SelectConfig():
-            decides["training"]["select"] = training.select.model_dump()
+            looks = {"every_steps": training.checkpoint_every_steps}  # when validation rows are scored
+            decides["training"]["select"] = training.select.model_dump() | looks
         decides["dataset"]["validation_fraction"] = _decimal(self.dataset.validation_fraction)
         return digest_of(decides)
 

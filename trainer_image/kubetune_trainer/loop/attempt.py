@@ -263,7 +263,8 @@ def arguments_of(
     bf16: bool,
     evaluate: bool,
 ) -> Any:
-    """HF's arguments; ``parameters`` are the base's. They must exist before the model is loaded: ZeRO-3 splits it while loading."""
+    """HF's arguments, for a base with so many parameters. They must exist before it is loaded: ZeRO-3 splits
+    it while loading."""
     from transformers import AutoConfig, TrainingArguments
     from transformers.utils.logging import disable_progress_bar
 

@@ -49,9 +49,7 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
     )
     gpu = gpus.find(config.gpu_type) if config.gpu_type and training.gpus_per_node else None
     width = gpu.width if gpu else 2
-    limit = None
-    if training.gpus_per_node:
-        limit = config.gpu_memory_bytes or (gpu.memory_bytes if gpu else None)
+    limit = gpus.memory_bytes(config) if training.gpus_per_node else None
     budget = tokens_per_pass(training, architecture, trained, longest=shape.longest, limit=limit, width=width)
     rows_per_rank = -(-training.batch_size // training.world_size)
     largest = max(shape.longest, min(budget, rows_per_rank * shape.longest))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..contract.config import TrainerConfig
+
 _GIB = 2**30
 
 UTILISATION = 0.35
@@ -88,6 +90,12 @@ def known(name: str) -> GPU:
     if gpu is None:
         raise LookupError(f"{name} is none of {names()}")
     return gpu
+
+
+def memory_bytes(config: TrainerConfig) -> int | None:
+    """Memory of one of the platform's GPUs, as far as it is told."""
+    gpu = find(config.gpu_type) if config.gpu_type else None
+    return config.gpu_memory_bytes or (gpu.memory_bytes if gpu else None)
 
 
 def names() -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from ..base.architecture import Architecture
 from ..contract.config import TrainerConfig
 from ..contract.errors import DoesNotFit, InvalidInput, name_list
+from .gpus import memory_bytes
 
 MOST_GPUS = 8
 """GPUs of the nodes that there are to rent; a server is one pod, and does not span nodes."""
@@ -74,7 +75,7 @@ def serving_gpus(config: TrainerConfig, architecture: Architecture) -> int:
         InvalidInput: the model does not split evenly over spec.serving.gpus.
         DoesNotFit: spec.serving.gpus are too few, or no node has enough of them.
     """
-    serving, limit = config.serving, config.gpu_memory_bytes
+    serving, limit = config.serving, memory_bytes(config)
     text = architecture.config.get_text_config()
     given = serving.gpus if serving else None
     if given == 0:
