@@ -43,9 +43,29 @@ _TINY: Final = {
 
 Adapter = Literal["LoRA", "Full"]
 Run = Callable[..., Measured]
+Estimate = Callable[[Case, int], int]
+"""Bytes of a case that trains so many weights."""
 
 
-def cases(device: Literal["cuda", "cpu"], *, tiny: bool, memory: int | None) -> Iterator[Case]:
+def estimated(case: Case, trained: int) -> int:
+    """What prepare would say of it."""
+    return case.estimate(trained).total
+
+
+def fits(case: Case, memory: int) -> bool:
+    """Whether the estimate leaves the margin that prepare leaves."""
+    full = case.adapter == "Full"
+    trained = architecture_of(case.shape).parameters if full else trained_by_lora(case.shape)
+    return estimated(case, trained) <= SHARE * memory
+
+
+def cases(
+    device: Literal["cuda", "cpu"],
+    *,
+    tiny: bool,
+    memory: int | None,
+    fits: Callable[[Case, int], bool] = fits,
+) -> Iterator[Case]:
     """What is trained, the most telling first; ``memory`` is the GPU's in bytes, if there is one."""
     if tiny or device == "cpu":
         for adapter in ("LoRA", "Full"):
@@ -64,13 +84,14 @@ def cases(device: Literal["cuda", "cpu"], *, tiny: bool, memory: int | None) -> 
     yield _on_gpu("Qwen3-8B", "LoRA", rows=16, row=512)
 
 
-def fits(case: Case, memory: int) -> bool:
-    """Whether the estimate leaves the margin that prepare leaves."""
-    return case.estimate(_trained(case)).total <= SHARE * memory
-
-
 def check(
-    device: Literal["cuda", "cpu"], *, tiny: bool, out: Path, train: Run = run, seconds: float = MOST_SECONDS
+    device: Literal["cuda", "cpu"],
+    *,
+    tiny: bool,
+    out: Path,
+    train: Run = run,
+    estimate: Estimate = estimated,
+    seconds: float = MOST_SECONDS,
 ) -> dict[str, Any]:
     """Run all parts, and write the file after each of them."""
     end = time.monotonic() + seconds
@@ -84,7 +105,9 @@ def check(
     }
     for case in cases(device, tiny=tiny, memory=machine["memory_bytes"]):
         left = min(_PART_SECONDS, end - time.monotonic())
-        part = _part(case, train, left, gpu=machine["name"]) if left > 0 else _not_begun(case, seconds)
+        part = (
+            _part(case, train, estimate, left, gpu=machine["name"]) if left > 0 else _not_begun(case, seconds)
+        )
         note(f"   {case.name}: {part.get('error') or _said(part)}")
         result["parts"].append(part)
         out.write_text(json.dumps(result, indent=2) + "\n")
@@ -112,26 +135,25 @@ def machine_of(device: Literal["cuda", "cpu"]) -> dict[str, Any]:
     return {"name": name, "driver": driver, "memory_bytes": memory}
 
 
-def _part(case: Case, train: Run, seconds: float, *, gpu: str) -> dict[str, Any]:
+def _part(case: Case, train: Run, estimate: Estimate, seconds: float, *, gpu: str) -> dict[str, Any]:
     about = {"name": case.name, "case": case.model_dump(mode="json")}
     try:
-        return {**about, **_compared(case, train(case, timeout=seconds), gpu=gpu)}
+        found = train(case, timeout=seconds)
+        return {**about, **_compared(case, found, estimate(case, found.trained), gpu=gpu)}
     except Exception as error:  # whatever ends a part, the others still tell something
         return {**about, "error": str(error) or type(error).__name__}
 
 
-def _compared(case: Case, found: Measured, *, gpu: str) -> dict[str, Any]:
-    estimate = case.estimate(found.trained)
+def _compared(case: Case, found: Measured, estimate: int, *, gpu: str) -> dict[str, Any]:
     operations = 6 if case.adapter == "Full" else 4
     known = gpus.find(gpu)
+    done = operations * found.parameters * found.tokens_per_second
     return {
         "measured": found.model_dump(),
-        "estimate_bytes": estimate.total,
-        "estimate_percent_off": round(100 * (estimate.total / found.peak_bytes - 1), 1),
+        "estimate_bytes": estimate,
+        "estimate_percent_off": round(100 * (estimate / found.peak_bytes - 1), 1),
         "tokens_per_second": round(found.tokens_per_second),
-        "mfu": round(operations * found.parameters * found.tokens_per_second / known.flops, 3)
-        if known
-        else None,
+        "mfu": round(done / known.flops, 3) if known else None,
         "mfu_counts": f"{operations}N operations per token",
     }
 
@@ -162,10 +184,6 @@ def _on_gpu(name: str, adapter: Adapter, *, rows: int, row: int, steps: int = 3)
         on_gpu=True,
         dtype="bfloat16",
     )
-
-
-def _trained(case: Case) -> int:
-    return architecture_of(case.shape).parameters if case.adapter == "Full" else trained_by_lora(case.shape)
 
 
 def _version(name: str) -> str | None:

@@ -78,13 +78,11 @@ def memory_of(
     activations = round(pieces * width * tokens * kept)
     part = trained // (world if stage else 1)
     step = (_ADAM_BYTES + (_COPY_BYTES if stage else 0)) * part
-    if on_gpu:  # its allocator gives the step what backward has left; the heap of a process does not
-        step = max(0, step - activations - head)
     return Memory(
         weights=_weights(training, architecture, width) // (world if stage == 3 else 1),
         gradients=width * trained // (world if stage >= 2 else 1),
         optimizer=_OPTIMIZER_BYTES * part,
-        step=step,
+        step=max(0, step - activations - head),
         gathered=width * min(architecture.parameters, LIVE_PARAMETERS) if divided else 0,
         # On CPU only what is written of a bucket is in memory.
         buckets=width * (bucket if on_gpu else min(bucket, trained)) if stage else 0,
