@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kubetune_trainer.artifact import model_card
-from kubetune_trainer.artifact.model_card import Losses
+from kubetune_trainer.artifact.model_card import Result
 from kubetune_trainer.contract.config import ModelSource
 from kubetune_trainer.contract.messages import ModelSummary
 from tests.support.tiny_model import make_tiny_model
@@ -31,8 +31,8 @@ def use(tmp_path: Path, uri: str, **training: Any) -> str:
     made = Volume(tmp_path / "output", config)
     made.prepare(Path(PATH), make_rows(12), [])
     base = ModelSummary(revision="abc", path=PATH, architecture="LlamaForCausalLM", parameters=1)
-    losses = Losses(train=1.0, validation=None, first_validation=None)
-    card = model_card.render(config, made.run, base, losses, [], {})
+    result = Result(step=9, last_step=9, train=1.0, validation=None, first_validation=None)
+    card = model_card.render(config, made.run, base, result, [], {})
     assert PATH not in card
     return card.partition("## Use\n\n")[2]
 

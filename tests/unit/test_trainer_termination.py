@@ -244,12 +244,12 @@ VOLUMES: dict[str, tuple[OSError, str | None]] = {
     "a full output volume, where a write names no file": (
         OSError(errno.ENOSPC, "No space left on device"),
         "The output volume is full: enlarge the job's output claim, remove from it what is no longer needed, "
-        "or delete it with all that it holds and ask for a larger storage.size.",
+        "or delete it with all that it holds and ask for a larger spec.storage.size.",
     ),
     "a used up quota": (
         OSError(errno.EDQUOT, "Disk quota exceeded", "/output/models/abc/model.safetensors"),
         "The output volume has reached its quota: enlarge the job's output claim, remove from it what is no "
-        "longer needed, or delete it with all that it holds and ask for a larger storage.size.",
+        "longer needed, or delete it with all that it holds and ask for a larger spec.storage.size.",
     ),
     "an output volume that is read-only": (
         OSError(errno.EROFS, "Read-only file system", "/output/job"),
