@@ -372,6 +372,8 @@ def _theirs(
 
 
 def _speed(tokens: list[int], seconds: list[float]) -> float:
+    if len(tokens) <= WARM_UP_STEPS:
+        sys.exit(f"{len(tokens)} steps are too few to measure a speed: give more --rows and --steps.")
     return sum(tokens[WARM_UP_STEPS:]) / sum(seconds[WARM_UP_STEPS:])
 
 
