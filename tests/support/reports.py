@@ -6,7 +6,7 @@ from kubetune_trainer.loop.progress import Reports
 
 
 def full_reports() -> Reports:
-    """Metrics after a step, an evaluation and a checkpoint."""
+    """Metrics after a step, an evaluation, which was the best, and a checkpoint."""
     reports = Reports(total_steps=1)
     values = dict.fromkeys(
         ("step", "epoch", "loss", "learning_rate", "grad_norm", "mean_token_accuracy", "memory_peak_bytes"),
@@ -15,4 +15,5 @@ def full_reports() -> Reports:
     reports.stepped(tokens=10, seconds=1.0, values=values)
     reports.evaluated(loss=1.0, full_loss=1.0)
     reports.saved(step=1, seconds=1.0)
+    reports.found_best(step=1)
     return reports
