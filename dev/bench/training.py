@@ -298,19 +298,15 @@ def _ours(
     lines = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     tokens = [line["tokens"] for line in steps]
+    stalls = tuple(map(float, _SAVED.findall((directory / "kubetune.log").read_text())))
     return Result(
         tokens_per_second=_speed(tokens, [line["seconds"] for line in steps]),
         tokens_per_cpu_second=sum(tokens[WARM_UP_STEPS:]) / (processor[-1] - processor[1]),
         loss=_weighted([line["loss"] for line in steps], tokens),
         validation_loss=[line["validation_loss"] for line in lines if "validation_loss" in line][-1],
         first_step_seconds=first_step or 0.0,
-        checkpoint_stalls=_stalls((directory / "kubetune.log").read_text()),
+        checkpoint_stalls=stalls[1:],  # the first save has nothing to delete
     )
-
-
-def _stalls(log: str) -> tuple[float, ...]:
-    """What rank 0 says that saving took; the first save has nothing to delete."""
-    return tuple(float(seconds) for seconds in _SAVED.findall(log))[1:]
 
 
 def _theirs(
