@@ -296,7 +296,9 @@ class _Steps(TrainerCallback):
         stop, saver = self._attempt.stop, self._attempt.saver
         saves = state.global_step >= state.max_steps or saver.due(state.global_step)
         control.should_evaluate = bool(self._trainer.due_looks())
-        if stop.agree(self._attempt.peers, save=saves, save_seconds=saver.interval.cost):
+        # Nothing is saved where training stops with a look due, which the next attempt would leave out.
+        seconds = None if control.should_evaluate else saver.interval.cost
+        if stop.agree(self._attempt.peers, save=saves, save_seconds=seconds):
             control.should_training_stop = True
             control.should_evaluate = False
         control.should_save = stop.saves
