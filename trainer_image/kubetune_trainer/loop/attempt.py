@@ -23,6 +23,7 @@ from ..gang import devices
 from ..gang.nccl_debug import NcclDebug
 from ..gang.peers import Peers, join
 from ..gang.stop import StopFlag
+from ..sizing import gpus
 from ..sizing.looks import ValidationPlan
 from ..sizing.memory import CPU_TOKENS
 from ..store import lock, passes
@@ -63,7 +64,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         serve(reports)
     nccl = None
     if training.gpus_per_node:
-        _require_gpus(training.gpus_per_node, reports)
+        _require_gpus(config, reports)
         nccl = NcclDebug() if os.environ["RANK"] == "0" and training.world_size > 1 else None
     libraries.load()
     peers = join(training, lock.tokens(config, os.environ))
@@ -195,11 +196,13 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     return TrainSummary(from_step=from_step, to_step=last_step, artifact=artifact)
 
 
-def _require_gpus(gpus: int, reports: Reports) -> None:
+def _require_gpus(config: TrainerConfig, reports: Reports) -> None:
     """Look before the libraries load, some of which ask CUDA themselves, and before the ranks meet."""
     found = devices.look(int(os.environ["LOCAL_RANK"]))
-    devices.require_usable(found, gpus)
-    if (warning := devices.bf16_warning(found)) is not None:
+    devices.require_usable(found, config.training.gpus_per_node)
+    told = gpus.find(config.gpu_type) if config.gpu_type else None
+    expected = told is None or told.bf16  # prepare has said already that there is none
+    if expected and (warning := devices.bf16_warning(found)) is not None:
         logger.warning("%s", warning)
         reports.warn("dtype", warning)
 
