@@ -44,7 +44,7 @@ def best(root: Path, *, anew: bool = False, patience: int | None = None) -> Best
     run = RunDirectory(root / "colours" / "key")
     run.root.mkdir(parents=True, exist_ok=True)
     training = training_config(select={"strategy": "Best", "patience": patience}).training
-    plan = ValidationPlan(rows=9, total_steps=100, steps_per_epoch=1000, checkpoint_every=10)
+    plan = ValidationPlan(rows=9, total_steps=100, steps_per_epoch=1000, look_every=10)
     peers: Any = Alone()
     return BestWeights(run, training, plan, peers, confirm=lambda: None, anew=anew)
 
