@@ -13,6 +13,7 @@ import torch
 from kubetune_trainer.base.load import load_base
 from kubetune_trainer.methods import chunked_loss
 from kubetune_trainer.methods.chunked_loss import ChunkedCrossEntropy
+from kubetune_trainer.methods.logit_change import LogitChange
 from kubetune_trainer.methods.sft import IGNORED, SFT
 from tests.support.tiny_model import VOCABULARY, make_tiny_of
 from tests.support.training_runs import make_rows
@@ -37,7 +38,7 @@ def _gemma2(directory: Path) -> Path:
 
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 32}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "sliding_window": 16}
-    config = Gemma2Config(vocab_size=VOCABULARY, final_logit_softcapping=0.05, **sizes, **heads)
+    config = Gemma2Config(vocab_size=VOCABULARY, final_logit_softcapping=2.0, **sizes, **heads)
     Gemma2ForCausalLM(config).save_pretrained(directory)
     return directory
 
@@ -101,7 +102,12 @@ def test_the_loss_is_the_one_that_transformers_computes(model: Any) -> None:
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 300])
-def test_chunks_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch, count: int, bias: bool) -> None:
+@pytest.mark.parametrize(
+    "change", [LogitChange(), LogitChange(scale=0.25), LogitChange(cap=3.0), LogitChange(scale=2.0, cap=5.0)]
+)
+def test_chunks_add_up_to_the_whole(
+    monkeypatch: pytest.MonkeyPatch, count: int, bias: bool, change: LogitChange
+) -> None:
     monkeypatch.setattr(chunked_loss, "chunk_bytes", lambda *, on_gpu: 4 * 50 * 7)
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(count, 16, generator=generator, requires_grad=True)
@@ -110,10 +116,12 @@ def test_chunks_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch, count: int,
     targets = torch.randint(0, 50, (count,), generator=generator)
     given = [tensor for tensor in (hidden, weight, offset) if tensor is not None]
 
-    logits = torch.nn.functional.linear(hidden, weight, offset)
+    logits = torch.nn.functional.linear(hidden, weight, offset) * change.scale
+    if change.cap is not None:
+        logits = change.cap * torch.tanh(logits / change.cap)
     expected = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
     wanted = torch.autograd.grad(3 * expected, given)
-    found = ChunkedCrossEntropy.apply(hidden, weight, offset, targets)
+    found = ChunkedCrossEntropy.apply(hidden, weight, offset, targets, change)
     torch.testing.assert_close(found[0], expected)
     assert found[1] == (logits.argmax(-1) == targets).sum()
     for gradient, want in zip(torch.autograd.grad(3 * found[0], given), wanted, strict=True):
@@ -127,7 +135,7 @@ def test_a_sum_in_bfloat16_is_taken_in_float32() -> None:
     targets = torch.randint(0, 50, (2000,), generator=generator)
     logits = (hidden @ weight.T).float()
     expected = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
-    found = ChunkedCrossEntropy.apply(hidden, weight, None, targets)
+    found = ChunkedCrossEntropy.apply(hidden, weight, None, targets, LogitChange())
     torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=0.0)
 
 
@@ -143,6 +151,7 @@ def test_scoring_computes_no_gradient(monkeypatch: pytest.MonkeyPatch, model: An
     method = SFT(model)
     with torch.no_grad():
         method.loss(model, method.collate(make_rows(2)))
+    assert needed, "in chunks, in each of the families"
     assert not any(needed)
 
 
@@ -150,13 +159,14 @@ _PEAK = """
 import resource, torch
 from kubetune_trainer.methods import chunked_loss
 from kubetune_trainer.methods.chunked_loss import ChunkedCrossEntropy
+from kubetune_trainer.methods.logit_change import LogitChange
 positions, vocabulary, width = 4096, 65536, 64
 hidden = torch.randn(positions, width, requires_grad=True)
 weight = torch.randn(vocabulary, width)
 targets = torch.randint(0, vocabulary, (positions,))
-ChunkedCrossEntropy.apply(hidden[:2], weight, None, targets[:2])[0].backward()
+ChunkedCrossEntropy.apply(hidden[:2], weight, None, targets[:2], LogitChange())[0].backward()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-ChunkedCrossEntropy.apply(hidden, weight, None, targets)[0].backward()
+ChunkedCrossEntropy.apply(hidden, weight, None, targets, LogitChange())[0].backward()
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / positions / vocabulary)
 """
 

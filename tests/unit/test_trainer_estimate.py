@@ -60,7 +60,7 @@ TOKEN_FULL = 4096 * 2 * (32 + 8 + 4 + 16 + 12 + 6)
 ACTIVATIONS = 8000 * TOKEN
 BUCKET = 2 * 50_000_000
 GATHERED = 2 * BILLION
-LOGITS = 3 * (256 << 20)  # of a chunk
+LOGITS = 4 * (256 << 20)  # of a chunk
 OVERHEAD = 1_500_000_000
 
 
@@ -122,14 +122,6 @@ def test_a_base_in_4_bits_takes_a_quarter_beside_its_tables() -> None:
     assert memory("LoRA") - memory("QLoRA") == pytest.approx((2 - 0.516) * linear, rel=1e-3)
 
 
-def test_logits_that_a_model_caps_are_all_in_memory() -> None:
-    text = SimpleNamespace(**vars(TEXT), final_logit_softcapping=30.0)
-    capped = replace(EIGHT, config=SimpleNamespace(get_text_config=lambda: text))
-    one = config(training={"nodes": 1, "gpus_per_node": 1, "batch_size": 8})
-    whole, chunks = (plan(one, model, 1, SHAPE).memory_per_gpu_bytes for model in (capped, EIGHT))
-    assert whole - chunks == 8000 * 128_000 * 12 - LOGITS
-
-
 def test_full_fine_tune_holds_optimizer_states_of_every_weight() -> None:
     full = estimate(trained=8 * BILLION, zero_stage=3, adapter={"type": "Full"})
     states = (2 + 2 + 12) * 8 * BILLION // 4 + GATHERED + 2 * 200_000_000
@@ -143,7 +135,7 @@ def test_job_that_does_not_fit_is_refused_with_what_would_fit() -> None:
         estimate(trained=8 * BILLION, zero_stage=2, adapter={"type": "Full"}, gpu_memory=24 * BILLION)
     assert caught.value.message == (
         "Training needs about 62 GB on each GPU for a row of 1,000 tokens, but it has 24 GB. 16 GPUs with "
-        "deepspeed.zeroStage 3 would need 16 GB on each. Use a smaller model, lower dataset.maxLength, train "
+        "deepspeed.zeroStage 3 would need 17 GB on each. Use a smaller model, lower dataset.maxLength, train "
         "an adapter (adapter.type: LoRA), raise training.deepspeed.zeroStage to 3, or use GPUs with more "
         "memory."
     )

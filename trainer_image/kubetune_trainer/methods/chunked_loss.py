@@ -14,18 +14,20 @@ import torch
 from typing_extensions import override
 
 from .chunks import chunk_bytes
+from .logit_change import LogitChange
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
     """Summed cross entropy in float32, and how many targets rank first.
 
     Arguments: hidden states [positions, hidden], weight [vocabulary, hidden], bias [vocabulary] or None,
-    targets [positions]. Returns float32 of shape [2]; only the first, the loss, has a gradient.
+    targets [positions], and the LogitChange of the model. Returns float32 of shape [2]; only the first, the
+    loss, has a gradient.
     """
 
     @staticmethod
     @override
-    def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, targets: Any) -> Any:
+    def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, targets: Any, change: LogitChange) -> Any:
         chunk = chunk_bytes(on_gpu=hidden.device.type != "cpu")
         rows = max(1, chunk // (4 * weight.shape[0]))
         needed = ctx.needs_input_grad
@@ -37,6 +39,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(targets), rows):
             part, labels = hidden[start : start + rows], targets[start : start + rows]
             logits = torch.nn.functional.linear(part, weight, bias).float()
+            slope = _changed(logits, change)
             found[1] += (logits.argmax(-1) == labels).sum()
             at = labels.unsqueeze(1)
             correct = logits.gather(1, at)
@@ -46,6 +49,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 continue
             gradient = logits.sub_(normaliser).exp_()
             gradient.scatter_add_(1, at, -torch.ones_like(correct))
+            if slope is not None:
+                gradient.mul_(slope)
             narrow = gradient.to(weight.dtype)
             if grad_hidden is not None:
                 torch.mm(narrow, weight, out=grad_hidden[start : start + rows])
@@ -64,4 +69,16 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     @override
     def backward(ctx: Any, *gradients: Any) -> Any:
         scale = gradients[0][0]
-        return (*(None if held is None else held * scale for held in ctx.saved_tensors), None)
+        return (*(None if held is None else held * scale for held in ctx.saved_tensors), None, None)
+
+
+def _changed(logits: Any, change: LogitChange) -> Any:
+    """Change logits in their place; return the derivative by what they were, None where it is 1."""
+    if change.scale != 1:
+        logits.mul_(change.scale)
+    if change.cap is None:
+        return None if change.scale == 1 else change.scale
+    logits.div_(change.cap).tanh_()
+    slope = logits.square().neg_().add_(1).mul_(change.scale)
+    logits.mul_(change.cap)
+    return slope

@@ -15,9 +15,7 @@ IGNORED = -100
 """Label of a token that is not learned."""
 
 _LOGIT_BYTES = 12  # in the model's type and in float32, with a gradient of each
-_CHUNK_COPIES = 3  # logits, what is computed from them, and the gradient in the weights' type
-_CAPS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Keys of configurations of models that change their logits, which are computed whole then."""
+_CHUNK_COPIES = 4  # logits, what is computed from them, a cap's slope, the gradient in the weights' type
 
 
 class SFT:
@@ -82,6 +80,4 @@ class SFT:
     def head_bytes(tokens: int, text: Any, *, on_gpu: bool) -> int:
         """Any row may be learned whole."""
         whole: int = _LOGIT_BYTES * tokens * text.vocab_size
-        if any(getattr(text, key, None) not in (None, 1) for key in _CAPS):
-            return whole
         return min(whole, _CHUNK_COPIES * chunk_bytes(on_gpu=on_gpu))
