@@ -34,5 +34,5 @@ def write_chat_files(config: TrainerConfig, run: RunDirectory, base: Path, direc
     content = "openai" if source and source.content_parts else "string"
     return {
         "chat_content": content if source else None,
-        "generation_config": stops and config.training.adapter.type != "Full",
+        "generation_config": stops and not config.training.adapter.full,
     }

@@ -41,7 +41,7 @@ def render(
     ``key_mapping`` is what PEFT needs to find the adapter's names in the model that transformers loads.
     """
     dataset = DatasetSummary.model_validate_json(run.dataset_file.read_bytes())
-    lora = config.training.adapter.type != "Full"
+    lora = not config.training.adapter.full
     hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
     parts = [
         _header(hub, lora),
@@ -94,7 +94,7 @@ def _data(config: TrainerConfig, dataset: DatasetSummary) -> dict[str, Any]:
 def _training(config: TrainerConfig) -> dict[str, Any]:
     training, adapter = config.training, config.training.adapter
     kind = "Full fine-tune"
-    if adapter.type != "Full":
+    if not adapter.full:
         kind = (
             f"{adapter.type}, rank {adapter.rank}, alpha {adapter.alpha}"
             f"{' (scaled by alpha / sqrt(rank))' if adapter.use_rslora else ''}, dropout {adapter.dropout}, "

@@ -79,7 +79,7 @@ def publish(
     """
     four_bit = config.training.adapter.type == "QLoRA"
     record = None if four_bit else asked.record(model)
-    weights = gather(model, peers, whole=config.training.adapter.type == "Full")
+    weights = gather(model, peers, whole=config.training.adapter.full)
 
     def write() -> Any:
         assert result is not None  # rank 0 has them
@@ -117,7 +117,7 @@ def _write(
     result: Result,
     confirm: Callable[[], None],
 ) -> ArtifactSummary:
-    lora, best = config.training.adapter.type != "Full", config.training.select.strategy == "Best"
+    lora, best = not config.training.adapter.full, config.training.select.strategy == "Best"
     final = run.adapter if lora else run.model
     confirm()
     for left in unfinished.left(final):

@@ -98,7 +98,7 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
         InvalidInput: targets that no layer has or no server adapts or finds; or some that experts have too,
             which would stay untrained; or a full fine-tune that would lose a part of the model.
     """
-    if adapter.type == "Full":
+    if adapter.full:
         _require_whole(architecture, uri)
         return Trainable(parameters=architecture.parameters)
     from .adapters import (

@@ -116,6 +116,11 @@ class AdapterConfig(_Frozen):
     use_rslora: bool = False
     """Scales by alpha / sqrt(rank) instead of alpha / rank."""
 
+    @property
+    def full(self) -> bool:
+        """Whether every weight is trained, and not an adapter beside them."""
+        return self.type == "Full"
+
 
 class ScheduleConfig(_Frozen):
     """Learning-rate schedule."""
@@ -277,7 +282,7 @@ def _decimal(text: str | None) -> str | None:
 
 
 def _normalised(model: AdapterConfig | ScheduleConfig) -> dict[str, Any]:
-    if isinstance(model, AdapterConfig) and model.type == "Full":
+    if isinstance(model, AdapterConfig) and model.full:
         return {"type": model.type}  # rank and target modules mean nothing to a full fine-tune
     data = model.model_dump(mode="json", exclude={"use_rslora"})
     if isinstance(model, AdapterConfig):

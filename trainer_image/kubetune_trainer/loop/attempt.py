@@ -84,7 +84,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     dtype = found.dtype if found else _dtype(peers)
     # Full training changes the base's weights, so that it is scored first. Under an adapter they stay as they
     # are, and the first step comes before: what is wrong with a run shows there, and all rows may take long.
-    score_first = found is None and training.adapter.type == "Full"
+    score_first = found is None and training.adapter.full
     arguments = arguments_of(
         training,
         batching,
@@ -320,7 +320,7 @@ def adapted(model: Any, adapter: AdapterConfig, dtype: str) -> Any:
 
     from ..base.adapters import add_lora
 
-    if adapter.type == "Full":
+    if adapter.full:
         return model
     model = add_lora(model, adapter)
     for parameter in model.parameters():

@@ -69,7 +69,7 @@ class BestWeights:
         ``confirm`` is called right before anything changes, and raises when this attempt may not.
         """
         self._run = run
-        self._whole = training.adapter.type == "Full"
+        self._whole = training.adapter.full
         self._patience = training.select.patience
         self._plan = plan
         self._peers = peers

@@ -32,7 +32,7 @@ def deepspeed_config(
 
 
 def _zero(training: TrainingConfig, text: Any, parameters: int) -> dict[str, Any]:
-    lora = training.adapter.type != "Full"
+    lora = not training.adapter.full
     bucket = bucket_elements(training, parameters)
     settings = {
         "stage": training.zero_stage,

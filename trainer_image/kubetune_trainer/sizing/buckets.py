@@ -15,4 +15,4 @@ LIVE_PARAMETERS = 1_000_000_000
 def bucket_elements(training: TrainingConfig, parameters: int) -> int:
     """Elements of gradients in a bucket, of a base with so many parameters."""
     even = parameters + parameters % 2  # as DeepSpeed wants buckets that NCCL divides
-    return _ADAPTER if training.adapter.type != "Full" else min(_FULL, even)
+    return min(_FULL, even) if training.adapter.full else _ADAPTER

@@ -63,7 +63,7 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
     rows = min(steps * training.batch_size, training.epochs * shape.rows)
     tokens = rows * shape.tokens / max(1, shape.rows)
     # Forward and backward: 6 operations per weight and token; 4 where most weights get no gradient.
-    weights = 6 if training.adapter.type == "Full" else 4
+    weights = 6 if training.adapter.full else 4
     operations = architecture.parameters * (weights * tokens + 2 * _scored_tokens(training, shape))
     on_gpu = gpu.speed if gpu else gpus.UNKNOWN_SPEED
     speed = (on_gpu if training.gpus_per_node else _CPU_FLOPS) * training.world_size
@@ -85,7 +85,7 @@ def _scored_tokens(training: TrainingConfig, shape: Shape) -> float:
 def _knobs(training: TrainingConfig) -> str:
     """What makes the run smaller, the most effective first."""
     knobs = []
-    if training.adapter.type == "Full":
+    if training.adapter.full:
         knobs.append("train an adapter (adapter.type: LoRA)")
     if training.adapter.type == "LoRA" and training.zero_stage < 3:
         knobs.append("keep the base in 4 bits (adapter.type: QLoRA)")

@@ -64,7 +64,7 @@ def memory_of(
     text, world, stage = architecture.config.get_text_config(), training.world_size, training.zero_stage
     on_gpu = training.gpus_per_node > 0
     width = width if on_gpu else 4  # CPUs without bf16 compute in float32
-    full = training.adapter.type == "Full"
+    full = training.adapter.full
     layer = layer_of(text, full=full, half=width == 2)
     # On GPU activations are recomputed layer by layer, so that only each layer's input is kept.
     kept = text.num_hidden_layers * (text.hidden_size if on_gpu else layer.saved)
