@@ -75,11 +75,11 @@ def test_norms_that_are_odd_now_and_then_are_none() -> None:
 
 def test_a_speed_that_collapses_is_told_until_it_is_back() -> None:
     guard = SpeedGuard()
-    speeds = [1000.0 + noise.uniform(-300, 300) for _ in range(100)] + [300.0] * 40 + [1000.0] * 40
+    speeds = [1000.0 + noise.uniform(-300, 300) for _ in range(100)] + [300.0] * 90 + [1000.0] * 90
     said = [guard.observe(step, speed) for step, speed in enumerate(speeds, 1)]
     assert set(said[:100]) == {None}
-    assert said[130] is not None
-    assert "300 tokens per second over the last 20 steps, after " in said[130]
+    assert said[150] is not None
+    assert "300 tokens per second over the last 50 steps, after " in said[150]
     assert said[-1] is None
 
 

@@ -10,8 +10,9 @@ import math
 from collections import deque
 from statistics import fmean, median
 
-_FEW, _MANY = 8, 20
-"""Latest steps over which losses are averaged, and over which norms and speeds have to be out of range."""
+_LOSSES, _NORMS, _SPEEDS = 8, 20, 50
+"""Latest steps over which losses are averaged, and over which norms and speeds have to be out of range: a
+neighbour on the node, or rows of another length, make some steps slow."""
 
 _BEFORE = 200
 """Steps before them that they are compared with."""
@@ -25,14 +26,14 @@ class LossGuard:
     """A mean loss that is above the run's first and at least twice its lowest."""
 
     def __init__(self) -> None:
-        self._latest: deque[float] = deque(maxlen=_FEW)
+        self._latest: deque[float] = deque(maxlen=_LOSSES)
         self._first: float | None = None
         self._lowest, self._lowest_step = math.inf, 0
 
     def observe(self, step: int, loss: float) -> str | None:
         """What is wrong after a step; None when nothing is."""
         self._latest.append(loss)
-        if len(self._latest) < _FEW:
+        if len(self._latest) < _LOSSES:
             return None
         mean = fmean(self._latest)
         self._first = mean if self._first is None else self._first
@@ -41,7 +42,7 @@ class LossGuard:
         if not self._is_high(mean):
             return None
         return (
-            f"Step {step}: the loss is {mean:.2f} over the last {_FEW} steps, after {self._lowest:.2f} "
+            f"Step {step}: the loss is {mean:.2f} over the last {_LOSSES} steps, after {self._lowest:.2f} "
             f"at step {self._lowest_step}."
         )
 
@@ -57,17 +58,18 @@ class LossGuard:
 class _Range:
     """Compares the latest values with the median of those before them, which odd ones do not join."""
 
-    def __init__(self) -> None:
-        self._latest: deque[float] = deque(maxlen=_MANY)
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._latest: deque[float] = deque(maxlen=steps)
         self._before: deque[float] = deque(maxlen=_BEFORE)
         self.usual: float | None = None
 
     def add(self, value: float, *, odd: bool) -> list[float]:
         """The latest values, as soon as there are enough before them to compare with."""
-        if len(self._latest) == _MANY and not odd:
+        if len(self._latest) == self._steps and not odd:
             self._before.append(self._latest[0])
         self._latest.append(value)
-        self.usual = median(self._before) if len(self._before) >= _MANY else None
+        self.usual = median(self._before) if len(self._before) >= self._steps else None
         return list(self._latest) if self.usual is not None else []
 
 
@@ -77,7 +79,7 @@ class NormGuard:
     def __init__(self) -> None:
         self.suspicious = False
         """Whether the latest is."""
-        self._range = _Range()
+        self._range = _Range(_NORMS)
         self._odd = False
 
     def observe(self, step: int, norm: float) -> str | None:
@@ -88,7 +90,7 @@ class NormGuard:
         if not self._odd:
             return None
         return (
-            f"Step {step}: the gradient's norm is at least {min(latest):.3g} for {_MANY} steps, after "
+            f"Step {step}: the gradient's norm is at least {min(latest):.3g} for {_NORMS} steps, after "
             f"{usual:.3g} before."
         )
 
@@ -97,7 +99,7 @@ class SpeedGuard:
     """Less than half of the tokens per second that were usual in this attempt."""
 
     def __init__(self) -> None:
-        self._range = _Range()
+        self._range = _Range(_SPEEDS)
         self._odd = False
 
     def observe(self, step: int, tokens_per_second: float) -> str | None:
@@ -107,7 +109,7 @@ class SpeedGuard:
         if not self._odd:
             return None
         return (
-            f"Step {step}: {median(latest):.0f} tokens per second over the last {_MANY} steps, after "
+            f"Step {step}: {median(latest):.0f} tokens per second over the last {_SPEEDS} steps, after "
             f"{usual:.0f} before. Look at the nodes: clocks, neighbours, the network."
         )
 
