@@ -81,7 +81,7 @@ class FineTuner(Trainer):
             name: torch.zeros((), dtype=torch.float64, device=attempt.peers.device)
             for name in attempt.method.metrics
         }
-        self._weight = self._step_tokens = 0
+        self._weight = self._step_tokens = self._peak = 0
         self._started = time.perf_counter()
         self.train_steps = TrainSteps(
             attempt.train.lengths, attempt.batching, rank=attempt.peers.rank, seed=args.seed
@@ -157,7 +157,9 @@ class FineTuner(Trainer):
                 f"(now {self.args.learning_rate}), or look for odd rows; earlier checkpoints are intact."
             )
         metrics = self._step_metrics()
-        peak = self._attempt.peers.largest(peak_bytes(self._attempt.peers.device) or 0)
+        # The kernel's own peak of a process may fall by some pages: it adds up what each core has counted.
+        self._peak = max(self._peak, peak_bytes(self._attempt.peers.device) or 0)
+        peak = self._attempt.peers.largest(self._peak)
         self.tokens += self._step_tokens
         self._attempt.stepped(step)
         diverges = self._attempt.guards.observe(step, loss, norm.get("grad_norm"))
