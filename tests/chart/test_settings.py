@@ -13,6 +13,7 @@ from dev.images.inputs import IMAGES
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.scheduling import Toleration
 from kubetune.process.settings import PREFIX, Settings, load
+from kubetune.spec.prices import Prices
 from tests.support import chart
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -49,6 +50,10 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "collective_timeout_seconds": (60, 60),
     "gang_timeout_seconds": (120, 120),
     "retry_backoff_seconds": (0, 0),
+    "prices": (
+        {"gpuHour": "2.50", "podHour": "0.05", "currency": "USD"},
+        Prices.model_validate({"gpuHour": "2.50", "podHour": "0.05", "currency": "USD"}),
+    ),
     "watch_namespaces": (["team-a", "team-b"], ("team-a", "team-b")),
     "lease_name": ("tuner", "tuner"),
     "lease_namespace": ("leases", "leases"),

@@ -165,7 +165,7 @@ class Controllers:
         if held:
             asyncio.get_running_loop().call_later(self.ready_after, self._run_pod, uid)
             return
-        self.kube.change(pod, {"status": {"phase": "Running"}})
+        self.kube.change(pod, {"status": {"phase": "Running", "startTime": self._stamp()}})
         self._count(pod["metadata"]["ownerReferences"][0]["uid"])
         asyncio.get_running_loop().call_later(self.runs_for, self._end_pod, uid)
 
@@ -183,7 +183,7 @@ class Controllers:
 
     def end_pod(self, pod: Object, code: int, message: str) -> None:
         """Let a pod end."""
-        stamp = (virtual_time.now() + self.skew).strftime("%Y-%m-%dT%H:%M:%SZ")
+        stamp = self._stamp()
         ended = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
         ended |= {"startedAt": stamp, "finishedAt": stamp}
         self.kube.change(
@@ -200,6 +200,10 @@ class Controllers:
         if code:
             self._stop_pods(uid)
         asyncio.get_running_loop().call_later(self.ends_after, self._end_job, uid)
+
+    def _stamp(self) -> str:
+        """Now, by the clock of nodes."""
+        return (virtual_time.now() + self.skew).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def suspend(self, name: str) -> None:
         """Suspend a Job as Kueue or a person does: its pods are let go, and told to stop."""

@@ -21,6 +21,7 @@ from ..stages.table import STAGES, Stages
 from ..vocabulary.errors import SpecError
 from .conditions import conditions_of
 from .progress import progress_of
+from .usage import usage_of
 
 
 def compute_status(
@@ -42,7 +43,9 @@ def compute_status(
     old = job.status or Status()
     if config is not None and settings is None:
         settings = frozen_settings(config)
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"usage": old.usage}
+    if settings is not None:
+        fields["usage"] = usage_of(job, observed, old.usage, settings, now=None, stages=stages)
     for stage in stages:
         fields |= stage.status(job, observed, config, settings)
     conditions = conditions_of(job, observed, now=now, error=error, stages=stages)
@@ -55,4 +58,7 @@ def compute_status(
     )
     is_new = status != old
     progress = progress_of(job, observed, old.progress, now=now, unhurried=not is_new)
-    return status.model_copy(update={"progress": progress}).manifest()
+    usage = status.usage
+    if settings is not None and (is_new or progress != old.progress):
+        usage = usage_of(job, observed, old.usage, settings, now=now, stages=stages)
+    return status.model_copy(update={"progress": progress, "usage": usage}).manifest()

@@ -61,6 +61,16 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """For how long the ended pods of a run held what they asked for, each by the clock of its own kubelet."""
+
+    seconds: int = 0
+    """Over the pods that tell both times."""
+    whole: bool = False
+    """Those are all the pods that the run had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One try of a stage, from its Job or, when that is gone, from the status."""
 
@@ -78,6 +88,7 @@ class Run:
     """Its first pod, when that was seen to end."""
     said: str = ""
     """Termination message of that pod."""
+    held: Held = Held()
     from_step: int | None = None
     to_step: int | None = None
 

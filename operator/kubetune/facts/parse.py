@@ -82,7 +82,7 @@ def parse_pod(raw: Raw) -> PodView:
         exit_code=code if isinstance(code, int) else None,
         container_reason=_text(ended.get("reason")),
         termination=_text(ended.get("message")),
-        started=parse_time(ended.get("startedAt")),
+        started=parse_time(status.get("startTime")),
         finished=parse_time(ended.get("finishedAt")),
         disruption=None if disruption is None else disruption.message or disruption.reason,
         released="deletionTimestamp" in meta and _TRACKING not in _texts(meta.get("finalizers")),

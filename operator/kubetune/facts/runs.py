@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..vocabulary.reasons import Reason
 from .endings import end_of
-from .observed import Ending, Known, Outcome, Run, RunState, Tally
+from .observed import Ending, Held, Known, Outcome, Run, RunState, Tally
 from .termination import message
 from .views import TERMINAL_PHASES, JobView, PodView
 
@@ -34,6 +34,7 @@ def judge(job: JobView, pods: Sequence[PodView], *, known: Known, more_memory: s
         was_complete=complete,
         pod=first.name if first else None,
         said=first.termination if first else "",
+        held=_held(job, pods),
         to_step=told.step if told else None,
     )
 
@@ -46,7 +47,7 @@ def with_remembered(runs: Iterable[Run], remembered: Mapping[int, Run]) -> tuple
         if before is not None and before.ending is not None and before.ending.decided:
             settled = run.ending is not None and run.ending.settled
             ending = replace(before.ending, settled=settled)
-            run = replace(before, job=run.job, pod=run.pod, said=run.said, ending=ending)
+            run = replace(before, job=run.job, pod=run.pod, said=run.said, held=run.held, ending=ending)
         elif before is not None and before.was_complete:
             run = replace(run, was_complete=True)
         found[run.number] = run
@@ -74,6 +75,16 @@ def count(runs: Sequence[Run], before: Tally, *, decided: bool = False) -> Tally
 def failed_after_all(ending: Ending, why: str) -> Ending:
     """Turn a success into a failure: what it should have left is not there."""
     return replace(ending, outcome=Outcome.FAILED, reason=Reason.POD_FAILED, message=why)
+
+
+def _held(job: JobView, pods: Sequence[PodView]) -> Held:
+    """Add up the ended pods; a run that was suspended may have had more than are seen of it."""
+    spans = [pod.finished - pod.started for pod in pods if pod.started and pod.finished]
+    alone = len({pod.index or 0 for pod in pods}) == len(pods) >= max(job.completions, 1)
+    return Held(
+        seconds=sum(max(0, int(span.total_seconds())) for span in spans),
+        whole=alone and len(spans) == len(pods),
+    )
 
 
 def _state(job: JobView, ending: Ending | None) -> RunState:

@@ -145,7 +145,9 @@ class PodView(Meta):
     termination: str
     """Raw termination message of the trainer container."""
     started: datetime | None
+    """When its kubelet took it: from then on it holds what it asks for, while images are pulled too."""
     finished: datetime | None
+    """When its trainer container ended, by the same kubelet's clock."""
     disruption: str | None
     """Message of the DisruptionTarget condition when it is True."""
     released: bool

@@ -15,7 +15,7 @@ from pydantic import Field
 from ..spec.settings import JobSettings
 
 PREFIX = "KUBETUNE_"
-_JSON = ("tuple", "PodTemplate")
+_JSON = ("tuple", "PodTemplate", "Prices")
 """Types that are written as JSON."""
 
 
@@ -44,7 +44,7 @@ class Settings(JobSettings):
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read KUBETUNE_<FIELD> variables.
 
-    Lists and the podTemplate are JSON, ``null`` is None (runAsUser on OpenShift).
+    Lists, the podTemplate and prices are JSON, ``null`` is None (runAsUser on OpenShift).
 
     Raises pydantic.ValidationError naming every missing or wrong variable, ValueError when one is no JSON.
     """

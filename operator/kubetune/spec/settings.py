@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from ..api.v1alpha1.pod_template import PodTemplate
 from .pod_template import mount_without_volume
+from .prices import Prices
 
 
 def _mounts_its_volumes(template: PodTemplate) -> PodTemplate:
@@ -76,3 +77,5 @@ class JobSettings(BaseModel):
     """How long some pods of an attempt may hold nodes while others find none; then all give them back."""
     retry_backoff_seconds: int = Field(default=10, ge=0, le=600)
     """Pause before a second attempt; doubled for each further one, at most 10 minutes."""
+    prices: Prices | None = None
+    """What an hour of a GPU and of a pod costs; None: jobs tell what they took, and no cost."""

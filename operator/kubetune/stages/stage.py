@@ -51,6 +51,11 @@ class Stage:
         del job
         return True
 
+    def gpus_per_pod(self, job: FineTuneJob) -> int:
+        """GPUs that each pod of its runs holds."""
+        del job
+        return 0
+
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:
         """Whether nothing of it is left to be done."""
         raise NotImplementedError

@@ -43,6 +43,10 @@ class _Train(Stage):
     )
 
     @override
+    def gpus_per_pod(self, job: FineTuneJob) -> int:
+        return job.spec.training.gpus_per_node
+
+    @override
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:
         return observed.artifact is not None
 

@@ -157,6 +157,45 @@ class RetryStatus(StatusModel):
     """The latest runs, as many as ended through no fault of their own, one after another."""
 
 
+class RunUsage(StatusModel):
+    """What the pods of one run have taken."""
+
+    number: _Small
+    """Number of the run."""
+    pod_seconds: _Int
+    """Seconds, added up over its pods."""
+    pods: _Small | None = None
+    """Pods that were ready when this was observed; absent once the run has ended."""
+    update_time: Time | None = None
+    """When this was observed; absent once the run has ended."""
+
+
+class StageUsage(StatusModel):
+    """What the pods of one stage have taken, over all its runs."""
+
+    stage: _Short
+    """Name of the stage."""
+    pod_seconds: _Int
+    """Seconds that its pods have held what they ask for, added up over the pods of all runs."""
+    gpu_seconds: _Int
+    """The same, times the GPUs of a pod."""
+    last_run: RunUsage
+    """The latest run that is counted, which may still be on."""
+
+
+class UsageStatus(StatusModel):
+    """What prepare and training have taken; servers, which have no end, are not in it."""
+
+    model_config = ATOMIC
+
+    stages: Annotated[tuple[StageUsage, ...], Field(max_length=16)] = ()
+    """By stage."""
+    cost: _Number | None = None
+    """What that costs by the platform's prices, as a decimal; absent where it gives none."""
+    currency: _Short | None = None
+    """Currency of cost, as in ISO 4217."""
+
+
 class ProgressStatus(StatusModel):
     """How far training is; written at most every 30 seconds, curves are in Prometheus."""
 
@@ -294,6 +333,8 @@ class Status(StatusModel):
     """Tries to train, the newest last; the oldest are dropped."""
     retries: Annotated[tuple[RetryStatus, ...], Field(max_length=16), ListMap("stage")] | None = None
     """Runs that failed or were interrupted, by stage."""
+    usage: UsageStatus | None = None
+    """What the pods of prepare and training have taken, and what that costs."""
     output: OutputStatus | None = None
     """The output volume."""
     artifact: ArtifactStatus | None = None

@@ -1,0 +1,89 @@
+"""status.usage: what the pods of a job have taken, over all runs of its stages, and what that costs. Pure.
+
+A run that has ended is counted by its pods' own times. While it is on, and for pods whose times nobody saw,
+pods count that were ready from one write of the status to the next, by the operator's clock. Only the latest
+run is open to correction: when another one follows, it is in the sum for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.status import RunUsage, StageUsage, UsageStatus
+from ..facts.observed import Observed, Run, RunState
+from ..spec.prices import cost_of
+from ..spec.settings import JobSettings
+from ..stages.table import Stages
+
+
+def usage_of(
+    job: FineTuneJob,
+    observed: Observed,
+    old: UsageStatus | None,
+    settings: JobSettings,
+    *,
+    now: datetime | None,
+    stages: Stages,
+) -> UsageStatus | None:
+    """Bring the usage up to ``now``; None: only what has ended is counted, and the rest stays as it was."""
+    before = {entry.stage: entry for entry in old.stages} if old else {}
+    entries = []
+    for stage in stages:
+        known = before.get(stage.name)
+        earlier, last = _count(observed.runs_of(stage.name), known, now)
+        if last is not None:
+            seconds = earlier + last.pod_seconds
+            entries.append(
+                StageUsage(
+                    stage=stage.name,
+                    pod_seconds=seconds,
+                    gpu_seconds=seconds * stage.gpus_per_pod(job),
+                    last_run=last,
+                )
+            )
+    if not entries:
+        return None
+    prices = settings.prices
+    if prices is None:
+        return UsageStatus(stages=tuple(entries))
+    gpu_seconds, pod_seconds = (sum(e.gpu_seconds for e in entries), sum(e.pod_seconds for e in entries))
+    cost = cost_of(prices, gpu_seconds=gpu_seconds, pod_seconds=pod_seconds)
+    return UsageStatus(stages=tuple(entries), cost=cost, currency=prices.currency)
+
+
+def _count(
+    runs: Iterable[Run], known: StageUsage | None, now: datetime | None
+) -> tuple[int, RunUsage | None]:
+    """Return pod-seconds of all runs before the latest one that is counted, and that one."""
+    last = known.last_run if known else None
+    earlier = known.pod_seconds - known.last_run.pod_seconds if known else 0
+    for run in runs:
+        if last is not None and run.number < last.number:
+            continue
+        same = last is not None and run.number == last.number
+        found = _run(run, last if same else None, now)
+        if found is None:
+            continue
+        earlier += last.pod_seconds if last is not None and not same else 0
+        last = found
+    return earlier, last
+
+
+def _run(run: Run, known: RunUsage | None, now: datetime | None) -> RunUsage | None:
+    """What one run has taken; None while there is nothing to tell."""
+    if run.ending is None and now is None:
+        return known
+    seconds = known.pod_seconds if known else 0
+    if known is not None and known.update_time is not None and now is not None:
+        seconds += (known.pods or 0) * max(0, int((now - known.update_time).total_seconds()))
+    if run.ending is not None or now is None:
+        seconds = run.held.seconds if run.held.whole else max(seconds, run.held.seconds)
+        return RunUsage(number=run.number, pod_seconds=seconds) if known or seconds else None
+    ready = run.job.ready if run.job and run.state is not RunState.SUSPENDED else 0
+    if known is None and not ready:
+        return None
+    return RunUsage(
+        number=run.number, pod_seconds=seconds, pods=ready, update_time=now.replace(microsecond=0)
+    )
