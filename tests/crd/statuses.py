@@ -15,9 +15,12 @@ from kubetune.api.v1alpha1.status import (
     PlanResources,
     PlanStatus,
     ProgressStatus,
+    RunUsage,
     ServingStatus,
+    StageUsage,
     Status,
     TokensPerRow,
+    UsageStatus,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -86,6 +89,18 @@ FULL_STATUS = Status(
             message="The node was drained.",
         ),
         Attempt(number=2, start_time=NOW),
+    ),
+    usage=UsageStatus(
+        stages=(
+            StageUsage(
+                stage="train",
+                pod_seconds=600,
+                gpu_seconds=2400,
+                last_run=RunUsage(number=2, pod_seconds=60, pods=1, update_time=NOW),
+            ),
+        ),
+        cost="1.6750",
+        currency="USD",
     ),
     artifact=ArtifactStatus(
         uri="pvc://intents-output/intents/0123456789abcdef/adapter",

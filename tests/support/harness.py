@@ -232,7 +232,11 @@ class Controllers:
         pod = self._by_uid(uid)
         if pod is None:
             return
-        stopped = {"exitCode": 44, "message": '{"reason": "Preempted", "message": "SIGTERM: stopped."}'}
+        stopped: Object = {
+            "exitCode": 44,
+            "message": '{"reason": "Preempted", "message": "SIGTERM: stopped."}',
+        }
+        stopped |= {"finishedAt": self._stamp()}
         statuses = [{"name": "trainer", "state": {"terminated": stopped}}]
         pod = self.kube.change(pod, {"status": {"phase": "Failed", "containerStatuses": statuses}})
         owner = pod["metadata"]["ownerReferences"][0]["uid"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubetune.facts.observed import Observed, Outcome
+from kubetune.facts.observed import Held, Observed, Outcome
 from kubetune.facts.parse import parse_pod
 from kubetune.facts.views import Kind
 from kubetune.stages.observe import observe
@@ -100,7 +100,8 @@ def test_a_recorded_verdict_stands_when_other_pods_are_seen_later() -> None:
     )
     observed = replace(written, cluster=only_the_cleaned_up_pod).observed
     assert observed.runs_of(TRAIN) == tuple(
-        replace(attempt, from_step=None, to_step=41) for attempt in written.observed.runs_of(TRAIN)
+        replace(attempt, from_step=None, to_step=41, held=Held(seconds=190))
+        for attempt in written.observed.runs_of(TRAIN)
     )
 
 
