@@ -94,6 +94,7 @@ def test_chat_rows_become_tokens_with_labels_and_a_summary(
         "truncated_rows": 0,
         "dropped_rows": 0,
         "duplicate_rows": 0,
+        "leaked_rows": 0,
         "sha256": None,
         "split_rows": 0,
         "train_examples": 60,
@@ -402,11 +403,73 @@ def test_warnings_count_what_users_should_know(prepare: Prepare, tiny: Path, tmp
     assert summary.warnings == (
         "1 rows are longer than dataset.maxLength 20 and were dropped.",
         "3 training rows repeat an earlier one.",
-        "2 of 3 validation rows are training rows too: the validation loss will look better than it is.",
+        "2 of 3 validation rows stand in the training rows as well, in lines 1 and 2 of "
+        "pvc://inputs/test.jsonl: their loss says how well they were memorised. Remove them "
+        "from one of the files.",
         "23 training rows are few: 50 to 100 good ones are where results begin to show.",
         "training.batchSize 32 is larger than the 23 training rows: each epoch is one step.",
     )
     assert result.summary.plan.total_steps == 1
+
+
+def leaks(result: Prepared) -> list[tuple[int, int, str]]:
+    rows = map(json.loads, result.run.leaks_file.read_text().splitlines())
+    return [(row["line"], row["train_line"], row["kind"]) for row in rows]
+
+
+def test_validation_rows_that_were_trained_on_are_listed_also_to_jobs_that_share_them(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    rows = [chat_row("q003", "a3"), chat_row("new", "a"), chat_row("Q007", " a0"), chat_row("q008", "b")]
+    files = {
+        "model": tiny,
+        "train": write(tmp_path / "train.jsonl", *pairs(60)),
+        "validation": write(tmp_path / "test.jsonl", *rows),
+    }
+    for name in ("first", "second"):
+        result = prepare(name=name, **files)
+        assert leaks(result) == [(1, 4, "Exact"), (3, 8, "Normalised"), (4, 9, "SamePrompt")]
+        assert result.summary.dataset.leaked_rows == 2
+        assert result.summary.dataset.warnings == (
+            "2 of 4 validation rows stand in the training rows as well, in lines 1 and 3 of "
+            "pvc://inputs/test.jsonl: their loss says how well they were memorised. Remove them "
+            "from one of the files.",
+            "1 of 4 validation rows has the prompt of a training row and another answer, in line 4 of "
+            "pvc://inputs/test.jsonl: prepared/leaks.jsonl has them.",
+        )
+    refused = prepare(name="second", **files, dataset={"on_leak": "Fail"})
+    assert (refused.code, refused.message.reason) == (ExitCode.INVALID_INPUT, "DataInvalid")
+    assert refused.message.message == result.summary.dataset.warnings[0]
+    assert [row["line"] for row in refused.message.summary["rows"]] == [1, 3]
+    assert len(refused.run.errors_file.read_text().splitlines()) == 2
+    write(tmp_path / "test.jsonl", rows[1], rows[3])
+    mended = prepare(name="second", **files, dataset={"on_leak": "Fail"})
+    assert mended.summary.dataset.leaked_rows == 0
+    assert leaks(mended) == [(2, 9, "SamePrompt")]
+
+
+def test_a_list_of_leaks_follows_files_that_have_the_same_rows(
+    prepare: Prepare, tiny: Path, tmp_path: Path
+) -> None:
+    train, validation = tmp_path / "train.jsonl", write(tmp_path / "test.jsonl", *pairs(2))
+    for blank in (0, 1):
+        write(train, "\n" * blank, *pairs(20))
+        result = prepare(model=tiny, train=train, validation=validation)
+        assert leaks(result) == [(1, 1 + blank, "Exact"), (2, 2 + blank, "Exact")]
+
+
+def test_rows_that_repeat_are_held_out_together(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    rows = [chat_row(f"{'Qq'[number % 2]}{number // 2:03}", "a") for number in range(60)]
+    train = write(tmp_path / "train.jsonl", *rows)
+    result = prepare(model=tiny, train=train, dataset={"validation_fraction": "0.2", "on_leak": "Fail"})
+    decode = tiny_tokenizer().decode
+    numbers = {
+        part: [re.search(r"[0-9]{3}", decode(row["input_ids"]))[0] for row in result.rows(part)]
+        for part in ("train", "validation")
+    }
+    assert (len(numbers["train"]), len(numbers["validation"])) == (48, 12)
+    assert not set(numbers["train"]) & set(numbers["validation"])
+    assert not result.run.leaks_file.exists()
 
 
 def test_validation_rows_that_are_too_long_are_counted_too(

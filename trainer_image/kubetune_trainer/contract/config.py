@@ -94,10 +94,17 @@ class DatasetConfig(_Frozen):
     """Jinja text in the place of the model's own chat template."""
     chat_template_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """What the chat template is given besides the conversation, in training and by default in serving."""
+    on_leak: Literal["Warn", "Fail"] = "Warn"
+    """What follows when validation rows stand in the training rows as well."""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether rows are held out, in a file of their own or by a fraction."""
+        return self.validation is not None or self.validation_fraction is not None
 
     def as_decided(self) -> dict[str, Any]:
         """What decides the tokens; fields that came later are left out where they say nothing."""
-        data = self.model_dump(exclude={"train": {"mount"}, "validation": {"mount"}})
+        data = self.model_dump(exclude={"train": {"mount"}, "validation": {"mount"}, "on_leak": True})
         return {
             key: value
             for key, value in data.items()

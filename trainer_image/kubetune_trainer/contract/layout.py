@@ -77,6 +77,11 @@ class RunDirectory:
         return self.prepared / "errors.jsonl"
 
     @property
+    def leaks_file(self) -> Path:
+        """Validation rows that are like training rows, one JSON object per line; missing without any."""
+        return self.prepared / "leaks.jsonl"
+
+    @property
     def preview_file(self) -> Path:
         """A page of HTML that shows some rows as training reads them."""
         return self.prepared / "preview.html"

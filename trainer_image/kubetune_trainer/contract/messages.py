@@ -104,6 +104,8 @@ class DatasetSummary(_Message):
     truncated_rows: Count = 0
     dropped_rows: Count = 0
     duplicate_rows: Count = 0
+    leaked_rows: Count = 0
+    """Validation rows that stand in the training rows as well."""
     split_rows: Count = 0
     """Training rows that became several examples, one per learned turn."""
     train_examples: Count = 0

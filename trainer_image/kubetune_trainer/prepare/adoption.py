@@ -62,6 +62,9 @@ def install(run: RunDirectory, staged: RunDirectory, confirm: Callable[[], None]
             document = new.rows.document
             document["details"]["row_files"] = held.rows.row_files
             confirm()
+            run.leaks_file.unlink(missing_ok=True)
+            if staged.leaks_file.exists():
+                shutil.move(staged.leaks_file, run.leaks_file)
             write_json(run.dataset_file, document)
         return
     for path in sorted(staged.prepared.rglob("*")):

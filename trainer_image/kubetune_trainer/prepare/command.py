@@ -60,7 +60,7 @@ def prepare(
     from ..base import architecture, fetch
     from ..base.digest import directory_digest
     from ..sizing import serving
-    from . import dataset, shared, staging, warnings
+    from . import dataset, leaks, shared, staging, warnings
 
     found, data = fetch.find_model(config), _locate(config)
     if not found.present:
@@ -87,12 +87,14 @@ def prepare(
     else:
         rows = staging.stage(config, data, summary, kind, source=source, scratch=scratch)
         shared.keep(RunDirectory(scratch))
+    staged = run if held else RunDirectory(scratch)
+    if rows.leaked_rows and config.dataset.on_leak == "Fail":
+        raise leaks.refusal(staged.leaks_file, scratch / run.errors_file.name, rows)
     _require_validation(config, rows.validation_examples)
     job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
     rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
     for warning in rows.warnings:
         logger.warning("%s", warning)
-    staged = run if held else RunDirectory(scratch)
     shape = estimate.Shape(
         rows=rows.train_examples,
         tokens=rows.train_tokens,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
 
@@ -21,10 +19,12 @@ from ..data.bad_rows import BadRows
 from ..data.control_tokens import ControlTokens
 from ..data.findings import findings_of
 from ..data.formats import Example, RowReader
+from ..data.likeness import likeness
 from ..data.portions import portions
 from ..data.rows import read_rows
 from ..sources.source import DataFile, Role
 from ..template.tokens import Dropped, Tokeniser, TokenRow
+from .compared import Compared
 from .progress import Progress
 from .sample import Place, Sample
 
@@ -63,6 +63,8 @@ class Split:
     truncated: int = 0
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
+    compared: Compared | None = None
+    """What is compared between the splits, where there are validation rows."""
     shown: list[Place] = field(default_factory=list)
     """Some rows of the file, for people."""
 
@@ -88,6 +90,7 @@ class Split:
             lengths=[self.lengths[index] for index in indices],
             parts=[self.parts[row] for row in rows],
             digests=[self.digests[row] for row in rows],
+            compared=self.compared.select(rows) if self.compared else None,
         )
 
 
@@ -113,14 +116,18 @@ def tokenise_split(
     formats: list[str] = []
     warnings: list[str] = []
     progress, sample = Progress(role), Sample()
+    compared = Compared() if config.has_validation else None
     with row_files.writing(path) as writer:
         kept = _Kept(writer)
         for file in files:
             logger.info("reading the %s rows of %s", role, file.name)
             name = _called(file, files, role)
             reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
+            if compared is not None:
+                compared.begin(file.name)
             examples = _examples(file, reader, counts, bad, name=name, control=control, progress=progress)
             for portion in portions(examples, size=_characters, limit=_PORTION):
+                of_line = dict(portion)
                 for result in tokeniser.rows(portion, file=name):
                     match result:
                         case TokenRow():
@@ -129,6 +136,8 @@ def tokenise_split(
                             sample.add(file.name, [(result.line, length)], start=len(kept.lengths))
                             progress.read(tokens=length)
                             kept.add(result)
+                            if compared is not None and result.first:
+                                compared.add(result.line, likeness(of_line[result.line]))
                         case Dropped():
                             counts.dropped += 1
                         case BadRow():
@@ -157,6 +166,7 @@ def tokenise_split(
         truncated=counts.truncated,
         dropped=counts.dropped,
         warnings=warnings,
+        compared=compared,
         shown=sample.places(),
     )
 
@@ -255,29 +265,9 @@ def require_rows(train: Split, validation: Split | None) -> None:
         raise DataInvalid("The validation file has no rows left: remove dataset.validation, or give it rows.")
 
 
-def split_off(split: Split, fraction: Decimal, *, seed: int) -> tuple[Split, Split]:
-    """Take a fraction of the rows (at least one) for validation, chosen by the seed alone."""
-    total = len(split.digests)
-    count = max(1, int(total * fraction))
-    if total - count < MIN_ROWS:
-        raise DataInvalid(
-            f"dataset.validationFraction {fraction} leaves {total - count} of the {total} rows for training, "
-            f"which must be at least {MIN_ROWS}: lower it, or give more rows."
-        )
-    chosen = sorted(random.Random(seed).sample(range(total), count))
-    left = sorted(set(range(total)).difference(chosen))
-    return split.select(left), split.select(chosen)
-
-
 def duplicates(split: Split) -> int:
     """Rows that repeat an earlier one."""
     return len(split.digests) - len(set(split.digests))
-
-
-def leaked(train: Split, validation: Split) -> int:
-    """Validation rows that are training rows too."""
-    known = set(train.digests)
-    return sum(digest in known for digest in validation.digests)
 
 
 def tokens_per_row(lengths: Sequence[int]) -> TokensPerRow:

@@ -25,7 +25,7 @@ from ..sources.source import DataSource, Role
 from ..template.ends import base_stops
 from ..template.source import ChatSource, chat_source
 from ..template.tokens import Tokeniser
-from . import adoption, dataset, preview, warnings
+from . import adoption, dataset, held_out, leaks, preview, warnings
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def made_from(config: TrainerConfig, data: Data, model: ModelSummary, kind: Arch
     contents = {role: [asdict(file) for file in source.contents()] for role, source in data.items()}
     if not all(file["etag"] for files in contents.values() for file in files):
         return None
-    made_by = {
+    made_by: dict[str, Any] = {
         "version": PREPARED_VERSION,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "tokenizer": {
@@ -62,6 +62,8 @@ def made_from(config: TrainerConfig, data: Data, model: ModelSummary, kind: Arch
         "seed": config.training.seed if config.dataset.validation_fraction is not None else None,
         "contents": contents,
     }
+    if config.dataset.has_validation:
+        made_by["leaks"] = leaks.LEAKS_VERSION
     return f"sha256:{digest_of(made_by)}"
 
 
@@ -108,6 +110,7 @@ def stage(
     tokenised = _tokenise(config, data, model, kind, scratch)
     train, validation = tokenised.train, tokenised.validation
     lengths = train.lengths
+    leaked = _leaks(train, validation, run.leaks_file)
     summary = DatasetSummary(
         fingerprint=_fingerprint(config, train, validation, tokenised.source),
         train_rows=len(train.parts),
@@ -117,11 +120,12 @@ def stage(
         truncated_rows=train.truncated,
         dropped_rows=train.dropped,
         duplicate_rows=dataset.duplicates(train),
+        leaked_rows=leaked.leaked,
         split_rows=train.split_rows,
         train_examples=len(lengths),
         validation_examples=len(validation.lengths) if validation else 0,
         sha256=train.sha256,
-        warnings=tuple(warnings.of_rows(config.dataset, train, validation)),
+        warnings=tuple(warnings.of_rows(config.dataset, train, validation, leaked)),
     )
     dataset.save(train, run.train_rows)
     if validation is not None:
@@ -188,11 +192,20 @@ def _tokenise(
     dataset.require_rows(train, validation)
     _show(config, train, tokenizer, RunDirectory(scratch).preview_file)
     if rows.validation_fraction is not None:
-        train, validation = dataset.split_off(
+        train, validation = held_out.split_off(
             train, Decimal(rows.validation_fraction), seed=config.training.seed
         )
     train.warnings += [*control.warnings(), *tokeniser.warnings()]
     return _Tokenised(train=train, validation=validation, source=source, ends=tuple(sorted(tokeniser.ends)))
+
+
+def _leaks(train: dataset.Split, validation: dataset.Split | None, path: Path) -> leaks.Found:
+    """Find the validation rows that stand in the training rows as well, and list them in ``path``."""
+    if validation is None or train.compared is None or validation.compared is None:
+        return leaks.Found()
+    one = leaks.Side(train.digests, train.compared)
+    other = leaks.Side(validation.digests, validation.compared)
+    return leaks.write(leaks.find(one, other), one, other, path)
 
 
 def _show(config: TrainerConfig, train: dataset.Split, tokenizer: Any, path: Path) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from ..contract.config import DatasetConfig, TrainerConfig
 from ..contract.messages import DatasetSummary
 from ..sizing import gpus
-from . import dataset
+from . import dataset, leaks
 from .dataset import Split
 
 _FEW_ROWS = 50
 
 
-def of_rows(config: DatasetConfig, train: Split, validation: Split | None) -> list[str]:
+def of_rows(config: DatasetConfig, train: Split, validation: Split | None, leaked: leaks.Found) -> list[str]:
     """What is true for every job that reads these rows in this way."""
     found = list(train.warnings)
     if train.split_rows:
@@ -26,11 +26,8 @@ def of_rows(config: DatasetConfig, train: Split, validation: Split | None) -> li
         found += _too_long(validation, config.max_length, kind="validation ")
     if repeated := dataset.duplicates(train):
         found.append(f"{repeated:,} training rows repeat an earlier one.")
-    if validation is not None and (leaked := dataset.leaked(train, validation)):
-        found.append(
-            f"{leaked:,} of {len(validation.digests):,} validation rows are training rows too: "
-            "the validation loss will look better than it is."
-        )
+    if validation is not None:
+        found += leaks.warnings(leaked, len(validation.digests))
     return found
 
 

@@ -1,0 +1,80 @@
+"""What a row says, in two numbers: rows that differ in case, spaces or punctuation alone have the same.
+
+For finding rows that stand on both sides of training and validation. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+from .chat import Conversation, Message
+from .formats import Example
+
+NO_PROMPT = 0
+"""In the place of a prompt's digest, for rows that have none."""
+
+_BYTES = 8
+"""Of a digest: among ten million rows two that differ have the same one in one of 400,000 cases."""
+
+
+class Likeness(NamedTuple):
+    """Digests of 64 bits."""
+
+    whole: int
+    """Of prompt and answer."""
+    prompt: int
+    """Of what stands before the last learned answer, or NO_PROMPT."""
+
+
+def likeness(example: Example) -> Likeness:
+    """What is compared of a row."""
+    if not isinstance(example, Conversation):
+        prompt, answer = [folded(example.prompt)], [folded(example.completion)]
+        return Likeness(_digest([*prompt, *answer]), _digest(prompt) if example.prompt.strip() else NO_PROMPT)
+    said = [text for message in example.messages for text in _said(message)]
+    last = max(index for index, trained in enumerate(example.trained) if trained)
+    before = [text for message in example.messages[:last] for text in _said(message)]
+    return Likeness(_digest(said), _digest(before) if before else NO_PROMPT)
+
+
+def folded(text: str) -> str:
+    """A text without what spellings of it differ in: case, spaces, punctuation, and Unicode's forms.
+
+    Punctuation before a digit stays: -5 is not 5, and 3.5 not 35. So do symbols, such as + and <, and a text
+    of nothing else than punctuation.
+    """
+    form = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(_punctuation().sub(" ", form).split()) or " ".join(form.split())
+
+
+def _said(message: Message) -> Iterator[str]:
+    """Who says it, what, and which tools are called; ids of calls are accidental."""
+    yield message["role"]
+    yield folded(message["content"])
+    yield folded(message.get("reasoning_content", ""))
+    calls = [call["function"] for call in message.get("tool_calls", ())]
+    yield json.dumps(calls, sort_keys=True) if calls else ""
+
+
+def _digest(texts: Iterable[str]) -> int:
+    """Digest of texts with their boundaries; never NO_PROMPT."""
+    hashed = hashlib.blake2b(digest_size=_BYTES)
+    for text in texts:
+        content = text.encode(errors="surrogatepass")
+        hashed.update(len(content).to_bytes(8, "little") + content)
+    return max(NO_PROMPT + 1, int.from_bytes(hashed.digest(), "little"))
+
+
+@cache
+def _punctuation() -> re.Pattern[str]:
+    """Unicode's punctuation, but for what a digit follows."""
+    characters = map(chr, range(sys.maxunicode + 1))
+    marks = "".join(mark for mark in characters if unicodedata.category(mark).startswith("P"))
+    return re.compile(rf"[{re.escape(marks)}]+(?!\d)")
