@@ -224,6 +224,8 @@ DATASET = (
     ),
     accept("a file whose name has spaces", {"dataset.train": {"uri": "pvc://rows/first 20/my rows.jsonl"}}),
     accept("rows that must fit", {"dataset.onTooLong": "Fail", "dataset.maxLength": 8}),
+    accept("validation rows that must be new", {"dataset.onLeak": "Fail"}),
+    refuse("another answer to leaks", {"dataset.onLeak": "Drop"}, "onLeak"),
     accept(
         "a chat template and its arguments",
         {

@@ -50,6 +50,7 @@ FULL_STATUS = Status(
         tokens_per_row=TokensPerRow(mean=50, p50=48, p95=90, max=120),
         truncated_rows=1,
         duplicate_rows=2,
+        leaked_rows=3,
         warnings=("1 row was cut.",),
     ),
     plan=PlanStatus(

@@ -56,6 +56,12 @@ def test_arguments_of_the_chat_template_are_what_their_text_says() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("given", [{}, {"onLeak": "Warn"}, {"onLeak": "Fail"}])
+def test_what_follows_on_leaks_is_told_to_the_trainer(given: dict[str, str]) -> None:
+    rows = {"train": {"uri": "pvc://data/train.jsonl"}, **given}
+    assert resolve(job(dataset=rows), SETTINGS).dataset.on_leak == given.get("onLeak", "Warn")
+
+
 @pytest.mark.parametrize(
     ("uri", "revision", "mount"),
     [

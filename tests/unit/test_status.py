@@ -101,14 +101,23 @@ def test_a_status_survives_the_loss_of_all_training_jobs(name: str) -> None:
     assert replace(written, cluster=jobless).status == case.status
 
 
-def test_digest_of_rows_from_a_web_server_is_kept() -> None:
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"sha256": "0" * 64}, {"sha256": "0" * 64}),
+        ({"validation_rows": 20, "leaked_rows": 3}, {"validationRows": 20, "leakedRows": 3}),
+        ({"validation_rows": 20}, {"validationRows": 20, "leakedRows": 0}),
+    ],
+    ids=["digest of rows from a web server", "leaked rows", "no leaked rows"],
+)
+def test_what_prepare_found_is_kept(found: dict[str, Any], told: dict[str, Any]) -> None:
     case = load("trained")
-    found = case.observed.prepared
-    assert found is not None
-    dataset = found.dataset.model_copy(update={"sha256": "0" * 64})
-    observed = replace(case.observed, prepared=found.model_copy(update={"dataset": dataset}))
+    prepared = case.observed.prepared
+    assert prepared is not None
+    dataset = prepared.dataset.model_copy(update=found)
+    observed = replace(case.observed, prepared=prepared.model_copy(update={"dataset": dataset}))
     status = compute_status(case.job, observed, case.config, now=case.now)
-    assert status["dataset"]["sha256"] == "0" * 64
+    assert status["dataset"] == {**case.status["dataset"], **told}
     written = case.with_status(status, seconds_later=600)
     podless = tuple(raw for raw in case.cluster if raw["kind"] != "Pod")
     assert replace(written, cluster=podless).status == status

@@ -31,6 +31,7 @@ SAME: dict[str, dict[str, Any]] = {
     "the default of a later field": {
         "training": {"weight_decay": "0.0", "max_grad_norm": "1.0", "select": {"strategy": "Last"}}
     },
+    "what follows on leaks": {"dataset": {"on_leak": "Fail"}},
     "what follows on divergence": {"training": {"on_divergence": "Stop"}},
     "another image": {"images": {"trainer": "trainer:2", "serving": "vllm:3"}},
     "other GPUs": {"gpu_type": "H200"},

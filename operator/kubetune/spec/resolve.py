@@ -148,6 +148,7 @@ def _dataset(job: FineTuneJob) -> DatasetConfig:
         chat_template_kwargs={
             name: _template_value(text) for name, text in (dataset.chat_template_kwargs or {}).items()
         },
+        on_leak=dataset.on_leak,
     )
 
 

@@ -84,6 +84,7 @@ def remembered(job: FineTuneJob) -> PrepareSummary | None:
             ),
             truncated_rows=dataset.truncated_rows or 0,
             duplicate_rows=dataset.duplicate_rows or 0,
+            leaked_rows=dataset.leaked_rows or 0,
             sha256=dataset.sha256,
             warnings=dataset.warnings or (),
         ),
@@ -135,6 +136,7 @@ def _dataset(observed: Observed) -> DatasetStatus | None:
         tokens_per_row=TokensPerRowStatus(**data.tokens_per_row.model_dump()),
         truncated_rows=data.truncated_rows,
         duplicate_rows=data.duplicate_rows,
+        leaked_rows=data.leaked_rows if data.validation_rows else None,
         sha256=data.sha256,
         warnings=tuple(text[:_MESSAGE_LIMIT] for text in data.warnings[:_WARNINGS]) or None,
     )

@@ -123,3 +123,7 @@ class Dataset(SpecModel):
     chat_template_kwargs: Map[Annotated[str, StringConstraints(max_length=256)]] | None = None
     """What the chat template is given besides the conversation, in training and by default in serving, such
     as {enable_thinking: "false"}. Values are in quotes; true, false and numbers become what they say."""
+    on_leak: Literal["Warn", "Fail"] = "Warn"
+    """What follows when validation rows stand in the training rows as well, also where only case, spaces or
+    punctuation differ. Warn counts them in status.dataset.leakedRows and names the first lines. Fail stops
+    the job."""

@@ -72,6 +72,9 @@ class DatasetStatus(StatusModel):
     """Rows that were cut at dataset.maxLength."""
     duplicate_rows: _Int | None = None
     """Training rows that occur more than once."""
+    leaked_rows: _Int | None = None
+    """Validation rows that stand in the training rows as well, also where only case, spaces or punctuation
+    differ."""
     sha256: _Short | None = None
     """SHA-256 of the training file, if it came over https://."""
     warnings: Annotated[tuple[_Message, ...], Field(max_length=20)] | None = None
