@@ -470,6 +470,13 @@ def test_rows_that_repeat_are_held_out_together(prepare: Prepare, tiny: Path, tm
     assert (len(numbers["train"]), len(numbers["validation"])) == (48, 12)
     assert not set(numbers["train"]) & set(numbers["validation"])
     assert not result.run.leaks_file.exists()
+    write(train, *rows[:2] * 20)
+    result = prepare(model=tiny, train=train, dataset={"validation_fraction": "0.2"})
+    assert (result.code, result.message.message) == (
+        ExitCode.INVALID_INPUT,
+        "Too many of the 40 rows are the same for dataset.validationFraction: they stay together, and at least "
+        "10 are left to train on. Remove duplicates, or give more rows.",
+    )
 
 
 def test_validation_rows_that_are_too_long_are_counted_too(

@@ -70,3 +70,8 @@ class Compared:
     def _chosen(self, values: array[int]) -> Digests:
         found = np.frombuffer(values, dtype=np.uint64) if values else np.empty(0, np.uint64)
         return found if self._rows is None else found[self._rows]
+
+
+def short(digests: Sequence[bytes]) -> Digests:
+    """The first 64 bits of digests of 128."""
+    return np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)[:, 0]

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 
+import numpy as np
+import numpy.typing as npt
+
 from ..contract.errors import DataInvalid
+from .compared import Digests, short
 from .dataset import MIN_ROWS, Split
+
+Rows = npt.NDArray[np.int64]
+"""Indices or numbers of rows."""
 
 
 def split_off(split: Split, fraction: Decimal, *, seed: int) -> tuple[Split, Split]:
@@ -19,10 +26,10 @@ def split_off(split: Split, fraction: Decimal, *, seed: int) -> tuple[Split, Spl
             f"dataset.validationFraction {fraction} leaves {total - count} of the {total} rows for training, "
             f"which must be at least {MIN_ROWS}: lower it, or give more rows."
         )
-    keys: list[Iterable[Hashable]] = [split.digests]
+    keys = [short(split.digests)]
     if split.compared is not None:
-        keys.append(split.compared.wholes.tolist())
-    chosen = sorted(choose(alike(total, keys), count, most=total - MIN_ROWS, seed=seed))
+        keys.append(split.compared.wholes)
+    chosen = choose(alike(keys), count, most=total - MIN_ROWS, seed=seed)
     if not chosen:
         raise DataInvalid(
             f"Too many of the {total} rows are the same for dataset.validationFraction: they stay together, "
@@ -32,42 +39,53 @@ def split_off(split: Split, fraction: Decimal, *, seed: int) -> tuple[Split, Spl
     return split.select(left), split.select(chosen)
 
 
-def alike(total: int, keys: Iterable[Iterable[Hashable]]) -> list[list[int]]:
-    """Groups of rows that have a key of any kind in common, also by way of a third; in order of the first.
+def alike(keys: Sequence[Digests]) -> Rows:
+    """For each row the first of its group: rows that share a key of any kind, also by way of a third.
 
-    ``keys`` has an iterable for each kind, with the key of each row.
+    ``keys`` has an array for each kind, with the key of each row.
     """
-    parents = list(range(total))
+    heads = np.arange(len(keys[0]))
 
-    def root(row: int) -> int:
-        while parents[row] != row:
-            parents[row] = parents[parents[row]]
-            row = parents[row]
+    def head(row: int) -> int:
+        while heads[row] != row:
+            heads[row] = heads[heads[row]]
+            row = int(heads[row])
         return row
 
     for kind in keys:
-        first: dict[Hashable, int] = {}
-        for row, key in enumerate(kind):
-            one, other = root(first.setdefault(key, row)), root(row)
-            parents[max(one, other)] = min(one, other)
-    groups: dict[int, list[int]] = {}
-    for row in range(total):
-        groups.setdefault(root(row), []).append(row)
-    return list(groups.values())
+        _, first, which = np.unique(kind, return_index=True, return_inverse=True)
+        equal = first[which]
+        for row in np.flatnonzero(equal != np.arange(len(equal))).tolist():
+            one, other = head(int(equal[row])), head(row)
+            heads[max(one, other)] = min(one, other)
+    while (further := heads[heads] != heads).any():
+        heads[further] = heads[heads[further]]
+    return heads
 
 
-def choose(groups: list[list[int]], count: int, *, most: int, seed: int) -> list[int]:
+def choose(heads: Rows, count: int, *, most: int, seed: int) -> list[int]:
     """``count`` rows in whole groups, or somewhat fewer; if none is that small, the smallest up to ``most``.
 
-    Where each row is a group of its own the rows are ``Random(seed).sample(range(total), count)``.
+    ``heads`` is what ``alike`` returns. Where each row is a group of its own the rows are
+    ``Random(seed).sample(range(total), count)``. Rows come in their order.
     """
+    groups, sizes = np.unique(heads, return_counts=True)
     source = random.Random(seed)
     order = source.sample(range(len(groups)), min(count, len(groups)))
-    rest = sorted(set(range(len(groups))).difference(order))
-    source.shuffle(rest)
-    chosen: list[int] = []
-    for index in (*order, *rest):
-        if len(chosen) + len(groups[index]) <= count:
-            chosen += groups[index]
-    smallest = min(groups, key=len)
-    return chosen or (smallest if len(smallest) <= most else [])
+    if len(groups) < len(heads):  # else these are as many rows
+        rest = sorted(set(range(len(groups))).difference(order))
+        source.shuffle(rest)
+        order = _fitting([*order, *rest], sizes, count)
+    if not order and sizes.min() <= most:
+        order = [int(sizes.argmin())]
+    return np.flatnonzero(np.isin(heads, groups[order])).tolist() if order else []
+
+
+def _fitting(order: Sequence[int], sizes: Rows, count: int) -> list[int]:
+    """The groups that add up to ``count`` rows or fewer, in this order; larger ones are passed over."""
+    chosen, rows = [], 0
+    for index in order:
+        if rows + sizes[index] <= count:
+            chosen.append(index)
+            rows += int(sizes[index])
+    return chosen

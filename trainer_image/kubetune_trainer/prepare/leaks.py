@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..contract.errors import BadRow, DataInvalid, name_list
 from ..contract.messages import DatasetSummary
 from ..data.bad_rows import SHOWN
-from .compared import Compared, Digests, Line
+from .compared import Compared, Digests, Line, short
 
 LEAKS_VERSION = 1
 """Raised when the same rows yield other findings: rows that jobs share are then made again."""
@@ -68,7 +68,7 @@ class Found:
 def find(train: Side, validation: Side) -> Iterator[Leak]:
     """Rows of ``validation`` that are like one of ``train``, in their order."""
     pairs = (
-        (Kind.EXACT, _short(train.exact), _short(validation.exact)),
+        (Kind.EXACT, short(train.exact), short(validation.exact)),
         (Kind.NORMALISED, train.compared.wholes, validation.compared.wholes),
         (Kind.SAME_PROMPT, train.compared.prompts, validation.compared.prompts),
     )
@@ -168,11 +168,6 @@ def _where(first: Sequence[Line], count: int) -> str:
         lines = "lines" if len(first) > 1 else "line"
         named = f"{lines} {name_list(line.number for line in first)} of {first[0].file}"
     return f"in {named}" if count <= len(first) else f"the first in {named}"
-
-
-def _short(digests: Sequence[bytes]) -> Digests:
-    """The first 64 bits of digests of 128."""
-    return np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)[:, 0]
 
 
 def _first_equal(known: Digests, asked: Digests) -> npt.NDArray[np.int64]:
