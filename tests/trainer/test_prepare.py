@@ -474,8 +474,8 @@ def test_rows_that_repeat_are_held_out_together(prepare: Prepare, tiny: Path, tm
     result = prepare(model=tiny, train=train, dataset={"validation_fraction": "0.2"})
     assert (result.code, result.message.message) == (
         ExitCode.INVALID_INPUT,
-        "Too many of the 40 rows are the same for dataset.validationFraction: they stay together, and at least "
-        "10 are left to train on. Remove duplicates, or give more rows.",
+        "Too many of the 40 rows are the same for dataset.validationFraction: they stay together, and at "
+        "least 10 are left to train on. Remove duplicates, or give more rows.",
     )
 
 

@@ -198,7 +198,7 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     ),
     Reason.NAME_CONFLICT: _stalls("an object under the name of a child belongs to somebody else"),
     Reason.DATA_INVALID: _stalls(
-        "rows are malformed or too few, or a file cannot be read",
+        "rows are malformed or too few, a file cannot be read, or dataset.onLeak refuses validation rows",
         final=True,
         remedy=f"Fix the data, {APPLY_AGAIN}; {ADOPTED}.",
     ),
