@@ -53,13 +53,17 @@ def ended(number: int = 1, held: Held = Held()) -> Run:  # noqa: B008 - frozen
     )
 
 
-def usage(*looks: tuple[int | None, Sequence[Run]]) -> StageUsage | None:
-    """Usage of training after looks at so many seconds; None: a look after which nothing else is written."""
+def usage(*looks: tuple[int | None, Sequence[Run]], renew: bool = True) -> StageUsage | None:
+    """Usage of training after looks at so many seconds; None: a look after which nothing else is written.
+
+    ``renew``: progress is written at the others.
+    """
     status: UsageStatus | None = None
     for seconds, runs in looks:
         now = None if seconds is None else NOW + timedelta(seconds=seconds)
+        observed = Observed(runs={TRAIN: tuple(runs)})
         status = usage_of(
-            CASE.job, Observed(runs={TRAIN: tuple(runs)}), status, CASE.settings, now=now, stages=STAGES
+            CASE.job, observed, status, CASE.settings, now=now, renew=renew and now is not None, stages=STAGES
         )
     return status.stages[0] if status else None
 
@@ -121,6 +125,22 @@ def test_time_that_goes_by_is_no_reason_to_write() -> None:
     before = usage((0, [on()]), (50, [on()]))
     assert before == usage((0, [on()]), (50, [on()]), (None, [on()]))
     assert usage((None, [on()])) is None
+
+
+def test_without_progress_only_other_pods_and_ends_change_what_a_run_takes() -> None:
+    assert usage((0, [on()]), (50, [on()]), renew=False) is None
+    looks = [(0, [on(ready=1)]), (10, [on(ready=1)])]
+    status = usage(*looks)
+    assert status
+    known = UsageStatus(stages=(status,))
+
+    def later(run: Run, seconds: int) -> int:
+        observed, now = Observed(runs={TRAIN: (run,)}), NOW + timedelta(seconds=seconds)
+        new = usage_of(CASE.job, observed, known, CASE.settings, now=now, stages=STAGES)
+        return new.stages[0].pod_seconds if new else 0
+
+    assert later(on(ready=1), 60) == 10
+    assert later(on(ready=2), 60) == later(on(ready=0), 60) == later(ended(), 60) == 60
 
 
 def test_an_end_is_a_reason_to_write_once() -> None:

@@ -59,6 +59,7 @@ def compute_status(
     is_new = status != old
     progress = progress_of(job, observed, old.progress, now=now, unhurried=not is_new)
     usage = status.usage
-    if settings is not None and (is_new or progress != old.progress):
-        usage = usage_of(job, observed, old.usage, settings, now=now, stages=stages)
+    renew = progress != old.progress
+    if settings is not None and (is_new or renew):
+        usage = usage_of(job, observed, old.usage, settings, now=now, renew=renew, stages=stages)
     return status.model_copy(update={"progress": progress, "usage": usage}).manifest()

@@ -25,14 +25,19 @@ def usage_of(
     settings: JobSettings,
     *,
     now: datetime | None,
+    renew: bool = False,
     stages: Stages,
 ) -> UsageStatus | None:
-    """Bring the usage up to ``now``; None: only what has ended is counted, and the rest stays as it was."""
+    """Bring the usage up to date.
+
+    ``now``: None where nothing else is written; then only what has ended is counted. ``renew``: progress is
+    written too, so that a run that is on is told as of now although its pods are as they were.
+    """
     before = {entry.stage: entry for entry in old.stages} if old else {}
     entries = []
     for stage in stages:
         known = before.get(stage.name)
-        earlier, last = _count(observed.runs_of(stage.name), known, now)
+        earlier, last = _count(observed.runs_of(stage.name), known, now, renew=renew)
         if last is not None:
             seconds = earlier + last.pod_seconds
             entries.append(
@@ -54,7 +59,7 @@ def usage_of(
 
 
 def _count(
-    runs: Iterable[Run], known: StageUsage | None, now: datetime | None
+    runs: Iterable[Run], known: StageUsage | None, now: datetime | None, *, renew: bool
 ) -> tuple[int, RunUsage | None]:
     """Return pod-seconds of all runs before the latest one that is counted, and that one."""
     last = known.last_run if known else None
@@ -63,7 +68,7 @@ def _count(
         if last is not None and run.number < last.number:
             continue
         same = last is not None and run.number == last.number
-        found = _run(run, last if same else None, now)
+        found = _run(run, last if same else None, now, renew=renew)
         if found is None:
             continue
         earlier += last.pod_seconds if last is not None and not same else 0
@@ -71,19 +76,35 @@ def _count(
     return earlier, last
 
 
-def _run(run: Run, known: RunUsage | None, now: datetime | None) -> RunUsage | None:
+def _run(run: Run, known: RunUsage | None, now: datetime | None, *, renew: bool) -> RunUsage | None:
     """What one run has taken; None while there is nothing to tell."""
-    if run.ending is None and now is None:
-        return known
-    seconds = known.pod_seconds if known else 0
-    if known is not None and known.update_time is not None and now is not None:
-        seconds += (known.pods or 0) * max(0, int((now - known.update_time).total_seconds()))
-    if run.ending is not None or now is None:
-        seconds = run.held.seconds if run.held.whole else max(seconds, run.held.seconds)
-        return RunUsage(number=run.number, pod_seconds=seconds) if known or seconds else None
+    if run.ending is None:
+        return _under_way(run, known, now, renew=renew)
+    seconds = run.held.seconds if run.held.whole else max(_until(known, now), run.held.seconds)
+    return RunUsage(number=run.number, pod_seconds=seconds) if known or seconds else None
+
+
+def _under_way(run: Run, known: RunUsage | None, now: datetime | None, *, renew: bool) -> RunUsage | None:
+    """What a run that is on has taken.
+
+    Time alone changes nothing unless ``renew``: with a schema that drops a field every look has news.
+    """
     ready = run.job.ready if run.job and run.state is not RunState.SUSPENDED else 0
-    if known is None and not ready:
-        return None
+    told = ready > 0 and renew if known is None else renew or ready != known.pods
+    if now is None or not told:
+        return known
     return RunUsage(
-        number=run.number, pod_seconds=seconds, pods=ready, update_time=now.replace(microsecond=0)
+        number=run.number,
+        pod_seconds=_until(known, now),
+        pods=ready,
+        update_time=now.replace(microsecond=0),
     )
+
+
+def _until(known: RunUsage | None, now: datetime | None) -> int:
+    """Pod-seconds of a run whose pods have stayed ready since the status told of them."""
+    if known is None:
+        return 0
+    if now is None or known.update_time is None:
+        return known.pod_seconds
+    return known.pod_seconds + (known.pods or 0) * max(0, int((now - known.update_time).total_seconds()))
