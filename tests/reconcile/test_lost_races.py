@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -48,11 +47,12 @@ def test_a_status_that_another_one_changed_unseen_is_put_right(deaf: bool) -> No
     virtual_time.run(main())
 
 
-def test_a_field_that_the_schema_does_not_keep_is_written_no_more_than_twice() -> None:
+@pytest.mark.parametrize("dropped", ["plan", "usage"])
+def test_a_field_that_the_schema_does_not_keep_is_written_no_more_than_twice(dropped: str) -> None:
     async def main() -> None:
         kube = MemoryKube()
         Controllers(kube=kube, runs_for=1e6)
-        kube.prune = _without_plan
+        kube.prune = lambda status: {name: value for name, value in status.items() if name != dropped}
         operator = Operator(kube=kube)
         await operator.start()
         kube.add(finetunejob())
@@ -68,7 +68,3 @@ def test_a_field_that_the_schema_does_not_keep_is_written_no_more_than_twice() -
         await operator.stop()
 
     virtual_time.run(main())
-
-
-def _without_plan(status: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in status.items() if name != "plan"}
