@@ -179,7 +179,8 @@ def test_of_many_rows_the_first_three_are_named(tmp_path: Path) -> None:
     )
     assert warnings(found, 2_000) == [
         "5 of 2,000 validation rows stand in the training rows as well, the first in lines 1, 2 and 3 of v: "
-        "their loss says how well they were memorised. Remove them from one of the files."
+        "their loss says how well they were memorised. Remove them from one of the files; "
+        "prepared/leaks.jsonl has all."
     ]
 
 

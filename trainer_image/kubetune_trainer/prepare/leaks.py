@@ -106,7 +106,7 @@ def warnings(found: Found, total: int) -> list[str]:
     """What is told about the findings among ``total`` validation rows."""
     told = []
     if found.leaked:
-        told.append(sentence(found.leaked, total, found.first))
+        told.append(sentence(found.leaked, total, found.first, listed="leaks.jsonl"))
     if found.same_prompt:
         one = found.same_prompt == 1
         told.append(
@@ -117,14 +117,15 @@ def warnings(found: Found, total: int) -> list[str]:
     return told
 
 
-def sentence(leaked: int, total: int, first: Sequence[Line]) -> str:
-    """What leaked rows are, and what to do about them."""
+def sentence(leaked: int, total: int, first: Sequence[Line], *, listed: str) -> str:
+    """What leaked rows are, and what to do about them; the file ``listed`` has more than the first."""
     one = leaked == 1
+    more = f"; prepared/{listed} has all" if first and leaked > len(first) else ""
     where = f", {_where(first, leaked)}" if first else ""
     return (
         f"{leaked:,} of {total:,} validation rows {'stands' if one else 'stand'} in the training rows as "
         f"well{where}: {'its' if one else 'their'} loss says how well {'it was' if one else 'they were'} "
-        f"memorised. Remove {'it' if one else 'them'} from one of the files."
+        f"memorised. Remove {'it' if one else 'them'} from one of the files{more}."
     )
 
 
@@ -138,9 +139,8 @@ def refusal(path: Path, errors: Path, rows: DatasetSummary) -> DataInvalid:
                 first.append(row)
             written.write(json.dumps(row.as_json(), ensure_ascii=False) + "\n")
     lines = [Line(row.file, row.line) for row in first[:_NAMED]]
-    return DataInvalid(
-        sentence(leaked, rows.validation_rows, lines), rows=first, classes={_CLASS: leaked}, errors=leaked
-    )
+    message = sentence(leaked, rows.validation_rows, lines, listed=errors.name)
+    return DataInvalid(message, rows=first, classes={_CLASS: leaked}, errors=leaked)
 
 
 _CLASS = "leaked_row"
