@@ -200,7 +200,7 @@ def _require_gpus(config: TrainerConfig, reports: Reports) -> None:
     """Look before the libraries load, some of which ask CUDA themselves, and before the ranks meet."""
     found = devices.look(int(os.environ["LOCAL_RANK"]))
     devices.require_usable(found, config.training.gpus_per_node)
-    told = gpus.find(config.gpu_type) if config.gpu_type else None
+    told = gpus.of_platform(config)
     expected = told is None or told.bf16  # prepare has said already that there is none
     if expected and (warning := devices.bf16_warning(found)) is not None:
         logger.warning("%s", warning)

@@ -68,7 +68,7 @@ def _of_gpus(config: TrainerConfig) -> list[str]:
     """What the platform's type of GPU makes of the estimate and of training."""
     if config.gpu_type is None or not config.training.gpus_per_node:
         return []
-    gpu = gpus.find(config.gpu_type)
+    gpu = gpus.of_platform(config)
     if gpu is None:
         memory = "its memory is taken from settings.gpuMemoryBytes"
         if config.gpu_memory_bytes is None:

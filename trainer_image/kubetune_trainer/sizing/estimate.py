@@ -47,7 +47,7 @@ def plan(config: TrainerConfig, architecture: Architecture, trained: int, shape:
     steps = planned_steps(
         shape.rows, training.batch_size, epochs=training.epochs, max_steps=training.max_steps
     )
-    gpu = gpus.find(config.gpu_type) if config.gpu_type and training.gpus_per_node else None
+    gpu = gpus.of_platform(config) if training.gpus_per_node else None
     width = gpu.width if gpu else 2
     limit = gpus.memory_bytes(config) if training.gpus_per_node else None
     budget = tokens_per_pass(training, architecture, trained, longest=shape.longest, limit=limit, width=width)

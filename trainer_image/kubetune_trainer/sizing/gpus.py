@@ -92,9 +92,14 @@ def known(name: str) -> GPU:
     return gpu
 
 
+def of_platform(config: TrainerConfig) -> GPU | None:
+    """The type of the platform's GPUs; None where it is not told, or unknown."""
+    return find(config.gpu_type) if config.gpu_type else None
+
+
 def memory_bytes(config: TrainerConfig) -> int | None:
     """Memory of one of the platform's GPUs, as far as it is told."""
-    gpu = find(config.gpu_type) if config.gpu_type else None
+    gpu = of_platform(config)
     return config.gpu_memory_bytes or (gpu.memory_bytes if gpu else None)
 
 
