@@ -10,9 +10,13 @@ import hashlib
 import json
 from decimal import Decimal
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field
+
+from .config_base import ConfigModel, DecimalString
+from .config_base import FileSource as FileSource  # for all who read a config
+from .evaluation import EvaluationConfig
 
 CONFIG_VERSION: Literal[1] = 1
 """Raised when a field changes its meaning. A trainer refuses a version that it does not know."""
@@ -48,15 +52,7 @@ METRICS_PORT = 9400
 """Rank 0 serves /metrics and /progress here."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-DecimalString = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(e-?[0-9]+)?$", max_length=24)]
-"""A decimal as a string ("2e-4"): floats lose digits on their way through JSON."""
-
-
-class ModelSource(_Frozen):
+class ModelSource(ConfigModel):
     """The base model."""
 
     uri: str
@@ -67,17 +63,7 @@ class ModelSource(_Frozen):
     """Where a pvc:// model is found in the pod; None when prepare fetches it to the output volume."""
 
 
-class FileSource(_Frozen):
-    """A data file (or an hf:// dataset's split)."""
-
-    uri: str
-    """hf://org/name[/split or file], s3://bucket/key, https://host/path, pvc://claim/path or
-    configMap://name/key."""
-    mount: str | None = None
-    """Where a pvc:// or configMap:// file is found in the pod."""
-
-
-class DatasetConfig(_Frozen):
+class DatasetConfig(ConfigModel):
     """Rows and how to read them."""
 
     train: FileSource
@@ -112,7 +98,7 @@ class DatasetConfig(_Frozen):
         }
 
 
-class AdapterConfig(_Frozen):
+class AdapterConfig(ConfigModel):
     """What is trained: LoRA matrices, beside a base of 4-bit weights or not, or every weight."""
 
     type: Literal["LoRA", "QLoRA", "Full"] = "LoRA"
@@ -129,14 +115,14 @@ class AdapterConfig(_Frozen):
         return self.type == "Full"
 
 
-class ScheduleConfig(_Frozen):
+class ScheduleConfig(ConfigModel):
     """Learning-rate schedule."""
 
     type: Literal["Cosine", "Linear", "Constant"] = "Cosine"
     warmup_ratio: DecimalString = "0.03"
 
 
-class SelectConfig(_Frozen):
+class SelectConfig(ConfigModel):
     """Which weights of the run are its result."""
 
     strategy: Literal["Last", "Best"] = "Last"
@@ -145,7 +131,7 @@ class SelectConfig(_Frozen):
     """Looks at the validation rows without a lower loss after which training ends; None: it never does."""
 
 
-class TrainingConfig(_Frozen):
+class TrainingConfig(ConfigModel):
     """Everything that the training loop needs, defaults resolved by the operator."""
 
     method: Literal["SFT"] = "SFT"
@@ -185,7 +171,7 @@ class TrainingConfig(_Frozen):
         return self.nodes * self.processes_per_node
 
 
-class PlatformConfig(_Frozen):
+class PlatformConfig(ConfigModel):
     """What the platform's settings say once for every pod (the pods also get it as environment)."""
 
     hf_endpoint: str | None = None
@@ -197,14 +183,14 @@ class PlatformConfig(_Frozen):
     """Largest https:// file."""
 
 
-class ResolvedImages(_Frozen):
+class ResolvedImages(ConfigModel):
     """Image references, frozen when the job starts."""
 
     trainer: str
     serving: str | None = None
 
 
-class ServingConfig(_Frozen):
+class ServingConfig(ConfigModel):
     """What decides how much memory a server needs, as spec.serving had it when the job started."""
 
     gpus: int | None = None
@@ -215,7 +201,7 @@ class ServingConfig(_Frozen):
     """Part of a GPU's memory that the server takes."""
 
 
-class TrainerConfig(_Frozen):
+class TrainerConfig(ConfigModel):
     """The versioned document in the ConfigMap ``<name>-config``."""
 
     version: Literal[1] = CONFIG_VERSION
@@ -232,6 +218,8 @@ class TrainerConfig(_Frozen):
     """Type of the platform's GPUs, which says memory, numbers and speed; gpu_memory_bytes wins."""
     serving: ServingConfig | None = None
     """None when no server was asked for."""
+    evaluation: EvaluationConfig | None = None
+    """None when the result is not evaluated."""
     platform: PlatformConfig = PlatformConfig()
     operator: dict[str, Any] = Field(default_factory=dict)
     """The operator's own frozen settings (serving, images, probes): the trainer ignores them."""

@@ -87,6 +87,36 @@ class RunDirectory:
         return self.prepared / "preview.html"
 
     @property
+    def evaluation(self) -> Path:
+        """What the result is asked, what was answered, and the report."""
+        return self.root / "evaluation"
+
+    @property
+    def questions_file(self) -> Path:
+        """What every candidate is asked, one ``scoring.questions.Question`` per line; prepare writes it."""
+        return self.evaluation / "questions.jsonl"
+
+    @property
+    def answers_file(self) -> Path:
+        """Every answer as it came, one JSON object per line."""
+        return self.evaluation / "answers.jsonl"
+
+    @property
+    def report_file(self) -> Path:
+        """``scoring.report.Report`` as JSON."""
+        return self.evaluation / "report.json"
+
+    @property
+    def rows_file(self) -> Path:
+        """Prompt, expected answer, and each candidate's answer and scores, one JSON object per line."""
+        return self.evaluation / "rows.jsonl"
+
+    @property
+    def report_page(self) -> Path:
+        """The report as one page of HTML."""
+        return self.evaluation / "report.html"
+
+    @property
     def passes_file(self) -> Path:
         """How many tokens a forward pass has."""
         return self.root / "passes.json"

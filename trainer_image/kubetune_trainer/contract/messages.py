@@ -9,7 +9,10 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from .evaluation import EvaluationPlan
+from .messages_base import Count, Message, Number, Path, Seconds, Sentence, Short, Small
 
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_LIMIT = 4096
@@ -47,31 +50,11 @@ class Reason(StrEnum):
     GPU_UNUSABLE = "GpuUnusable"
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
-
-
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-"""Rows, tokens, bytes, steps: what the status can hold. Another image's nonsense must not get there."""
-
-Small = Annotated[int, Field(ge=0, le=2**31 - 1)]
-MOST_SECONDS = 10**9
-"""Thirty years: a date that far away can still be written."""
-
-Seconds = Annotated[int, Field(ge=0, le=MOST_SECONDS)]
-
-Number = Annotated[str, StringConstraints(max_length=32)]
-Short = Annotated[str, StringConstraints(max_length=256)]
-Path = Annotated[str, StringConstraints(max_length=1024)]
-
-
 SOCKETS = "Sockets"
 """In Progress.transport: gradients go between nodes over TCP."""
 
-Sentence = Annotated[str, StringConstraints(max_length=1024)]
 
-
-class ModelSummary(_Message):
+class ModelSummary(Message):
     """The base model as prepare pinned it."""
 
     revision: Short
@@ -84,7 +67,7 @@ class ModelSummary(_Message):
     """Of all files that are read, as they were when prepare checked them."""
 
 
-class TokensPerRow(_Message):
+class TokensPerRow(Message):
     """Distribution of row lengths, in tokens."""
 
     mean: Small
@@ -93,7 +76,7 @@ class TokensPerRow(_Message):
     max: Small
 
 
-class DatasetSummary(_Message):
+class DatasetSummary(Message):
     """The rows as prepare tokenised them."""
 
     fingerprint: Short
@@ -125,7 +108,7 @@ class DatasetSummary(_Message):
         return given | data
 
 
-class PlanSummary(_Message):
+class PlanSummary(Message):
     """What training will do and need."""
 
     total_steps: Count
@@ -139,7 +122,7 @@ class PlanSummary(_Message):
     """GPUs of one server: those asked for, else those that the model needs. 0: not told."""
 
 
-class ArtifactSummary(_Message):
+class ArtifactSummary(Message):
     """A verified artifact on the output volume."""
 
     path: Path
@@ -165,7 +148,7 @@ class ArtifactSummary(_Message):
     """Step at which training ended, where the best weights are chosen."""
 
 
-class PrepareSummary(_Message):
+class PrepareSummary(Message):
     """Summary of a completed prepare."""
 
     model: ModelSummary
@@ -173,9 +156,11 @@ class PrepareSummary(_Message):
     plan: PlanSummary
     artifact: ArtifactSummary | None = None
     """A finished artifact of the same run key, data and model: adopted instead of trained again."""
+    evaluation: EvaluationPlan | None = None
+    """None when the result is not evaluated."""
 
 
-class TrainSummary(_Message):
+class TrainSummary(Message):
     """Summary of an attempt, written by rank 0's pod."""
 
     from_step: Count = 0
@@ -184,7 +169,7 @@ class TrainSummary(_Message):
     """Present when the attempt completed."""
 
 
-class TerminationMessage(_Message):
+class TerminationMessage(Message):
     """JSON in TERMINATION_LOG, at most TERMINATION_LIMIT bytes."""
 
     reason: Reason
@@ -195,7 +180,7 @@ class TerminationMessage(_Message):
     """A PrepareSummary or TrainSummary as JSON; of invalid data: {"errors": n, "rows": [first 20]}."""
 
 
-class Progress(_Message):
+class Progress(Message):
     """Body of rank 0's /progress."""
 
     step: Count

@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from typing_extensions import override
 
 from ..contract.config import METRICS_PORT
-from ..contract.messages import MOST_SECONDS, Progress
+from ..contract.messages import Progress
+from ..contract.messages_base import MOST_SECONDS
 from ..sizing.looks import ValidationPlan
 
 logger = logging.getLogger(__name__)

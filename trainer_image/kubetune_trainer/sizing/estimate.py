@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ..base.architecture import Architecture
 from ..contract.config import TrainerConfig, TrainingConfig
 from ..contract.errors import DoesNotFit, InvalidInput
-from ..contract.messages import MOST_SECONDS, PlanSummary
+from ..contract.messages import PlanSummary
+from ..contract.messages_base import MOST_SECONDS
 from ..data.sampler import planned_steps
 from . import gpus, smallest
 from .looks import ValidationPlan

@@ -1,0 +1,1 @@
+"""Asks the candidates, scores what they answer, and says whether the result passes."""

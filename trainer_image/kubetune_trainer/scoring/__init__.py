@@ -1,0 +1,1 @@
+"""What answers are worth: questions, metrics, statistics, and the report that is made of them."""
