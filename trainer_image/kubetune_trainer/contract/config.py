@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from .config_base import ConfigModel, DecimalString
 from .config_base import FileSource as FileSource  # for all who read a config
-from .evaluation import EvaluationConfig
+from .evaluation import JUDGE_KEY, EvaluationConfig
 
 CONFIG_VERSION: Literal[1] = 1
 """Raised when a field changes its meaning. A trainer refuses a version that it does not know."""
@@ -28,7 +28,7 @@ OUTPUT_MOUNT = "/output"
 """Where the output claim is mounted in prepare and train (read-write) and in serving pods (read-only)."""
 
 INPUT_MOUNT = "/inputs"
-"""``/inputs/{model,train,validation}``: pvc:// and configMap:// sources, mounted read-only."""
+"""``/inputs/{model,train,validation,evaluation,regression}``: pvc:// and configMap:// sources, read-only."""
 
 CREDENTIAL_KEYS: dict[str, dict[str, bool]] = {
     "hf": {"HF_TOKEN": True},
@@ -38,11 +38,13 @@ CREDENTIAL_KEYS: dict[str, dict[str, bool]] = {
         "AWS_ENDPOINT_URL": False,
         "AWS_REGION": False,
     },
+    "judge": {JUDGE_KEY: True},
 }
 """Keys of a credentials Secret by URI scheme, and whether the key must be there.
 
-Each becomes an environment variable of the prepare container with the source's prefix (MODEL_, TRAIN_ or
-VALIDATION_), since the three may need different credentials. A variable without prefix is the fallback.
+Each becomes an environment variable of the prepare container with the source's prefix (MODEL_, TRAIN_,
+VALIDATION_, EVALUATION_ or REGRESSION_), since they may need different credentials. A variable without prefix
+is the fallback. A judge's key also goes to the evaluator (``evaluation.judge_variable``).
 """
 
 RENDEZVOUS_PORT = 29500

@@ -29,7 +29,7 @@ TUNED: Final = "Tuned"
 """Name of the candidate that was trained; baselines have the name of their type."""
 
 JUDGE_KEY: Final = "OPENAI_API_KEY"
-"""Key of a judge's Secret; the variable is JUDGE_ and this, with ``_<n>`` for the metric's place from 0."""
+"""Key of a judge's Secret."""
 
 CANDIDATE_URL: Final = "KUBETUNE_CANDIDATE_URL"
 """Environment of the evaluator: base URL (ends in /v1) of the job's own server."""
@@ -45,8 +45,8 @@ OVERRIDE: Final = "KUBETUNE_OVERRIDE"
 
 
 def judge_variable(index: int) -> str:
-    """Environment variable with the key of the judge of the metric at this place."""
-    return f"JUDGE_{JUDGE_KEY}_{index}"
+    """Environment variable with the key of the judge of the metric at this place, from 0."""
+    return f"JUDGE_{index}_{JUDGE_KEY}"
 
 
 class EvaluationData(ConfigModel):
