@@ -707,7 +707,106 @@ UPDATES = (
     ),
 )
 
+_METRICS = [{"type": "ExactMatch"}]
+_ASKED: Changes = {"dataset.validationFraction": "0.1", "evaluation": {"metrics": _METRICS}}
+
+
+def _evaluation(**fields: Any) -> Changes:
+    return _ASKED | {"evaluation": {"metrics": _METRICS} | fields}
+
+
+def _metric(**fields: Any) -> Changes:
+    return _evaluation(metrics=[fields])
+
+
+_JUDGE: Json = {"url": "https://models.example.com/v1", "model": "m", "rubric": "Polite."}
+
+EVALUATION: tuple[Case, ...] = (
+    accept("an evaluation with the validation rows", _ASKED),
+    accept(
+        "an evaluation with its own rows",
+        {"evaluation": {"metrics": _METRICS, "dataset": {"uri": "pvc://data/test.jsonl"}}},
+    ),
+    refuse(
+        "an evaluation without rows", {"evaluation": {"metrics": _METRICS}}, "there are no rows to evaluate"
+    ),
+    refuse("an evaluation without metrics", _evaluation(metrics=[]), "evaluation.metrics"),
+    refuse(
+        "rows to evaluate that are plain text",
+        _evaluation(dataset={"uri": "pvc://d/a", "format": "Text"}),
+        "Text",
+    ),
+    refuse(
+        "an evaluation that appears",
+        _ASKED,
+        "evaluation cannot be changed",
+        before={"dataset.validationFraction": "0.1"},
+    ),
+    refuse("another evaluation", _evaluation(maxRows=5), "evaluation cannot be changed", before=_ASKED),
+    accept("the same evaluation", _ASKED, before=_ASKED),
+    accept(
+        "two metrics of one type with names",
+        _evaluation(
+            metrics=[{"type": "ExactMatch"}, {"type": "ExactMatch", "name": "loose", "ignore": ["Case"]}]
+        ),
+    ),
+    refuse(
+        "two metrics with one name",
+        _evaluation(metrics=[{"type": "ExactMatch"}, {"type": "Contains", "name": "ExactMatch"}]),
+        "two metrics have one name",
+    ),
+    *(
+        accept(f"a metric {fields['type']}", _metric(**fields))
+        for fields in (
+            {"type": "Contains", "ignore": ["Case", "Articles"]},
+            {"type": "Regex", "pattern": "^[a-z]+$"},
+            {"type": "TokenF1"},
+            {"type": "RougeL"},
+            {"type": "NumericMatch", "tolerance": "0.5"},
+            {"type": "JSONSchema", "schema": '{"type": "object"}'},
+            {"type": "ToolCall"},
+            {"type": "Judge", "judge": _JUDGE | {"credentials": {"secretName": "key"}}},
+        )
+    ),
+    refuse("Regex without a pattern", _metric(type="Regex"), "Regex needs pattern"),
+    refuse("JSONSchema without a schema", _metric(type="JSONSchema"), "JSONSchema needs schema"),
+    refuse("Judge without a judge", _metric(type="Judge"), "Judge needs judge"),
+    refuse(
+        "what TokenF1 ignores", _metric(type="TokenF1", ignore=["Case"]), "is for ExactMatch and Contains"
+    ),
+    refuse("a pattern of Contains", _metric(type="Contains", pattern="a"), "is for Regex alone"),
+    refuse("a tolerance of RougeL", _metric(type="RougeL", tolerance="1"), "is for NumericMatch alone"),
+    refuse("a schema of Regex", _metric(type="Regex", pattern="a", schema="{}"), "is for JSONSchema alone"),
+    refuse("a judge of ExactMatch", _metric(type="ExactMatch", judge=_JUDGE), "is for Judge alone"),
+    refuse("a judge without a scheme", _metric(type="Judge", judge=_JUDGE | {"url": "models/v1"}), "url"),
+    accept("no baselines", _evaluation(baselines=[])),
+    accept(
+        "all baselines",
+        _evaluation(baselines=[{"type": "Base"}, {"type": "FewShot", "examples": 5}, {"type": "Retrieval"}]),
+    ),
+    refuse("a baseline twice", _evaluation(baselines=[{"type": "Base"}, {"type": "Base"}]), "baselines"),
+    refuse(
+        "examples for Base",
+        _evaluation(baselines=[{"type": "Base", "examples": 1}]),
+        "asked without examples",
+    ),
+    accept("a gate", _evaluation(gate={"metric": "ExactMatch", "minScore": "0.6", "minDelta": "0.05"})),
+    accept("a gate with all defaults", _evaluation(gate={})),
+    accept("a gate without baselines", _evaluation(baselines=[], gate={"minScore": "0.6"})),
+    accept(
+        "what must not regress",
+        _evaluation(gate={"mustNotRegress": {"maxDrop": "0.02", "dataset": {"uri": "hf://o/n/t.jsonl"}}}),
+    ),
+    refuse("a gate on a metric that is none", _evaluation(gate={"metric": "BLEU"}), "none of the metrics"),
+    refuse("a gate with nothing to compare", _evaluation(baselines=[], gate={}), "no baseline to be better"),
+    refuse("a score above 1", _evaluation(gate={"minScore": "60"}), "scores are from 0 to 1"),
+    refuse("a difference above 1", _evaluation(gate={"minDelta": "5"}), "scores are from 0 to 1"),
+    refuse("full confidence", _evaluation(gate={"confidence": "1"}), "at least 0.5 and below 1"),
+    accept("a confidence", _evaluation(gate={"confidence": "0.9"})),
+)
+
 CASES: tuple[Case, ...] = (
+    *EVALUATION,
     *NAMES,
     *MODEL,
     *DATASET,

@@ -101,7 +101,7 @@ class Case:
         observed = observe(self.job, others, diagnosis=None, progress=None)
         serving, artifact = self.job.spec.serving, observed.artifact
         planned = planned_gpus(self.job, observed)
-        intent = intent_of(self.job, artifact, self.settings, planned_gpus=planned)
+        intent = intent_of(self.job, self.job.spec.serving, artifact, self.settings, planned_gpus=planned)
         if serving is None or artifact is None or intent is None:
             return raw
         manifest = build_server(

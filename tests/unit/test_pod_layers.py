@@ -327,8 +327,8 @@ def test_a_job_of_an_operator_without_the_setting_has_none_and_keeps_its_servers
     settings = frozen_settings(config)
     assert settings == PLATFORM.model_copy(update={"pod_template": None})
     bare = PLATFORM.model_copy(update={"pod_template": None})
-    with_settings = intent_of(job(), ARTIFACT, settings, planned_gpus=0)
-    assert with_settings == intent_of(job(), ARTIFACT, bare, planned_gpus=0)
+    with_settings = intent_of(job(), job().spec.serving, ARTIFACT, settings, planned_gpus=0)
+    assert with_settings == intent_of(job(), job().spec.serving, ARTIFACT, bare, planned_gpus=0)
 
 
 def test_settings_of_a_newer_operator_that_cannot_be_read_are_named() -> None:

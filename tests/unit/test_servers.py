@@ -38,7 +38,9 @@ def _intent(
 ) -> str | None:
     spec = CASE.job.spec.model_copy(update={"serving": serving or CASE.job.spec.serving})
     job = CASE.job.model_copy(update={"spec": spec})
-    return intent_of(job, CASE.observed.artifact, settings or CASE.settings, planned_gpus=planned)
+    return intent_of(
+        job, job.spec.serving, CASE.observed.artifact, settings or CASE.settings, planned_gpus=planned
+    )
 
 
 @pytest.mark.parametrize("given", [{}, {"added": 3}], ids=["left out", "by the API server's default"])
@@ -77,7 +79,9 @@ def test_a_server_gets_the_gpus_that_prepare_says_at_the_same_look_and_after() -
     observed = replace(CASE.observed, prepared=prepared.model_copy(update={"plan": plan}))
     later = job.model_copy(update={"status": Status(plan=PlanStatus(serving_gpus=4))})
     for at, seen in ((job, observed), (later, replace(observed, prepared=None))):
-        (server,) = rollout(at, seen, CASE.config, CASE.settings, role=ROLE_SERVING).apply
+        (server,) = rollout(
+            at, seen, CASE.config, CASE.settings, role=ROLE_SERVING, service=ROLE_SERVING
+        ).apply
         (container,) = server["spec"]["template"]["spec"]["containers"]
         assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
         assert container["args"][container["args"].index("--tensor-parallel-size") + 1] == "4"
@@ -100,7 +104,9 @@ def _dtype(architecture: str, serving: dict[str, Any]) -> tuple[str | None, str 
     assert prepared is not None
     found = prepared.model.model_copy(update={"architecture": architecture})
     observed = replace(ADOPTED.observed, prepared=prepared.model_copy(update={"model": found}))
-    (server,) = rollout(job, observed, ADOPTED.config, ADOPTED.settings, role=ROLE_SERVING).apply
+    (server,) = rollout(
+        job, observed, ADOPTED.config, ADOPTED.settings, role=ROLE_SERVING, service=ROLE_SERVING
+    ).apply
     (container,) = server["spec"]["template"]["spec"]["containers"]
     args, env = container["args"], {item["name"]: item.get("value") for item in container["env"]}
     given = args[args.index("--dtype") + 1] if "--dtype" in args else None
@@ -202,12 +208,16 @@ def test_servers_that_hold_the_gpus_of_one_node_give_them_up_first(
 ) -> None:
     spec = CASE.job.spec.model_copy(update={"serving": Serving.model_validate(serving)})
     job = CASE.job.model_copy(update={"spec": spec})
-    (server,) = rollout(job, CASE.observed, CASE.config, CASE.settings, role=ROLE_SERVING).apply
+    (server,) = rollout(
+        job, CASE.observed, CASE.config, CASE.settings, role=ROLE_SERVING, service=ROLE_SERVING
+    ).apply
     assert server["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": step}
 
 
 def test_a_claim_of_ones_own_may_be_of_one_node_too() -> None:
     changes = {"serving": Serving(gpus=1), "storage": Storage.model_validate({"claimName": "mine"})}
     job = CASE.job.model_copy(update={"spec": CASE.job.spec.model_copy(update=changes)})
-    (server,) = rollout(job, CASE.observed, CASE.config, CASE.settings, role=ROLE_SERVING).apply
+    (server,) = rollout(
+        job, CASE.observed, CASE.config, CASE.settings, role=ROLE_SERVING, service=ROLE_SERVING
+    ).apply
     assert server["spec"]["strategy"]["rollingUpdate"] == IN_PLACE

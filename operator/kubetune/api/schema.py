@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 from typing_extensions import override
 
-from kubetune.api.base import INT32_MAX
+from kubetune.api.base import INT32_MAX, ApiModel
 
 Schema = dict[str, Any]
 
@@ -58,6 +58,9 @@ class _Generator(GenerateJsonSchema):
         factory = schema.get("default_factory")
         if isinstance(factory, type) and issubclass(factory, BaseModel):
             return generated | {"default": factory().model_dump(mode="json", exclude_none=True)}
+        if isinstance(schema.get("default"), tuple) and generated.get("default"):
+            items = [item.manifest() if isinstance(item, ApiModel) else item for item in schema["default"]]
+            return generated | {"default": items}
         if generated.get("default") in (None, []):
             generated.pop("default", None)
         return generated

@@ -163,6 +163,18 @@ class Volumes:
         self.mounts.append({"name": name, "mountPath": path} | ({"readOnly": True} if read_only else {}))
 
 
+def stay_together(pod: Item, selector: Item) -> None:
+    """Start a pod on the node of those that the selector finds: their volume is used on one node at a time.
+
+    A pod that finds no other may start anywhere: the scheduler lets a pod pass that meets its own term.
+    """
+    term = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
+    affinity = pod.get("affinity", {})
+    near = affinity.get("podAffinity", {})
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    pod["affinity"] = affinity | {"podAffinity": near | {required: [*near.get(required, ()), term]}}
+
+
 def env(**values: str | None) -> list[Item]:
     """Environment variables; None leaves one out."""
     return [{"name": name, "value": value} for name, value in values.items() if value is not None]

@@ -11,6 +11,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving
 from ..spec.resources import serving_gpus, serving_resources
 from ..spec.settings import JobSettings
+from ..vocabulary.names import ROLE_BASELINE, ROLE_SERVING
 from ..vocabulary.quantities import amount_of
 from .common import SCRATCH, Item, env
 from .guard import MIDDLEWARE, MOUNT
@@ -70,8 +71,11 @@ def environment(
     artifact: ArtifactSummary,
     settings: JobSettings,
     architecture: str,
+    *,
+    role: str = ROLE_SERVING,
 ) -> list[Item]:
     """Environment variables of the server's container."""
+    is_baseline = role == ROLE_BASELINE
     on_cpu = serving_gpus(job) == 0
     options = _options(job, serving, architecture)
     sequences = int(options.get("max-num-seqs", _SEQUENCES_ON_GPU))
@@ -94,8 +98,9 @@ def environment(
         TORCHDYNAMO_DISABLE="1" if on_cpu else None,
         # of the guard
         KUBETUNE_SERVING_LIMIT=str(_WAITING * sequences),
-        KUBETUNE_SERVED_MODEL=job.metadata.name,
-        KUBETUNE_SERVED_BASE=base_name(job) if artifact.type == "LoRA" else None,
+        KUBETUNE_SERVED_MODEL=base_name(job) if is_baseline else job.metadata.name,
+        KUBETUNE_SERVED_BASE=base_name(job) if artifact.type == "LoRA" and not is_baseline else None,
+        KUBETUNE_SERVED_IS_BASE="true" if is_baseline else None,
         KUBETUNE_SERVED_DTYPE=options.get("dtype", "auto"),
         KUBETUNE_ARTIFACT=f"{OUTPUT_MOUNT}/{artifact.path}",
         KUBETUNE_ARTIFACT_DIGEST=artifact.digest,

@@ -17,6 +17,7 @@ from ..spec.settings import JobSettings
 from ..spec.sources import PREFIXES, sources_of
 from ..vocabulary.names import PREPARE, Names
 from .common import SCRATCH, Item, Volumes, env
+from .judges import judge_keys
 from .trainer_job import build_trainer_job
 
 
@@ -26,10 +27,7 @@ def build_prepare(job: FineTuneJob, config: TrainerConfig, settings: JobSettings
     volumes.output(job, read_only=False)
     for source in sources_of(job):
         volumes.source(source)
-    if settings.ca_bundle_config_map is not None:
-        volumes.add(
-            "ca", {"configMap": {"name": settings.ca_bundle_config_map}}, CA_BUNDLE_MOUNT, read_only=True
-        )
+    add_ca_bundle(volumes, settings)
     return build_trainer_job(
         job,
         name=Names(job.metadata.name).run(PREPARE, number),
@@ -37,7 +35,7 @@ def build_prepare(job: FineTuneJob, config: TrainerConfig, settings: JobSettings
         number=number,
         container={
             "image": config.images.trainer,
-            "env": [*_platform(config, settings), *_credentials(job)],
+            "env": [*outside(config, settings), *_credentials(job), *judge_keys(job)],
             "resources": prepare_resources(job, settings),
         },
         volumes=volumes,
@@ -46,7 +44,15 @@ def build_prepare(job: FineTuneJob, config: TrainerConfig, settings: JobSettings
     )
 
 
-def _platform(config: TrainerConfig, settings: JobSettings) -> list[Item]:
+def add_ca_bundle(volumes: Volumes, settings: JobSettings) -> None:
+    """What the platform trusts besides the public authorities."""
+    if settings.ca_bundle_config_map is not None:
+        volumes.add(
+            "ca", {"configMap": {"name": settings.ca_bundle_config_map}}, CA_BUNDLE_MOUNT, read_only=True
+        )
+
+
+def outside(config: TrainerConfig, settings: JobSettings) -> list[Item]:
     """How this platform reaches the outside: every library reads its own variable."""
     bundle = config.platform.ca_bundle
     return env(

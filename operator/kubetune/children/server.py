@@ -1,5 +1,7 @@
 """Deployment of a server: vLLM with the base model and the adapter, or with a full fine-tune's weights.
 
+The one of role ``baseline`` has the base model alone, with the chat template of the result.
+
 Ready means that this pod answered by the job's own model name, and not otherwise than training measured.
 """
 
@@ -28,12 +30,13 @@ from ..vocabulary.names import (
     LABEL_JOB,
     LABEL_ROLE,
     PORT_HTTP,
+    ROLE_BASELINE,
     SERVE,
     Names,
 )
 from .chat import chat_arguments
 from .claim import needs_sharing
-from .common import Item, Volumes, labels, metadata, pod_template
+from .common import Item, Volumes, labels, metadata, pod_template, stay_together
 from .engine import base_name, engine_arguments, environment
 from .guard import DIGEST, MOUNT, PACKAGE
 
@@ -68,7 +71,7 @@ def build_server(
     volumes = Volumes()
     volumes.output(job, read_only=True)
     for source in sources_of(job):
-        if source.role == "model" and artifact.type == "LoRA":
+        if source.role == "model" and (artifact.type == "LoRA" or role == ROLE_BASELINE):
             volumes.source(source)
     volumes.scratch(settings)
     guard = {"configMap": {"name": Names(job.metadata.name).guard(role, DIGEST)}}
@@ -81,8 +84,8 @@ def build_server(
             "name": CONTAINER_SERVER,
             "image": serving_image(job, settings),
             "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
-            "args": _arguments(job, serving, config, artifact, architecture, gpus),
-            "env": environment(job, serving, artifact, settings, architecture),
+            "args": _arguments(job, serving, config, artifact, architecture, gpus, role=role),
+            "env": environment(job, serving, artifact, settings, architecture, role=role),
             "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
             "resources": serving_resources(job, settings, planned_gpus),
             "startupProbe": _started(),
@@ -100,7 +103,7 @@ def build_server(
         terminationGracePeriodSeconds=60,
     )
     if not needs_sharing(job) and named_claim(job) is None:
-        _stay_together(template["spec"], selector)
+        stay_together(template["spec"], selector)
     manifest: Manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -119,18 +122,6 @@ def build_server(
         ANNOTATION_LIVE: digest_of(live_fields(manifest["spec"])),
     }
     return manifest
-
-
-def _stay_together(pod: Item, selector: Item) -> None:
-    """Start a new server on the old one's node: their volume can be used on one node at a time.
-
-    A server that finds no other may start anywhere: the scheduler lets a pod pass that meets its own term.
-    """
-    term = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
-    affinity = pod.get("affinity", {})
-    near = affinity.get("podAffinity", {})
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
-    pod["affinity"] = affinity | {"podAffinity": near | {required: [*near.get(required, ()), term]}}
 
 
 def _strategy(*, surge: bool) -> Item:
@@ -157,15 +148,17 @@ def _arguments(
     artifact: ArtifactSummary,
     architecture: str,
     gpus: int,
+    *,
+    role: str,
 ) -> list[str]:
     name, path = job.metadata.name, f"{OUTPUT_MOUNT}/{artifact.path}"
-    if artifact.type == "Full":
+    base = base_name(job)
+    served = config.model.mount or str(model_directory(config.model.uri, artifact.base_revision))
+    if role == ROLE_BASELINE:
+        args = ["--model", served, "--served-model-name", base]
+    elif artifact.type == "Full":
         args = ["--model", path, "--served-model-name", name]
     else:
-        base, served = (
-            base_name(job),
-            config.model.mount or str(model_directory(config.model.uri, artifact.base_revision)),
-        )
         module = json.dumps({"name": name, "path": path, "base_model_name": base})
         rank = str(lora_rank(artifact.rank or config.training.adapter.rank))
         args = ["--model", served, "--served-model-name", base]
@@ -173,6 +166,8 @@ def _arguments(
     if gpus > 1:
         args += ["--tensor-parallel-size", str(gpus)]
     args += chat_arguments(config, artifact)
+    if role == ROLE_BASELINE:
+        args += ["--generation-config", path]  # it stops where the result does
     return [*args, "--port", str(PORT), *engine_arguments(job, serving, architecture)]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.evaluation import Override
 
 from ..api.v1alpha1 import FineTuneJob
 from ..decide.failures import is_lasting
@@ -127,6 +128,8 @@ class JobState:
     """The status as the look that is under way sees it, when its children cannot be made."""
     unwritten: Exception | None = None
     """Why the status could not be written the last time."""
+    override: Override | None = None
+    """A person's decision against the gate, as the object's annotation has it."""
     servers: dict[str, ServerState] = field(default_factory=dict)
     """By role."""
     servers_cleared: bool = False

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
+from kubetune_trainer.contract.evaluation import Override
+
 from ..api.v1alpha1 import FineTuneJob
 from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..diagnose import selector_story, story_of
+from ..facts.managers import MOST_REASON, override_of
+from ..facts.observed import Observed
 from ..facts.parse import parse_child
 from ..facts.views import Key, Kind, Manifest, Raw, View
 from ..servers.rollout import places
 from ..servers.state import had_server
+from ..servers.wanted import roles_of
+from ..stages.evaluate_status import remembered_override
 from ..stages.train_status import unended_attempts
 from ..vocabulary.errors import NotFound
-from ..vocabulary.names import TRAIN, Names
+from ..vocabulary.names import ANNOTATION_PROMOTE, TRAIN, Names
 from ..vocabulary.periods import LOOK_AFTER
 from .job_state import JobState
 
@@ -28,9 +34,10 @@ class Refresher:
 
     async def namesakes(self, key: Key, job: FineTuneJob, state: JobState) -> None:
         """Look, before the first Job is made, who has the names of the server: later costs a training."""
-        if job.spec.serving is None or state.namesakes_read or state.has_begun(self._index.children(key)):
+        roles = roles_of(job)
+        if not roles or state.namesakes_read or state.has_begun(self._index.children(key)):
             return
-        await asyncio.gather(*(self._read(key, kind, name) for kind, name in places(key.name)))
+        await asyncio.gather(*(self._read(key, kind, name) for kind, name in places(key.name, roles)))
         state.namesakes_read = True
 
     async def leftovers(self, key: Key, raw: Raw, state: JobState) -> None:
@@ -79,6 +86,24 @@ class Refresher:
                     notes[child.uid] = story
         state.notes = notes
         return LOOK_AFTER.total_seconds() if lost else None
+
+    async def override(self, key: Key, job: FineTuneJob, observed: Observed, state: JobState) -> bool:
+        """Read who has set the annotation that serves a result against its gate; return whether it is news.
+
+        Only where it decides: the index keeps no managedFields.
+        """
+        why = (job.metadata.annotations.get(ANNOTATION_PROMOTE) or "").strip()
+        failed = observed.evaluation is not None and observed.evaluation.verdict == "Failed"
+        found: Override | None = None
+        if why and failed:
+            known = state.override or remembered_override(job)
+            if known is not None and known.reason == why[:MOST_REASON]:
+                found = known
+            else:
+                raw = await self._get(key, Kind.FINE_TUNE_JOB, key.name)
+                found = None if raw is None else override_of(raw)
+        news, state.override = found != state.override, found
+        return news
 
     async def claim(self, key: Key) -> None:
         """Look whether our output claim is still there: claims are not watched."""

@@ -26,15 +26,14 @@ from ..diagnose.refusals import diagnose_refusal
 from ..facts.observed import Observed
 from ..facts.views import Key, Raw
 from ..pods_http.probes import Probes
-from ..servers.intent import intent_of
-from ..servers.rollout import planned_gpus
+from ..servers.rollout import wanted_intent
 from ..spec.resolve import check_serving
 from ..spec.settings import JobSettings
 from ..stages.observe import observe
 from ..stages.plan import Plan
 from ..stages.table import STAGES, Stages
 from ..vocabulary.errors import KubeTuneError, SpecError
-from ..vocabulary.names import ROLE_SERVING, SERVE, TRAIN, Names
+from ..vocabulary.names import ROLE_SERVING, ROLES, SERVE, TRAIN, Names
 from ..vocabulary.periods import LOOK_AFTER
 from .answers import with_servers
 from .earlier import GRANTED, Clearance, Gatekeeper
@@ -202,6 +201,8 @@ class Reconciler:
         state.unfit = await self._looker.unfit_claim(job, children, state)
         look.again_in(REFUSED_POLL if state.unfit else None)
         self._renew(look)
+        if await self._refresher.override(key, job, look.observed, state):
+            self._renew(look)
         attempt = look.observed.last_run(TRAIN)
         if look.observed.artifact is None and attempt is not None and attempt.ending is not None:
             await self._refresher.claim(key)  # the next attempt goes on from what is on it
@@ -314,13 +315,13 @@ class Reconciler:
         observed = replace(
             observed,
             rested=state.runs.rest(observed, now),
+            override=state.override,
             progress=self._probes.progress(key, _progress_url(key, observed)),
             notes=(*state.notes.values(), *clearance.notes),
         )
-        wanted = None
+        wanted: dict[str, str | None] = {}
         if settings is not None:
-            planned = planned_gpus(job, observed)
-            wanted = intent_of(job, observed.artifact, settings, planned_gpus=planned)
+            wanted = {role: wanted_intent(job, observed, settings, role=role) for role in ROLES}
         return with_servers(self._probes, key, job, observed, state, wanted=wanted)
 
     def _state(self, key: Key, uid: str) -> JobState:

@@ -8,7 +8,8 @@ from ..facts.parse import condition_in
 from ..facts.views import Raw, View
 from ..servers.rollout import is_of_server
 from ..servers.state import had_server
-from ..vocabulary.reasons import ConditionType, facts_of
+from ..vocabulary.names import ANNOTATION_PROMOTE
+from ..vocabulary.reasons import ConditionType, Reason, facts_of
 
 
 def is_finished(raw: Raw, children: Iterable[View]) -> bool:
@@ -28,6 +29,10 @@ def is_finished(raw: Raw, children: Iterable[View]) -> bool:
     if condition_in(status, ConditionType.READY).get("status") == "True":
         return not serves
     stalled = condition_in(status, ConditionType.STALLED)
+    if stalled.get("reason") == Reason.GATE_FAILED and (meta.get("annotations") or {}).get(
+        ANNOTATION_PROMOTE
+    ):
+        return False  # a person has decided otherwise
     return stalled.get("status") == "True" and facts_of(str(stalled.get("reason"))).final
 
 

@@ -22,4 +22,6 @@ def stall_of(job: FineTuneJob, observed: Observed, stages: Stages = STAGES) -> F
     if observed.diagnosis is not None and observed.diagnosis.stalled:
         return Finding(observed.diagnosis.reason, observed.diagnosis.message)
     stage = stage_at_hand(job, observed, stages)
-    return None if stage is None else exhausted(stage, observed, most=job.spec.training.retries.max)
+    if stage is None:
+        return None
+    return stage.refusal(job, observed) or exhausted(stage, observed, most=job.spec.training.retries.max)

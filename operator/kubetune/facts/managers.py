@@ -1,11 +1,16 @@
-"""Who else owns what we manage of a server, from the managedFields of its live Deployment. Pure and total."""
+"""Who wrote what of a live Deployment, or an annotation, by its managedFields. Pure and total.
+
+They name the client that wrote (kubectl-annotate, argocd-controller), not the person behind it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..vocabulary.names import CONTAINER_SERVER, FIELD_MANAGER, HANDOVER_MANAGER
+from kubetune_trainer.contract.evaluation import Override
+
+from ..vocabulary.names import ANNOTATION_PROMOTE, CONTAINER_SERVER, FIELD_MANAGER, HANDOVER_MANAGER
 from .views import Raw
 
 _POD: Final = ("f:spec", "f:template", "f:spec", "f:containers", f'k:{{"name":"{CONTAINER_SERVER}"}}')
@@ -15,6 +20,26 @@ _PATHS: Final = {
     "command": (*_POD, "f:command"),
     "args": (*_POD, "f:args"),
 }
+
+
+MOST_REASON: Final = 1024
+"""Characters of a person's reason that are kept."""
+
+
+def override_of(raw: Raw) -> Override | None:
+    """A person's decision against the gate, with who wrote it and when; None without the annotation."""
+    annotations = raw["metadata"].get("annotations") or {}
+    why = str(annotations.get(ANNOTATION_PROMOTE) or "").strip()[:MOST_REASON]
+    if not why:
+        return None
+    path = ("f:metadata", "f:annotations", f"f:{ANNOTATION_PROMOTE}")
+    owners = [entry for entry in entries(raw) if _owns(entry.get("fieldsV1"), path)]
+    if not owners:
+        return Override(by="somebody whom the API server does not name", reason=why)
+    last = max(owners, key=lambda entry: str(entry.get("time") or ""))
+    time = last.get("time")
+    by = str(last.get("manager") or "unknown")[:128]
+    return Override(by=by, reason=why, time=None if time is None else str(time)[:64])
 
 
 def owned_by_others(raw: Raw) -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from kubetune_trainer.contract.evaluation import EvaluateSummary, Override
 from kubetune_trainer.contract.messages import ArtifactSummary, PrepareSummary, Progress
 
 from ..vocabulary.reasons import REASONS, Reason
@@ -167,6 +168,12 @@ class Observed:
     """What prepare found, as far as it is true of the volume that is there."""
     artifact: ArtifactSummary | None = None
     """The verified result."""
+    base_answered: bool = False
+    """The base of a full fine-tune was asked everything, by a server of its own."""
+    evaluation: EvaluateSummary | None = None
+    """What the evaluation of this very artifact found."""
+    override: Override | None = None
+    """A person's decision to serve it although it did not pass."""
     servers: Mapping[str, Server] = field(default_factory=dict)
     """By role, those that are known."""
     diagnosis: Diagnosis | None = None

@@ -58,8 +58,9 @@ def _is_named_like_a_child(job: FineTuneJob, names: Names, stages: Collection[st
     if child.owner_uid == job.metadata.uid:
         return True
     own_claim = named_claim(job) is None
-    served = job.spec.serving is not None and names.role_of(child.name) is not None
-    guards = job.spec.serving is not None and names.guard_role(child.name) is not None
+    has_servers = job.spec.serving is not None or job.spec.evaluation is not None
+    served = has_servers and names.role_of(child.name) is not None
+    guards = has_servers and names.guard_role(child.name) is not None
     by_kind = {
         Kind.CONFIG_MAP: child.name == names.config or guards,
         Kind.CLAIM: own_claim and child.name == names.output,

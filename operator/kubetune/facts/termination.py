@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from kubetune_trainer.contract.evaluation import EvaluateSummary
 from kubetune_trainer.contract.messages import (
     PrepareSummary,
     TerminationMessage,
@@ -40,5 +41,15 @@ def train_summary(termination: str) -> TrainSummary | None:
     told = message(termination)
     try:
         return TrainSummary.model_validate(told.summary) if told and told.summary else None
+    except ValidationError:
+        return None
+
+
+@lru_cache(maxsize=_KEPT)
+def evaluate_summary(termination: str) -> EvaluateSummary | None:
+    """What an evaluation found; None when the message holds nothing of the kind."""
+    told = message(termination)
+    try:
+        return EvaluateSummary.model_validate(told.summary) if told and told.summary else None
     except ValidationError:
         return None

@@ -10,10 +10,12 @@ from kubetune_trainer.contract.config import digest_of
 from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.serving import Serving
 from ..children.guard import DIGEST
 from ..spec.resolve import serving_image
 from ..spec.resources import serving_gpus
 from ..spec.settings import JobSettings
+from ..vocabulary.names import ROLE_SERVING
 
 TEMPLATE_VERSION: Final = 1
 """Raised only where servers that run must be replaced: an operator upgrade with another number rolls all of
@@ -24,22 +26,29 @@ _IMAGES: Final = frozenset({"trainer_image", "serving_image", "serving_cpu_image
 
 
 def intent_of(
-    job: FineTuneJob, artifact: ArtifactSummary | None, settings: JobSettings, *, planned_gpus: int
+    job: FineTuneJob,
+    serving: Serving | None,
+    artifact: ArtifactSummary | None,
+    settings: JobSettings,
+    *,
+    planned_gpus: int,
+    role: str = ROLE_SERVING,
 ) -> str | None:
-    """Digest of what the spec asks to be served now, and not of how this operator writes it down.
+    """Digest of what is to be served now, and not of how this operator writes it down.
 
     The guard is an exception: what keeps a server up reaches those that run.
 
-    None when there is nothing to serve. ``settings`` are the job's own, as they were frozen; ``planned_gpus``
-    is what prepare said, which counts only where it changes anything: servers of before are not rolled.
+    None when there is nothing to serve. ``serving`` is what ``wanted_serving`` says of ``role``. ``settings``
+    are the job's own, as they were frozen; ``planned_gpus`` is what prepare said. That and the role count
+    only where they change anything: servers of before are not rolled.
     """
-    serving = job.spec.serving
     if serving is None or artifact is None:
         return None
     gpus = serving_gpus(job, planned_gpus)
     return digest_of(
         {
             **({} if gpus == serving_gpus(job) else {"gpus": gpus}),
+            **({} if role == ROLE_SERVING else {"role": role}),
             "version": TEMPLATE_VERSION,
             "serving": _chosen(serving),
             "artifact": artifact.digest,

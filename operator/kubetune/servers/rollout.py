@@ -15,8 +15,9 @@ from ..children.service import build_service
 from ..facts.observed import Observed, Server
 from ..facts.views import DeploymentView, Kind, Manifest, View
 from ..spec.settings import JobSettings
-from ..vocabulary.names import ROLE_SERVING, ROLES, Names
+from ..vocabulary.names import ROLES, Names
 from .intent import intent_of
+from .wanted import wanted_serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +33,21 @@ class Rollout:
 
 
 def rollout(
-    job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings, *, role: str
+    job: FineTuneJob,
+    observed: Observed,
+    config: TrainerConfig,
+    settings: JobSettings,
+    *,
+    role: str,
+    service: str,
 ) -> Rollout:
-    """Say what to apply and to create for a server of this role.
+    """Say what to apply and to create for a server of this role, and for the Service ``service`` to it.
 
     The manifest is built only where it is sent, since this is asked at every look.
     """
-    serving, artifact = job.spec.serving, observed.artifact
+    serving, artifact = wanted_serving(job, observed, role), observed.artifact
     planned = planned_gpus(job, observed)
-    intent = intent_of(job, artifact, settings, planned_gpus=planned)
+    intent = wanted_intent(job, observed, settings, role=role)
     if serving is None or artifact is None or intent is None:
         return Rollout()
     server = observed.server(role)
@@ -63,8 +70,8 @@ def rollout(
     names, missing = Names(job.metadata.name), list[Manifest]()
     if (Kind.CONFIG_MAP, names.guard(role, DIGEST)) not in observed.present:
         missing.append(build_guard(job, role=role))
-    if role == ROLE_SERVING and (Kind.SERVICE, names.server(role)) not in observed.present:
-        missing.append(build_service(job))
+    if (Kind.SERVICE, names.server(service)) not in observed.present:
+        missing.append(build_service(job, role=service))
     settled = not apply and is_rolled_out(serving, server)
     return Rollout(
         apply=apply,
@@ -72,6 +79,13 @@ def rollout(
         superseded=_superseded(names, observed, role=role) if settled else (),
         settled=settled,
     )
+
+
+def wanted_intent(job: FineTuneJob, observed: Observed, settings: JobSettings, *, role: str) -> str | None:
+    """Digest of what the server of a role is to be now; None while there is to be none."""
+    serving = wanted_serving(job, observed, role)
+    planned = planned_gpus(job, observed)
+    return intent_of(job, serving, observed.artifact, settings, planned_gpus=planned, role=role)
 
 
 def architecture_of(job: FineTuneJob, observed: Observed) -> str:
@@ -143,11 +157,22 @@ def has_failed(live: DeploymentView) -> bool:
 
 
 def unwanted(job: FineTuneJob, observed: Observed) -> tuple[View, ...]:
-    """What is there of servers although the spec asks for none."""
-    if job.spec.serving is not None:
+    """What is there of servers although none is to be."""
+    if any(wanted_serving(job, observed, role) is not None for role in ROLES):
         return ()
-    views = observed.present.values()
-    return tuple(v for v in views if is_of_server(v, job.metadata.name) and not v.deleting)
+    return server_children(job, observed, *ROLES)
+
+
+def server_children(job: FineTuneJob, observed: Observed, *roles: str) -> tuple[View, ...]:
+    """What is there of the servers of these roles: Deployments, Services and guards."""
+    names = Names(job.metadata.name)
+
+    def is_theirs(view: View) -> bool:
+        if view.kind is Kind.CONFIG_MAP:
+            return names.guard_role(view.name) in roles
+        return view.kind in SERVER_KINDS and names.role_of(view.name) in roles
+
+    return tuple(view for view in observed.present.values() if is_theirs(view) and not view.deleting)
 
 
 def is_of_server(view: View, job: str) -> bool:
@@ -161,6 +186,6 @@ def is_of_server(view: View, job: str) -> bool:
 SERVER_KINDS = (Kind.DEPLOYMENT, Kind.SERVICE)
 
 
-def places(job: str) -> Iterable[tuple[Kind, str]]:
+def places(job: str, roles: Iterable[str] = ROLES) -> Iterable[tuple[Kind, str]]:
     """Kinds and names of all that servers may have left, but for guards, which do nothing by themselves."""
-    return ((kind, Names(job).server(role)) for role in ROLES for kind in SERVER_KINDS)
+    return ((kind, Names(job).server(role)) for role in roles for kind in SERVER_KINDS)

@@ -29,10 +29,12 @@ from ..api.base import decimal_text
 from ..api.problems import path_of
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.resources import Resources
+from ..api.v1alpha1.serving import Serving
 from ..vocabulary.errors import SpecError
 from ..vocabulary.names import PREPARE, SERVE, TRAIN, Names
 from ..vocabulary.quantities import amount_of
 from ..vocabulary.sentences import ADOPTED, APPLY_AGAIN
+from .evaluation import resolve_evaluation
 from .pod_layers import check_pod_template
 from .resources import ContainerResources, serving_gpus, serving_resources, training_resources
 from .settings import JobSettings
@@ -74,6 +76,7 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
         gpu_memory_bytes=settings.gpu_memory_bytes if spec.training.gpus_per_node else None,
         gpu_type=settings.gpu_type if spec.training.gpus_per_node else None,
         serving=_serving(job, settings),
+        evaluation=resolve_evaluation(job),
         platform=PlatformConfig(
             hf_endpoint=settings.hf_endpoint,
             ca_bundle=CA_BUNDLE_PATH if settings.ca_bundle_config_map else None,
@@ -201,7 +204,7 @@ def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
 
 def _serving(job: FineTuneJob, settings: JobSettings) -> ServingConfig | None:
     """What prepare must know of the server; GPUs that only its resources name count as given."""
-    serving = job.spec.serving
+    serving = job.spec.serving or (Serving() if job.spec.evaluation else None)
     if serving is None:
         return None
     named = serving.resources and settings.gpu_resource in {

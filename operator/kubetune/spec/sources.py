@@ -12,11 +12,19 @@ from typing import Final, Literal
 from kubetune_trainer.contract.config import CREDENTIAL_KEYS, INPUT_MOUNT
 
 from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.dataset import DataFile
+from ..api.v1alpha1.model import Model
 from ..vocabulary.names import Names
 
-Role = Literal["model", "train", "validation"]
+Role = Literal["model", "train", "validation", "evaluation", "regression"]
 
-PREFIXES: Final[Mapping[Role, str]] = {"model": "MODEL_", "train": "TRAIN_", "validation": "VALIDATION_"}
+PREFIXES: Final[Mapping[Role, str]] = {
+    "model": "MODEL_",
+    "train": "TRAIN_",
+    "validation": "VALIDATION_",
+    "evaluation": "EVALUATION_",
+    "regression": "REGRESSION_",
+}
 """Prefix of a source's credentials in the environment of prepare."""
 
 
@@ -51,20 +59,24 @@ class Source:
 
 
 def sources_of(job: FineTuneJob) -> tuple[Source, ...]:
-    """Model, training rows and validation rows."""
-    model, dataset = job.spec.model, job.spec.dataset
-    found = [
+    """Model, training rows, and rows to validate and to evaluate with."""
+    spec = job.spec
+    gate = spec.evaluation.gate if spec.evaluation else None
+    regression = gate.must_not_regress if gate else None
+    given: tuple[tuple[Role, Model | DataFile | None], ...] = (
+        ("model", spec.model),
+        ("train", spec.dataset.train),
+        ("validation", spec.dataset.validation),
+        ("evaluation", spec.evaluation.dataset if spec.evaluation else None),
+        ("regression", regression.dataset if regression else None),
+    )
+    return tuple(
         Source(
-            role="model", uri=model.uri, secret=model.credentials.secret_name if model.credentials else None
+            role=role, uri=source.uri, secret=source.credentials.secret_name if source.credentials else None
         )
-    ]
-    for role, file in (("train", dataset.train), ("validation", dataset.validation)):
-        if file is not None:
-            secret = file.credentials.secret_name if file.credentials else None
-            found.append(
-                Source(role="train" if role == "train" else "validation", uri=file.uri, secret=secret)
-            )
-    return tuple(found)
+        for role, source in given
+        if source is not None
+    )
 
 
 def named_claim(job: FineTuneJob) -> str | None:

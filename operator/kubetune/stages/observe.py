@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kubetune_trainer.contract.evaluation import EvaluateSummary
 from kubetune_trainer.contract.messages import Progress
 
 from ..api.v1alpha1 import FineTuneJob
+from ..facts import termination
 from ..facts.observed import Diagnosis, Known, Observed, Outcome, Run, RunState, Server, Tally
 from ..facts.ownership import Family, sort_by_owner
 from ..facts.runs import count, failed_after_all, judge, with_remembered
 from ..facts.views import DeploymentView, JobView, Kind, View
 from ..vocabulary import names
-from . import prepare, train, train_status
+from . import evaluate_status, prepare, train, train_status
 from .retry_status import remembered_tallies
 from .stage import Stage
 from .table import STAGES, Stages
@@ -59,6 +61,9 @@ def observe(
         if looked and attempt.ending is not None:
             failed = failed_after_all(attempt.ending, train.WITHOUT_ARTIFACT)
             runs[names.TRAIN] = (*runs[names.TRAIN][:-1], replace(attempt, ending=failed))
+    judged = [run for run in map(_evaluation, runs.get(names.EVALUATE, ())) if run is not None]
+    digest = artifact.digest if artifact else None
+    evaluation = next((found for found in reversed(judged) if found.artifact == digest), None)
     return Observed(
         present=family.present,
         conflicts=tuple(sorted(family.conflicts)),
@@ -67,6 +72,8 @@ def observe(
         tallies={stage: count(of, before.get(stage, Tally())) for stage, of in runs.items()},
         prepared=found,
         artifact=artifact,
+        base_answered=_base_answered(job, runs.get(names.BASELINE, ())),
+        evaluation=evaluation or evaluate_status.remembered(job, digest),
         servers=_servers(job, family),
         diagnosis=diagnosis,
         progress=progress if any(_is_under_way(of) for of in runs.values()) else None,
@@ -87,6 +94,17 @@ def _servers(job: FineTuneJob, family: Family) -> dict[str, Server]:
         for role, view in found.items()
         if isinstance(view, DeploymentView)
     }
+
+
+def _evaluation(run: Run) -> EvaluateSummary | None:
+    """What a run of the evaluator found; None when it did not succeed or its message is lost."""
+    succeeded = run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
+    return termination.evaluate_summary(run.said) if succeeded else None
+
+
+def _base_answered(job: FineTuneJob, runs: Sequence[Run]) -> bool:
+    done = (run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED for run in runs)
+    return any(done) or evaluate_status.remembered_base_answered(job)
 
 
 def _is_under_way(runs: Sequence[Run]) -> bool:

@@ -12,16 +12,15 @@ from kubetune_trainer.contract.config import TrainerConfig
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import CanaryStatus, ServingStatus
 from ..facts.observed import Observed
-from ..facts.views import View
 from ..servers import state as servers
-from ..servers.rollout import rollout, unwanted
+from ..servers.rollout import rollout, server_children, unwanted
 from ..spec.settings import JobSettings
 from ..vocabulary import names
-from ..vocabulary.names import ROLE_SERVING, Names
+from ..vocabulary.names import ROLE_BASELINE, ROLE_CANDIDATE, ROLE_SERVING, Names
 from ..vocabulary.periods import LOOK_AFTER
 from ..vocabulary.reasons import ConditionType, Finding, Reason
 from .foundation import configuration
-from .plan import Doomed, Plan
+from .plan import Doomed, Plan, doomed
 from .stage import Look, Stage
 
 
@@ -40,12 +39,17 @@ class _Serve(Stage):
 
     @override
     def plan(self, look: Look) -> Plan:
-        """Deployment and Service together; also when it is stalled, since its spec may be edited."""
-        server = rollout(look.job, look.observed, look.config, look.settings, role=ROLE_SERVING)
+        """Deployment and public Service together, in the place of what the evaluation needed.
+
+        Also when it is stalled, since its spec may be edited.
+        """
+        job, observed = look.job, look.observed
+        server = rollout(job, observed, look.config, look.settings, role=ROLE_SERVING, service=ROLE_SERVING)
+        evaluated = server_children(job, observed, ROLE_CANDIDATE, ROLE_BASELINE)
         return Plan(
             create_once=(*configuration(look), *server.create_once),
             apply=server.apply,
-            delete=_doomed(server.superseded),
+            delete=doomed((*server.superseded, *evaluated)),
             requeue_after=None if server.settled else LOOK_AFTER,
         )
 
@@ -55,7 +59,7 @@ class _Serve(Stage):
 
     @override
     def leftovers(self, job: FineTuneJob, observed: Observed) -> Sequence[Doomed]:
-        return _doomed(unwanted(job, observed))
+        return doomed(unwanted(job, observed))
 
     @override
     def obstacle(self, job: FineTuneJob, observed: Observed) -> Finding | None:
@@ -94,10 +98,6 @@ class _Serve(Stage):
             canary=CanaryStatus(**canary.model_dump()) if canary else None,
         )
         return {"serving": serving}
-
-
-def _doomed(views: Sequence[View]) -> tuple[Doomed, ...]:
-    return tuple(Doomed(kind=view.kind, name=view.name, uid=view.uid) for view in views)
 
 
 SERVE: Final = _Serve()

@@ -84,6 +84,11 @@ class Stage:
         found = observed.diagnosis
         return None if found is None else Finding(found.reason, found.message)
 
+    def refusal(self, job: FineTuneJob, observed: Observed) -> Finding | None:
+        """Why it does not go on before a person decides, while it is the stage at hand."""
+        del job, observed
+        return None
+
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
         """What its condition says when that is True; None when it is not."""
         raise NotImplementedError

@@ -5,7 +5,10 @@ stage      children                                                      begins 
 =========  ============================================================  ===============================
 prepare    ConfigMap, output claim, headless Service, Job of run 1       at once, all together
 train      Job of attempt 1, then of the next                            prepare said what it found
-serve      Deployment and public Service                                 a verified artifact exists
+baseline   server of the base, its Service, Job of the evaluator         a full fine-tune is to be evaluated
+evaluate   Deployment, candidate Service, Job of the evaluator           a verified artifact exists
+promote    Job that writes down a person's decision, if there is one     the evaluation has a verdict
+serve      Deployment (where none was evaluated) and public Service      the verdict lets it
 =========  ============================================================  ===============================
 
 A child that exists is never posted again. Nothing is ever repeated under the same name: a run that failed
@@ -18,14 +21,17 @@ from typing import Final
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed
+from .baseline import BASELINE
+from .evaluate import EVALUATE
 from .prepare import PREPARE
+from .promote import PROMOTE
 from .serve import SERVE
 from .stage import Stage
 from .train import TRAIN
 
 Stages = tuple[Stage, ...]
 
-STAGES: Final[Stages] = (PREPARE, TRAIN, SERVE)
+STAGES: Final[Stages] = (PREPARE, TRAIN, BASELINE, EVALUATE, PROMOTE, SERVE)
 
 
 def stage_at_hand(job: FineTuneJob, observed: Observed, stages: Stages = STAGES) -> Stage | None:

@@ -21,6 +21,9 @@ LABEL_JOB: Final = f"{GROUP}/finetunejob"
 
 PREPARE: Final = "prepare"
 TRAIN: Final = "train"
+BASELINE: Final = "baseline"
+EVALUATE: Final = "evaluate"
+PROMOTE: Final = "promote"
 SERVE: Final = "serve"
 """Names of stages: in labels, names of Jobs and, for what runs in the trainer's image, its subcommands."""
 
@@ -35,7 +38,14 @@ LABEL_ROLE: Final = f"{GROUP}/role"
 changed later."""
 
 ROLE_SERVING: Final = "serving"
-ROLES: Final = (ROLE_SERVING,)
+ROLE_CANDIDATE: Final = "candidate"
+"""Of the Service by which the evaluator reaches the job's own server before its public one exists."""
+ROLE_BASELINE: Final = "baseline"
+"""Of the server of the base model beside which a full fine-tune is judged."""
+ROLES: Final = (ROLE_SERVING, ROLE_CANDIDATE, ROLE_BASELINE)
+
+ANNOTATION_PROMOTE: Final = f"{GROUP}/promote"
+"""On a FineTuneJob: why a person has its result served although it did not pass the gate."""
 
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "kubetune"
@@ -130,6 +140,6 @@ class Names:
         """DNS name of rank 0's pod."""
         return f"{self.run(TRAIN, number)}-0.{self.rendezvous}.{namespace}.svc"
 
-    def url(self, namespace: str) -> str:
-        """OpenAI-compatible base URL of the served model inside the cluster."""
-        return f"http://{self.server(ROLE_SERVING)}.{namespace}.svc/v1"
+    def url(self, namespace: str, role: str = ROLE_SERVING) -> str:
+        """OpenAI-compatible base URL of a server's Service inside the cluster; by default the public one."""
+        return f"http://{self.server(role)}.{namespace}.svc/v1"

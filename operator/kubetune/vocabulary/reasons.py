@@ -21,6 +21,9 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     PREPARED = "Prepared"
     TRAINED = "Trained"
+    BASE_ANSWERED = "BaseAnswered"
+    EVALUATED = "Evaluated"
+    PROMOTED = "Promoted"
     SERVED = "Served"
 
 
@@ -31,12 +34,16 @@ class Reason(StrEnum):
     TRAINING = "Training"
     TRAINING_DEGRADED = "TrainingDegraded"
     RETRYING = "Retrying"
+    EVALUATING = "Evaluating"
     DEPLOYING = "Deploying"
     WAITING = "Waiting"
     WAITING_FOR_EARLIER_PODS = "WaitingForEarlierPods"
 
     COMPLETED = "Completed"
     ARTIFACT_ADOPTED = "ArtifactAdopted"
+    GATE_PASSED = "GatePassed"
+    NOT_GATED = "NotGated"
+    GATE_OVERRIDDEN = "GateOverridden"
     SERVING = "Serving"
     SERVING_UNPROVEN = "ServingUnproven"
 
@@ -74,6 +81,7 @@ class Reason(StrEnum):
     CLAIM_DIFFERS = "ClaimDiffers"
     RETRIES_EXHAUSTED = "RetriesExhausted"
     MODEL_MISMATCH = "ModelMismatch"
+    GATE_FAILED = "GateFailed"
 
     PREEMPTED = "Preempted"
     GANG_INCOMPLETE = "GangIncomplete"
@@ -150,6 +158,7 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
         normal=False,
     ),
     Reason.DEPLOYING: _ongoing("the server starts, or has not answered yet", begins=True),
+    Reason.EVALUATING: _ongoing("the result and its baselines are asked the same questions", begins=True),
     Reason.RETRYING: _ongoing("a run of a stage failed, and the next one follows", normal=False),
     Reason.WAITING: _ongoing("the stage waits for an earlier one"),
     Reason.WAITING_FOR_EARLIER_PODS: _ongoing(
@@ -159,6 +168,11 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     Reason.COMPLETED: _reached("the stage, or without `spec.serving` the job, is done"),
     Reason.ARTIFACT_ADOPTED: _reached(
         "the volume held the verified result of an equal run: nothing was trained"
+    ),
+    Reason.GATE_PASSED: _reached("the result has reached what `evaluation.gate` asks for"),
+    Reason.NOT_GATED: _reached("the result was evaluated, and `evaluation` has no gate"),
+    Reason.GATE_OVERRIDDEN: _reached(
+        "a person has the result served although it did not pass; the message says who and why", normal=False
     ),
     Reason.SERVING: _reached("the Service answers with this model, as training measured it"),
     Reason.SERVING_UNPROVEN: _reached(
@@ -240,6 +254,9 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
     ),
     Reason.MODEL_MISMATCH: _stalls(
         "a server does not answer as training measured, and gets no requests; the message has both numbers"
+    ),
+    Reason.GATE_FAILED: _stalls(
+        "the result has not reached what `evaluation.gate` asks for: it is kept, and not served", final=True
     ),
     Reason.PREEMPTED: _of_run(
         "its pod was evicted, drained, preempted or turned away; it does not count as a retry", normal=True

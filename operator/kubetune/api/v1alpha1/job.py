@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from kubetune.api.base import ApiModel, Rule, SpecModel, Text
 from kubetune.api.problems import as_spec_error
 from kubetune.api.v1alpha1.dataset import Dataset
+from kubetune.api.v1alpha1.evaluation import Evaluation
 from kubetune.api.v1alpha1.model import Model
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.serving import Serving
@@ -56,6 +57,7 @@ class FineTuneJobSpec(SpecModel):
         _immutable("model"),
         _immutable("dataset"),
         _immutable("training"),
+        _immutable_block("evaluation"),
         _immutable_block("storage"),
         _immutable_block("podTemplate"),
         Rule(
@@ -81,6 +83,19 @@ class FineTuneJobSpec(SpecModel):
             path=".training.select.strategy",
             message="Best needs validation rows; set dataset.validation or dataset.validationFraction",
         ),
+        Rule(
+            cel="!has(self.evaluation) || has(self.evaluation.dataset) || has(self.dataset.validation) "
+            "|| has(self.dataset.validationFraction)",
+            check=lambda spec: (
+                spec.evaluation is None
+                or spec.evaluation.dataset is not None
+                or spec.dataset.validation is not None
+                or spec.dataset.validation_fraction is not None
+            ),
+            path=".evaluation",
+            message="there are no rows to evaluate with; set evaluation.dataset, dataset.validation or "
+            "dataset.validationFraction",
+        ),
     )
 
     use_case: Text | None = None
@@ -91,6 +106,8 @@ class FineTuneJobSpec(SpecModel):
     """Rows to train on, and rows to validate with."""
     training: Training
     """How the model is trained."""
+    evaluation: Evaluation | None = None
+    """How the result is judged before it is served; without it every verified result is served."""
     serving: Serving | None = None
     """How the result is offered; without it the job ends with the verified result."""
     storage: Storage | None = None

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from kubetune.api.base import ATOMIC, INT32_MAX, INT64_MAX, ListMap, StatusModel, Time, clipped, first
+from kubetune.api.base import ATOMIC, ListMap, StatusModel, Time, first
 from kubetune.api.conditions import CamelCase, Condition
+from kubetune.api.v1alpha1.bounds import Int, Message, Number, Short, Small, Uri
+from kubetune.api.v1alpha1.evaluation_status import EvaluationStatus
 
-_Short = Annotated[str, clipped(253), StringConstraints(max_length=253)]
-_Uri = Annotated[str, clipped(2048), StringConstraints(max_length=2048)]
-"""A claim, and a path of 1024 characters on it."""
-_Message = Annotated[str, clipped(4096), StringConstraints(max_length=4096)]
-_Number = Annotated[str, StringConstraints(max_length=32)]
-"""A decimal as a string: no floats in the API."""
-_Int = Annotated[int, Field(ge=0, le=INT64_MAX)]
-_Small = Annotated[int, Field(ge=0, le=INT32_MAX)]
 _MOST_AMOUNTS: Final = 80
 """Requests take 32 names from the spec's limits and 32 from its requests; GPUs, cpu and memory are added."""
 
-_Amounts = Annotated[dict[str, _Number], Field(max_length=_MOST_AMOUNTS), first(_MOST_AMOUNTS)]
+_Amounts = Annotated[dict[str, Number], Field(max_length=_MOST_AMOUNTS), first(_MOST_AMOUNTS)]
 
 
 class ModelStatus(StatusModel):
@@ -28,26 +22,26 @@ class ModelStatus(StatusModel):
 
     model_config = ATOMIC
 
-    uri: _Uri | None = None
+    uri: Uri | None = None
     """Where it came from."""
-    revision: _Short | None = None
+    revision: Short | None = None
     """Commit of a hub model, else a digest of the files."""
-    architecture: _Short | None = None
+    architecture: Short | None = None
     """Class of the model, such as LlamaForCausalLM."""
-    parameters: _Int | None = None
+    parameters: Int | None = None
     """Number of weights."""
 
 
 class TokensPerRow(StatusModel):
     """Distribution of row lengths in tokens."""
 
-    mean: _Small | None = None
+    mean: Small | None = None
     """Mean."""
-    p50: _Small | None = None
+    p50: Small | None = None
     """Median."""
-    p95: _Small | None = None
+    p95: Small | None = None
     """95 of 100 rows are not longer."""
-    max: _Small | None = None
+    max: Small | None = None
     """Longest row."""
 
 
@@ -56,28 +50,28 @@ class DatasetStatus(StatusModel):
 
     model_config = ATOMIC
 
-    fingerprint: _Short | None = None
+    fingerprint: Short | None = None
     """Digest of the tokenised rows."""
-    train_rows: _Int | None = None
+    train_rows: Int | None = None
     """Rows that are trained on."""
-    train_examples: _Int | None = None
+    train_examples: Int | None = None
     """What training reads: more than rows, where some have an example for each learned turn."""
-    validation_rows: _Int | None = None
+    validation_rows: Int | None = None
     """Rows that are only measured on."""
-    train_tokens: _Int | None = None
+    train_tokens: Int | None = None
     """Tokens of all training rows."""
     tokens_per_row: TokensPerRow | None = None
     """Distribution of row lengths in tokens."""
-    truncated_rows: _Int | None = None
+    truncated_rows: Int | None = None
     """Rows that were cut at dataset.maxLength."""
-    duplicate_rows: _Int | None = None
+    duplicate_rows: Int | None = None
     """Training rows that occur more than once."""
-    leaked_rows: _Int | None = None
+    leaked_rows: Int | None = None
     """Validation rows that stand in the training rows as well, also where only case, spaces or punctuation
     differ."""
-    sha256: _Short | None = None
+    sha256: Short | None = None
     """SHA-256 of the training file, if it came over https://."""
-    warnings: Annotated[tuple[_Message, ...], Field(max_length=20)] | None = None
+    warnings: Annotated[tuple[Message, ...], Field(max_length=20)] | None = None
     """What is suspicious about the data."""
 
 
@@ -102,9 +96,9 @@ class PlanResources(StatusModel):
 class PlanImages(StatusModel):
     """Images that were resolved."""
 
-    trainer: _Uri | None = None
+    trainer: Uri | None = None
     """Of prepare and training pods."""
-    serving: _Uri | None = None
+    serving: Uri | None = None
     """Of servers."""
 
 
@@ -113,21 +107,21 @@ class PlanStatus(StatusModel):
 
     model_config = ATOMIC
 
-    world_size: _Small | None = None
+    world_size: Small | None = None
     """Processes over all pods."""
-    total_steps: _Int | None = None
+    total_steps: Int | None = None
     """Optimizer steps of the whole run."""
-    global_batch_size: _Small | None = None
+    global_batch_size: Small | None = None
     """Rows per optimizer step."""
-    learning_rate: _Number | None = None
+    learning_rate: Number | None = None
     """Peak learning rate."""
-    memory_per_gpu: _Number | None = None
+    memory_per_gpu: Number | None = None
     """Estimated memory of one GPU; on CPU, of one process."""
-    estimated_seconds: _Int | None = None
+    estimated_seconds: Int | None = None
     """Estimated duration of training."""
-    trainable_parameters: _Int | None = None
+    trainable_parameters: Int | None = None
     """Weights that are trained."""
-    serving_gpus: _Small | None = None
+    serving_gpus: Small | None = None
     """GPUs of one server: those that the spec asked for, else those that the model needs; absent where the
     platform does not say how much memory a GPU has."""
     resources: PlanResources | None = None
@@ -141,33 +135,33 @@ class OutputStatus(StatusModel):
 
     model_config = ATOMIC
 
-    claim_uid: _Short | None = None
+    claim_uid: Short | None = None
     """uid of the claim that was prepared: another claim under its name is empty."""
-    prepared_by: _Small | None = None
+    prepared_by: Small | None = None
     """Number of the run of prepare that filled it."""
 
 
 class RetryStatus(StatusModel):
     """Runs of one stage that have ended, counted over all of them."""
 
-    stage: _Short
+    stage: Short
     """Name of the stage."""
-    number: _Small
+    number: Small
     """The last run that is counted."""
-    failures: _Small
+    failures: Small
     """Runs that failed by the job's own fault; more than training.retries.max end the job."""
-    interruptions: _Small
+    interruptions: Small
     """The latest runs, as many as ended through no fault of their own, one after another."""
 
 
 class RunUsage(StatusModel):
     """What the pods of one run have taken."""
 
-    number: _Small
+    number: Small
     """Number of the run."""
-    pod_seconds: _Int
+    pod_seconds: Int
     """Seconds, added up over its pods."""
-    pods: _Small | None = None
+    pods: Small | None = None
     """Pods that were ready when this was observed; absent once the run has ended."""
     update_time: Time | None = None
     """When this was observed; absent once the run has ended."""
@@ -176,11 +170,11 @@ class RunUsage(StatusModel):
 class StageUsage(StatusModel):
     """What the pods of one stage have taken, over all its runs."""
 
-    stage: _Short
+    stage: Short
     """Name of the stage."""
-    pod_seconds: _Int
+    pod_seconds: Int
     """Seconds that its pods have held what they ask for, added up over the pods of all runs."""
-    gpu_seconds: _Int
+    gpu_seconds: Int
     """The same, times the GPUs of a pod."""
     last_run: RunUsage
     """The latest run that is counted, which may still be on."""
@@ -193,9 +187,9 @@ class UsageStatus(StatusModel):
 
     stages: Annotated[tuple[StageUsage, ...], Field(max_length=16)] = ()
     """By stage."""
-    cost: _Number | None = None
+    cost: Number | None = None
     """What that costs by the platform's prices, as a decimal; absent where it gives none."""
-    currency: _Short | None = None
+    currency: Short | None = None
     """Currency of cost, as in ISO 4217."""
 
 
@@ -204,33 +198,33 @@ class ProgressStatus(StatusModel):
 
     model_config = ATOMIC
 
-    summary: _Short | None = None
+    summary: Short | None = None
     """Step and total, such as 120/300."""
-    step: _Int | None = None
+    step: Int | None = None
     """Optimizer steps done."""
-    total_steps: _Int | None = None
+    total_steps: Int | None = None
     """Optimizer steps of the whole run."""
-    epoch: _Number | None = None
+    epoch: Number | None = None
     """Passes over the data done, as a decimal."""
-    loss: _Number | None = None
+    loss: Number | None = None
     """Training loss, as a decimal."""
-    validation_loss: _Number | None = None
+    validation_loss: Number | None = None
     """Latest validation loss, as a decimal."""
-    tokens_per_second: _Int | None = None
+    tokens_per_second: Int | None = None
     """Throughput of all processes."""
-    trained_tokens: _Int | None = None
+    trained_tokens: Int | None = None
     """Tokens trained on so far."""
     estimated_completion_time: Time | None = None
     """When training is expected to end."""
-    last_checkpoint_step: _Int | None = None
+    last_checkpoint_step: Int | None = None
     """Step of the newest verified checkpoint."""
-    memory_peak_bytes: _Int | None = None
+    memory_peak_bytes: Int | None = None
     """Most memory that one GPU held; on CPU, one process. The estimate is plan.memoryPerGPU."""
-    transport: _Short | None = None
+    transport: Short | None = None
     """How gradients travel between GPUs, as NCCL chose: Sockets is TCP."""
-    best_step: _Int | None = None
+    best_step: Int | None = None
     """Step with the lowest validation loss so far, where training.select.strategy is Best."""
-    warnings: Annotated[tuple[_Message, ...], Field(max_length=20)] | None = None
+    warnings: Annotated[tuple[Message, ...], Field(max_length=20)] | None = None
     """What is wrong with the attempt, a sentence each: loss or gradients that grow, a speed that falls, GPUs
     without bf16, RDMA that is not used."""
     update_time: Time | None = None
@@ -240,7 +234,7 @@ class ProgressStatus(StatusModel):
 class Attempt(StatusModel):
     """One try to train."""
 
-    number: _Small
+    number: Small
     """Counts from 1."""
     pods_ready: bool | None = None
     """Whether all its pods were ready at one time; absent when not."""
@@ -248,15 +242,15 @@ class Attempt(StatusModel):
     """When its Job was made."""
     completion_time: Time | None = None
     """When it ended."""
-    from_step: _Int | None = None
+    from_step: Int | None = None
     """Step of the checkpoint that it began with."""
-    to_step: _Int | None = None
+    to_step: Int | None = None
     """Last step that it reached."""
     outcome: CamelCase | None = None
     """How it ended."""
     reason: CamelCase | None = None
     """Why, in one word."""
-    message: _Message | None = None
+    message: Message | None = None
     """Why, as a sentence."""
 
 
@@ -265,25 +259,25 @@ class ArtifactStatus(StatusModel):
 
     model_config = ATOMIC
 
-    uri: _Uri | None = None
+    uri: Uri | None = None
     """Where it is: pvc://claim/path."""
-    digest: _Short | None = None
+    digest: Short | None = None
     """Digest of its manifest, sha256:..."""
-    size_bytes: _Int | None = None
+    size_bytes: Int | None = None
     """Size of its files."""
     type: Literal["LoRA", "Full"] | None = None
     """LoRA adapter, or the weights of a full fine-tune."""
-    rank: _Small | None = None
+    rank: Small | None = None
     """Rank of a LoRA adapter."""
-    base_model: _Uri | None = None
+    base_model: Uri | None = None
     """The base model."""
-    base_revision: _Short | None = None
+    base_revision: Short | None = None
     """Its revision."""
     chat_content: Literal["string", "openai"] | None = None
     """How the chat template that was trained with takes the content of messages; absent without one."""
     generation_config: bool | None = None
     """Whether an adapter brings the tokens at which its server stops."""
-    step: _Int | None = None
+    step: Int | None = None
     """Step whose weights these are, where training.select.strategy is Best; else they are the last."""
 
 
@@ -292,11 +286,11 @@ class CanaryStatus(StatusModel):
 
     verdict: CamelCase | None = None
     """Same, or Unproven where nobody can tell; a server with a Mismatch gets no requests."""
-    message: _Message | None = None
+    message: Message | None = None
     """By which numbers, or why not."""
-    digest: _Short | None = None
+    digest: Short | None = None
     """Digest of the artifact that answered: status.artifact.digest, or that of an earlier server."""
-    weights: _Short | None = None
+    weights: Short | None = None
     """SHA-256 of the adapter's weights as the server's pod has them."""
 
 
@@ -305,13 +299,13 @@ class ServingStatus(StatusModel):
 
     model_config = ATOMIC
 
-    model_name: _Short | None = None
+    model_name: Short | None = None
     """Name to put into the model field of a request."""
-    url: _Uri | None = None
+    url: Uri | None = None
     """OpenAI-compatible base URL inside the cluster; ends in /v1."""
-    replicas: _Small | None = None
+    replicas: Small | None = None
     """Servers that there are."""
-    ready_replicas: _Small | None = None
+    ready_replicas: Small | None = None
     """Servers that answer."""
     canary: CanaryStatus | None = None
     """What the server that answered last said of itself."""
@@ -320,10 +314,10 @@ class ServingStatus(StatusModel):
 class Status(StatusModel):
     """What the operator observed."""
 
-    observed_generation: _Int | None = None
+    observed_generation: Int | None = None
     """Generation of the spec that was observed."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = ()
-    """Observations; wait for Ready, Trained, Served or Stalled."""
+    """Observations; wait for Ready, Trained, Promoted, Served or Stalled."""
     model: ModelStatus | None = None
     """The base model as it was pinned."""
     dataset: DatasetStatus | None = None
@@ -342,5 +336,7 @@ class Status(StatusModel):
     """The output volume."""
     artifact: ArtifactStatus | None = None
     """The verified result."""
+    evaluation: EvaluationStatus | None = None
+    """What the evaluation found."""
     serving: ServingStatus | None = None
     """The server of the result."""

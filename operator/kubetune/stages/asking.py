@@ -1,0 +1,88 @@
+"""What stages share that have a server asked: the server comes first, then a run of the evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from typing_extensions import override
+
+from kubetune_trainer.contract.messages import ArtifactSummary
+
+from ..api.v1alpha1 import FineTuneJob
+from ..facts.observed import Observed, Outcome, RunState
+from ..facts.views import Manifest
+from ..servers import state as servers
+from ..servers.rollout import rollout, server_children
+from ..servers.wanted import wanted_serving
+from ..vocabulary.names import ROLES
+from ..vocabulary.periods import LOOK_AFTER
+from ..vocabulary.reasons import Finding, Reason
+from ..vocabulary.sentences import sentences
+from .foundation import configuration
+from .plan import Plan, doomed
+from .retries import exhausted, next_run
+from .stage import Look, Stage
+from .suspension import suspended
+
+_MORE_MEMORY: Final = "Raise the memory limit in training.resources, or lower evaluation.maxRows"
+
+
+class Asking(Stage):
+    """A stage whose runs ask a server that it brings up."""
+
+    role: ClassVar[str]
+    """Of the server."""
+    service: ClassVar[str]
+    """Role of the Service by which the evaluator reaches it."""
+    asked: ClassVar[str]
+    """Who is asked, at the beginning of a sentence."""
+    more_memory = f"{_MORE_MEMORY}; answers that were given are kept."
+
+    def plan_to_ask(self, look: Look, build: Callable[[ArtifactSummary, int], Manifest]) -> Plan:
+        """The server and its Service, then a run; what other roles have left goes.
+
+        When no further run follows, the server gives its GPUs back.
+        """
+        job, observed, artifact = look.job, look.observed, look.observed.artifact
+        most = job.spec.training.retries.max
+        if look.stalled and exhausted(self, observed, most=most) is not None:
+            return Plan(delete=doomed(server_children(job, observed, *ROLES)))
+        server = rollout(job, observed, look.config, look.settings, role=self.role, service=self.service)
+        others = server_children(job, observed, *(r for r in ROLES if r not in (self.role, self.service)))
+        plan = Plan(
+            create_once=(*configuration(look), *server.create_once),
+            apply=server.apply,
+            delete=doomed((*server.superseded, *others)),
+            requeue_after=None if server.settled else LOOK_AFTER,
+        )
+        if artifact is None or not self.is_up(job, observed):
+            return plan
+        return plan.joined(next_run(self, look, lambda number: build(artifact, number)))
+
+    def is_up(self, job: FineTuneJob, observed: Observed) -> bool:
+        """Whether the server can be asked."""
+        serving = wanted_serving(job, observed, self.role)
+        return serving is not None and servers.is_current(serving, observed.server(self.role))
+
+    @override
+    def obstacle(self, job: FineTuneJob, observed: Observed) -> Finding | None:
+        trouble = servers.trouble_of(observed.server(self.role), observed.diagnosis)
+        return trouble or super().obstacle(job, observed)
+
+    @override
+    def ongoing(self, job: FineTuneJob, observed: Observed) -> Finding:
+        run, serving = observed.last_run(self.name), wanted_serving(job, observed, self.role)
+        if serving is not None and not self.is_up(job, observed):
+            said = servers.finding_of(job, serving, observed.server(self.role))
+            return Finding(said.reason, sentences(f"{self.asked} is to be asked", said.message))
+        if run is not None and run.ending is not None and run.ending.outcome is not Outcome.SUCCEEDED:
+            return Finding(Reason.RETRYING, f"The evaluator goes on where it was. {run.ending.message}")
+        if run is not None and run.state is RunState.SUSPENDED:
+            return suspended(run)
+        return Finding(Reason.EVALUATING, self.doing(job))
+
+    def doing(self, job: FineTuneJob) -> str:
+        """What goes on while a run asks."""
+        del job
+        return f"{self.asked} answers the evaluation's questions."

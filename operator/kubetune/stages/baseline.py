@@ -1,0 +1,56 @@
+"""Stage baseline: the base of a full fine-tune answers the evaluation's questions, by a server of its own.
+
+It goes before the result's own server comes: at no time does the evaluation hold the GPUs of two.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from typing_extensions import override
+
+from ..api.v1alpha1 import FineTuneJob
+from ..children.evaluate import build_evaluation
+from ..facts.observed import Observed
+from ..servers.wanted import needs_baseline
+from ..vocabulary import names
+from ..vocabulary.names import ROLE_BASELINE
+from ..vocabulary.reasons import ConditionType, Finding, Reason
+from .asking import Asking
+from .plan import Plan
+from .stage import Look
+
+
+class _Baseline(Asking):
+    name = names.BASELINE
+    condition = ConditionType.BASE_ANSWERED
+    role = ROLE_BASELINE
+    service = ROLE_BASELINE
+    asked = "The base model"
+
+    @override
+    def wanted(self, job: FineTuneJob) -> bool:
+        return job.spec.evaluation is not None and job.spec.training.adapter.type == "Full"
+
+    @override
+    def reached(self, job: FineTuneJob, observed: Observed) -> bool:
+        done = observed.base_answered or observed.evaluation is not None
+        return observed.artifact is not None and (done or not needs_baseline(job, observed))
+
+    @override
+    def plan(self, look: Look) -> Plan:
+        return self.plan_to_ask(
+            look,
+            lambda artifact, number: build_evaluation(
+                look.job, look.config, look.settings, artifact, stage=self.name, number=number
+            ),
+        )
+
+    @override
+    def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
+        if not self.reached(job, observed):
+            return None
+        return Finding(Reason.COMPLETED, "The base model has answered the evaluation's questions.")
+
+
+BASELINE: Final = _Baseline()

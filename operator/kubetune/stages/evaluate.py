@@ -1,0 +1,87 @@
+"""Stage evaluate: the result, by its own server before that is public, and baselines answer the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from typing_extensions import override
+
+from kubetune_trainer.contract.config import TrainerConfig
+
+from ..api.v1alpha1 import FineTuneJob
+from ..children.evaluate import build_evaluation
+from ..facts import termination
+from ..facts.observed import Observed, Outcome, Run
+from ..facts.runs import failed_after_all
+from ..spec.settings import JobSettings
+from ..vocabulary import names
+from ..vocabulary.names import ROLE_CANDIDATE, ROLE_SERVING
+from ..vocabulary.reasons import ConditionType, Finding, Reason
+from . import evaluate_status
+from .asking import Asking
+from .plan import Plan
+from .stage import Look
+
+
+class _Evaluate(Asking):
+    name = names.EVALUATE
+    condition = ConditionType.EVALUATED
+    role = ROLE_SERVING
+    service = ROLE_CANDIDATE
+    asked = "The result"
+
+    @override
+    def wanted(self, job: FineTuneJob) -> bool:
+        return job.spec.evaluation is not None
+
+    @override
+    def reached(self, job: FineTuneJob, observed: Observed) -> bool:
+        return observed.evaluation is not None
+
+    @override
+    def plan(self, look: Look) -> Plan:
+        return self.plan_to_ask(
+            look,
+            lambda artifact, number: build_evaluation(
+                look.job, look.config, look.settings, artifact, stage=self.name, number=number
+            ),
+        )
+
+    @override
+    def doing(self, job: FineTuneJob) -> str:
+        evaluation = job.spec.evaluation
+        baselines = [baseline.type for baseline in evaluation.baselines] if evaluation else []
+        beside = f" and {', '.join(baselines)}" if baselines else ""
+        are = "are" if baselines else "is"
+        return f"The result{beside} {are} asked the evaluation's questions, and the answers scored."
+
+    @override
+    def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
+        found = observed.evaluation
+        if found is None:
+            return None
+        scores = ", ".join(f"{c.name} {c.score} ({c.low} to {c.high})" for c in found.candidates)
+        return Finding(Reason.COMPLETED, f"{found.metric} of {found.rows} questions: {scores}.")
+
+    @override
+    def checked(self, run: Run) -> Run:
+        return checked(run)
+
+    @override
+    def status(
+        self, job: FineTuneJob, observed: Observed, config: TrainerConfig | None, settings: JobSettings | None
+    ) -> dict[str, Any]:
+        return evaluate_status.fields(job, observed)
+
+
+EVALUATE: Final = _Evaluate()
+
+
+def checked(run: Run) -> Run:
+    """A run of the evaluator that completed must have said what it found."""
+    succeeded = run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
+    if succeeded and run.ending and run.pod and termination.evaluate_summary(run.said) is None:
+        why = f"Pod {run.pod} completed without a summary; trainer image and operator may not fit together."
+        return replace(run, ending=failed_after_all(run.ending, why))
+    return run
