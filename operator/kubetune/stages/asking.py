@@ -58,7 +58,7 @@ class Asking(Stage):
         )
         if artifact is None or not self.is_up(job, observed):
             return plan
-        return plan.joined(next_run(self, look, lambda number: build(artifact, number)))
+        return plan.joined(next_run(self, look, lambda number: build(artifact, number), unheard=LOOK_AFTER))
 
     def is_up(self, job: FineTuneJob, observed: Observed) -> bool:
         """Whether the server can be asked."""

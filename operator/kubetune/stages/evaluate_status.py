@@ -10,8 +10,9 @@ from kubetune_trainer.contract.evaluation import CandidateSummary, EvaluateSumma
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.evaluation_status import CandidateStatus, EvaluationStatus, OverrideStatus
-from ..facts.observed import Observed
+from ..facts.observed import Observed, Outcome
 from ..spec.sources import output_claim
+from ..vocabulary.names import PROMOTE
 
 
 def fields(job: FineTuneJob, observed: Observed) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def fields(job: FineTuneJob, observed: Observed) -> dict[str, Any]:
             tokens_saved_per_request=found.tokens_saved_per_request or None,
             warnings=found.warnings or None,
             override=None
-            if decision is None or found.verdict != "Failed"
+            if decision is None or not is_written(job, observed)
             else OverrideStatus(**decision.model_dump()),
         )
     }
@@ -70,6 +71,14 @@ def remembered_override(job: FineTuneJob) -> Override | None:
     if known is None or known.by is None or known.reason is None:
         return None
     return Override(by=known.by, reason=known.reason, time=known.time)
+
+
+def is_written(job: FineTuneJob, observed: Observed) -> bool:
+    """Whether a person's decision stands in report and model card, as a run said or the status knows."""
+    if observed.override is None or remembered_override(job) == observed.override:
+        return observed.override is not None
+    run = observed.last_run(PROMOTE)
+    return run is not None and run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
 
 
 def _candidate(candidate: CandidateSummary) -> CandidateStatus:

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ..api.v1alpha1 import FineTuneJob
 from ..children.evaluate import build_evaluation
-from ..facts.observed import Observed, Outcome
+from ..facts.observed import Observed
 from ..servers.rollout import server_children
 from ..servers.wanted import is_promoted
 from ..vocabulary import names
@@ -35,7 +35,7 @@ class _Promote(Stage):
         found = observed.evaluation
         if found is None or not is_promoted(observed):
             return False
-        return found.verdict != "Failed" or _is_written(job, observed, self.name)
+        return found.verdict != "Failed" or evaluate_status.is_written(job, observed)
 
     @override
     def plan(self, look: Look) -> Plan:
@@ -91,13 +91,6 @@ class _Promote(Stage):
             Reason.GATE_OVERRIDDEN,
             sentences(f"Served by the decision of {decision.by}{when}: {decision.reason}", found.said),
         )
-
-
-def _is_written(job: FineTuneJob, observed: Observed, stage: str) -> bool:
-    if evaluate_status.remembered_override(job) == observed.override:
-        return True
-    run = observed.last_run(stage)
-    return run is not None and run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
 
 
 PROMOTE: Final = _Promote()
