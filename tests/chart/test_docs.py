@@ -81,7 +81,11 @@ def test_the_page_of_reasons_has_each_of_them_once() -> None:
 
 def test_metrics_that_the_page_names_exist() -> None:
     metrics = Metrics()
-    metrics.count_jobs(lambda: [("ns", {"conditions": [{"type": "Ready", "status": "True"}]})])
+    status = {
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "evaluation": {"candidates": [{"name": "Tuned", "scores": {"ExactMatch": "0.78"}}]},
+    }
+    metrics.tell_jobs(lambda: [("ns", "job", status)])
     families = [*metrics.registry.collect(), *full_reports().registry.collect()]
     known = {
         name

@@ -13,9 +13,12 @@ from datetime import datetime
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import RunUsage, StageUsage, UsageStatus
 from ..facts.observed import Observed, Run, RunState
+from ..servers.rollout import planned_gpus
 from ..spec.prices import cost_of
+from ..spec.resources import serving_gpus
 from ..spec.settings import JobSettings
 from ..stages.table import Stages
+from .break_even import Taken, break_even
 
 
 def usage_of(
@@ -44,18 +47,25 @@ def usage_of(
                 StageUsage(
                     stage=stage.name,
                     pod_seconds=seconds,
-                    gpu_seconds=seconds * stage.gpus_per_pod(job),
+                    gpu_seconds=seconds * stage.gpus_per_pod(job, observed),
                     last_run=last,
                 )
             )
     if not entries:
         return None
     prices = settings.prices
+    taken = Taken(
+        gpu_seconds=sum(entry.gpu_seconds for entry in entries),
+        pod_seconds=sum(entry.pod_seconds for entry in entries),
+    )
+    found = observed.evaluation
+    server_gpus = serving_gpus(job, planned_gpus(job, observed))
+    pays = None if found is None else break_even(found, taken, prices, server_gpus=server_gpus)
+    usage = UsageStatus(stages=tuple(entries), break_even_requests=pays)
     if prices is None:
-        return UsageStatus(stages=tuple(entries))
-    gpu_seconds, pod_seconds = (sum(e.gpu_seconds for e in entries), sum(e.pod_seconds for e in entries))
-    cost = cost_of(prices, gpu_seconds=gpu_seconds, pod_seconds=pod_seconds)
-    return UsageStatus(stages=tuple(entries), cost=cost, currency=prices.currency)
+        return usage
+    cost = cost_of(prices, gpu_seconds=taken.gpu_seconds, pod_seconds=taken.pod_seconds)
+    return usage.model_copy(update={"cost": cost, "currency": prices.currency})
 
 
 def _count(

@@ -139,7 +139,7 @@ async def running(
             metrics=metrics,
             feed=Feed(kube=kube, index=index, watches=watches, leader=leader),
         )
-        metrics.count_jobs(lambda: _statuses(index) if metrics.leads else ())
+        metrics.tell_jobs(lambda: _statuses(index) if metrics.leads else ())
         ready = asyncio.Event()
         await stack.enter_async_context(
             serve_health(
@@ -275,9 +275,9 @@ def _refresh(parts: Parts) -> None:
     parts.metrics.queue_oldest.set(parts.leader.oldest_age(asyncio.get_running_loop().time()))
 
 
-def _statuses(index: Index) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _statuses(index: Index) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
     return (
-        (key.namespace, raw.get("status") or {})
+        (key.namespace, key.name, raw.get("status") or {})
         for key, raw in index.parents()
         if key.kind is Kind.FINE_TUNE_JOB
     )

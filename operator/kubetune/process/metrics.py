@@ -1,4 +1,6 @@
-"""The operator's own metrics. No name, uid or free text in labels; per-namespace gauges come from the index.
+"""The operator's own metrics. No uid or free text in labels, names only where a number is one job's alone.
+
+Gauges of jobs come from the index, and so vanish with them.
 
 ``python -m kubetune.process.metrics`` prints the table of docs/reference/metrics.md.
 """
@@ -17,6 +19,10 @@ from .. import __version__
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+Statuses = Callable[[], Iterable[tuple[str, str, Mapping[str, Any]]]]
+"""Namespace, name and status of every FineTuneJob."""
+
+_SCORES = ("namespace", "finetunejob", "candidate", "metric")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -103,15 +109,44 @@ class Metrics:
         if result != "ok":
             self.queue_retries.inc()
 
-    def count_jobs(self, statuses: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]) -> None:
-        """Report kubetune_jobs from (namespace, status) of every FineTuneJob."""
+    def tell_jobs(self, statuses: Statuses) -> None:
+        """Report kubetune_jobs and kubetune_evaluation_score of every FineTuneJob."""
         self.registry.register(_Jobs(statuses))
+        self.registry.register(_Scores(statuses))
+
+
+class _Scores:
+    """What evaluations found, of each job that there is: the series vanish with the objects."""
+
+    def __init__(self, statuses: Statuses) -> None:
+        self._statuses = statuses
+
+    def describe(self) -> Iterator[Metric]:
+        """Name without values, so that registration does not ask for any."""
+        yield _scores_family()
+
+    def collect(self) -> Iterator[Metric]:
+        """Tell them now."""
+        family = _scores_family()
+        for namespace, name, status in self._statuses():
+            for candidate in (status.get("evaluation") or {}).get("candidates") or ():
+                for metric, score in sorted((candidate.get("scores") or {}).items()):
+                    family.add_metric([namespace, name, str(candidate.get("name")), metric], float(score))
+        yield family
+
+
+def _scores_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "kubetune_evaluation_score",
+        "Mean score of a candidate of a FineTuneJob's evaluation by a metric, from 0 to 1.",
+        labels=list(_SCORES),
+    )
 
 
 class _Jobs:
     """FineTuneJobs by namespace and condition, counted when asked: the series vanish with the objects."""
 
-    def __init__(self, statuses: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]) -> None:
+    def __init__(self, statuses: Statuses) -> None:
         self._statuses = statuses
 
     def describe(self) -> Iterator[Metric]:
@@ -121,7 +156,7 @@ class _Jobs:
     def collect(self) -> Iterator[Metric]:
         """Count now."""
         tally: Tally[tuple[str, str]] = Tally()
-        for namespace, status in self._statuses():
+        for namespace, _, status in self._statuses():
             for condition in status.get("conditions") or ():
                 if condition.get("status") == "True":
                     tally[namespace, str(condition.get("type"))] += 1
@@ -142,13 +177,14 @@ def _jobs_family() -> GaugeMetricFamily:
 def table() -> str:
     """All metrics as a Markdown table, for the reference."""
     metrics = Metrics()
-    metrics.count_jobs(lambda: ())
+    metrics.tell_jobs(lambda: ())
     labels = {
         metric._name: metric._labelnames  # public in no version of prometheus_client
         for metric in vars(metrics).values()
         if hasattr(metric, "_labelnames")
     }
     labels["kubetune_jobs"] = ("namespace", "condition")
+    labels["kubetune_evaluation_score"] = _SCORES
     rows = ["| Metric | Type | Labels | Meaning |", "|---|---|---|---|"]
     for family in sorted(metrics.registry.collect(), key=lambda family: family.name):
         name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -13,8 +13,9 @@ from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed, Outcome, RunState
 from ..facts.views import Manifest
 from ..servers import state as servers
-from ..servers.rollout import rollout, server_children
+from ..servers.rollout import planned_gpus, rollout, server_children
 from ..servers.wanted import wanted_serving
+from ..spec.resources import serving_gpus
 from ..vocabulary.names import ROLES
 from ..vocabulary.periods import LOOK_AFTER
 from ..vocabulary.reasons import Finding, Reason
@@ -59,6 +60,11 @@ class Asking(Stage):
         if artifact is None or not self.is_up(job, observed):
             return plan
         return plan.joined(next_run(self, look, lambda number: build(artifact, number), unheard=LOOK_AFTER))
+
+    @override
+    def gpus_per_pod(self, job: FineTuneJob, observed: Observed) -> int:
+        replicas = (job.spec.serving and job.spec.serving.replicas) or 1
+        return serving_gpus(job, planned_gpus(job, observed)) * replicas
 
     def is_up(self, job: FineTuneJob, observed: Observed) -> bool:
         """Whether the server can be asked."""

@@ -6,10 +6,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kubetune_trainer.contract.evaluation import CandidateSummary, EvaluateSummary, Override
+from kubetune_trainer.contract.evaluation import (
+    CandidateSummary,
+    EvaluateSummary,
+    EvaluationPlan,
+    Override,
+)
+from kubetune_trainer.contract.messages import PrepareSummary
 
 from ..api.v1alpha1 import FineTuneJob
-from ..api.v1alpha1.evaluation_status import CandidateStatus, EvaluationStatus, OverrideStatus
+from ..api.v1alpha1.evaluation_status import (
+    CandidateStatus,
+    EvaluationPlanStatus,
+    EvaluationStatus,
+    OverrideStatus,
+)
 from ..facts.observed import Observed, Outcome
 from ..spec.sources import output_claim
 from ..vocabulary.names import PROMOTE
@@ -71,6 +82,33 @@ def remembered_override(job: FineTuneJob) -> Override | None:
     if known is None or known.by is None or known.reason is None:
         return None
     return Override(by=known.by, reason=known.reason, time=known.time)
+
+
+def plan_of(prepared: PrepareSummary | None) -> EvaluationPlanStatus | None:
+    """Return status.plan.evaluation: what prepare found of it."""
+    found = prepared.evaluation if prepared else None
+    if found is None:
+        return None
+    return EvaluationPlanStatus(
+        rows=found.rows,
+        prompt_tokens=found.prompt_tokens or None,
+        detectable_difference=found.detectable_difference,
+        tokens_saved_per_request=found.tokens_saved_per_request or None,
+        break_even_requests=found.break_even_requests,
+    )
+
+
+def remembered_plan(known: EvaluationPlanStatus | None) -> EvaluationPlan | None:
+    """What prepare found of the evaluation, by the status."""
+    if known is None:
+        return None
+    return EvaluationPlan(
+        rows=known.rows or 0,
+        prompt_tokens=known.prompt_tokens or {},
+        detectable_difference=known.detectable_difference,
+        tokens_saved_per_request=known.tokens_saved_per_request or 0,
+        break_even_requests=known.break_even_requests,
+    )
 
 
 def is_written(job: FineTuneJob, observed: Observed) -> bool:

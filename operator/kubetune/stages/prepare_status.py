@@ -30,11 +30,12 @@ from ..api.v1alpha1.status import TokensPerRow as TokensPerRowStatus
 from ..facts.observed import Observed
 from ..facts.views import Kind
 from ..spec.resolve import serving_image
-from ..spec.resources import serving_resources, training_resources
+from ..spec.resources import prepare_resources, serving_resources, training_resources
 from ..spec.settings import JobSettings
 from ..spec.sources import mount_of, named_claim
 from ..vocabulary.names import PREPARE, Names
 from ..vocabulary.quantities import bytes_of, mebibytes
+from . import evaluate_status
 
 _MESSAGE_LIMIT: Final = 4096
 _WARNINGS: Final = 20
@@ -95,6 +96,7 @@ def remembered(job: FineTuneJob) -> PrepareSummary | None:
             estimated_seconds=plan.estimated_seconds or 0,
             serving_gpus=plan.serving_gpus or 0,
         ),
+        evaluation=evaluate_status.remembered_plan(plan.evaluation),
     )
 
 
@@ -146,7 +148,10 @@ def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings:
     """Every default resolved: what runs is shown here, never written to the spec."""
     training = config.training
     found = observed.prepared.plan if observed.prepared else None
-    serves, gpus = job.spec.serving is not None, found.serving_gpus if found else 0
+    evaluation, gpus = job.spec.evaluation, found.serving_gpus if found else 0
+    serves = job.spec.serving is not None or evaluation is not None
+    server = ContainerResources.model_validate(serving_resources(job, settings, gpus)) if serves else None
+    full = job.spec.training.adapter.type == "Full"
     return PlanStatus(
         world_size=training.world_size,
         global_batch_size=training.batch_size,
@@ -158,10 +163,13 @@ def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings:
         serving_gpus=gpus or None,
         resources=PlanResources(
             training=ContainerResources.model_validate(training_resources(job, settings)),
-            serving=ContainerResources.model_validate(serving_resources(job, settings, gpus))
-            if serves
+            serving=server,
+            evaluator=ContainerResources.model_validate(prepare_resources(job, settings))
+            if evaluation is not None
             else None,
+            baseline=server if evaluation is not None and full else None,
         ),
+        evaluation=evaluate_status.plan_of(observed.prepared),
         images=PlanImages(
             trainer=config.images.trainer, serving=serving_image(job, settings) if serves else None
         ),

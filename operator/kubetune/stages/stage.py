@@ -51,9 +51,9 @@ class Stage:
         del job
         return True
 
-    def gpus_per_pod(self, job: FineTuneJob) -> int:
-        """GPUs that each pod of its runs holds."""
-        del job
+    def gpus_per_pod(self, job: FineTuneJob, observed: Observed) -> int:
+        """GPUs that each pod of its runs holds, or keeps a server for."""
+        del job, observed
         return 0
 
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:

@@ -43,7 +43,7 @@ class _Train(Stage):
     )
 
     @override
-    def gpus_per_pod(self, job: FineTuneJob) -> int:
+    def gpus_per_pod(self, job: FineTuneJob, observed: Observed) -> int:
         return job.spec.training.gpus_per_node
 
     @override

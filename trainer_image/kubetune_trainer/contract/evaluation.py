@@ -175,24 +175,28 @@ class EvaluationPlan(Message):
     """Estimate: after so many requests the tokens saved are worth those trained on; None: never."""
 
 
+Decimals = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,12}([.][0-9]{1,12})?$")]
+"""A number that is computed with, as text."""
+
+
 class CandidateSummary(Message):
     """One candidate's numbers by the metric that decides; scores have four decimals."""
 
     name: Short
-    score: Number
-    low: Number
-    high: Number
+    score: Decimals
+    low: Decimals
+    high: Decimals
     wins: Count | None = None
     """Rows in which the tuned model is better than this one; None for the tuned model itself."""
     losses: Count | None = None
     ties: Count | None = None
     prompt_tokens: Count
     """Mean."""
-    latency_seconds: Number
+    latency_seconds: Decimals
     """Mean."""
-    seconds_per_request: Number
+    seconds_per_request: Decimals
     """Time of the server: of all requests together, by their number."""
-    scores: dict[Short, Number] = Field(default_factory=dict)
+    scores: dict[Short, Decimals] = Field(default_factory=dict)
     """By the name of the metric."""
 
 

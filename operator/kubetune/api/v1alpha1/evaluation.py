@@ -88,7 +88,7 @@ def _needs(type_: str, field: str, alias: str) -> Rule:
 
 
 class Metric(SpecModel):
-    """How an answer is scored, from 0 to 1; docs/reference/metrics.md has the rules."""
+    """How an answer is scored, from 0 to 1; docs/reference/evaluation-metrics.md has the rules."""
 
     rules: ClassVar = (
         _needs("Regex", "pattern", "pattern"),

@@ -37,6 +37,22 @@ class CandidateStatus(StatusModel):
     """Mean score by each metric."""
 
 
+class EvaluationPlanStatus(StatusModel):
+    """What the evaluation will ask, and what its numbers can show, as prepare found it."""
+
+    rows: Int | None = None
+    """Questions that every candidate is asked."""
+    prompt_tokens: Annotated[dict[str, Int], Field(max_length=8), first(8)] | None = None
+    """Mean tokens of a prompt, by candidate."""
+    detectable_difference: Number | None = None
+    """Smallest difference between two candidates that so many questions can show."""
+    tokens_saved_per_request: Int | None = None
+    """Estimate: tokens of the shortest prompt with examples, less those of the tuned model's."""
+    break_even_requests: Int | None = None
+    """Estimate: requests after which the tokens saved are worth those that are trained on, where a trained
+    token costs as much as three in a prompt. Absent where nothing is saved."""
+
+
 class OverrideStatus(StatusModel):
     """A person's decision to serve a result that did not pass."""
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from kubetune.api.base import ATOMIC, ListMap, StatusModel, Time, first
 from kubetune.api.conditions import CamelCase, Condition
 from kubetune.api.v1alpha1.bounds import Int, Message, Number, Short, Small, Uri
-from kubetune.api.v1alpha1.evaluation_status import EvaluationStatus
+from kubetune.api.v1alpha1.evaluation_status import EvaluationPlanStatus, EvaluationStatus
 
 _MOST_AMOUNTS: Final = 80
 """Requests take 32 names from the spec's limits and 32 from its requests; GPUs, cpu and memory are added."""
@@ -90,7 +90,11 @@ class PlanResources(StatusModel):
     training: ContainerResources | None = None
     """Of one training pod."""
     serving: ContainerResources | None = None
-    """Of one server."""
+    """Of one server; also of that for the evaluation, where the spec asks for no other."""
+    evaluator: ContainerResources | None = None
+    """Of the pod that asks and scores."""
+    baseline: ContainerResources | None = None
+    """Of the base model's own server, which a full fine-tune is compared with, before its own is there."""
 
 
 class PlanImages(StatusModel):
@@ -124,6 +128,8 @@ class PlanStatus(StatusModel):
     serving_gpus: Small | None = None
     """GPUs of one server: those that the spec asked for, else those that the model needs; absent where the
     platform does not say how much memory a GPU has."""
+    evaluation: EvaluationPlanStatus | None = None
+    """What the evaluation will ask, and what its numbers can show."""
     resources: PlanResources | None = None
     """Resources that were resolved."""
     images: PlanImages | None = None
@@ -181,7 +187,7 @@ class StageUsage(StatusModel):
 
 
 class UsageStatus(StatusModel):
-    """What prepare and training have taken; servers, which have no end, are not in it."""
+    """What has been taken to the verified and judged result; what serves it has no end, and is not in it."""
 
     model_config = ATOMIC
 
@@ -191,6 +197,10 @@ class UsageStatus(StatusModel):
     """What that costs by the platform's prices, as a decimal; absent where it gives none."""
     currency: Short | None = None
     """Currency of cost, as in ISO 4217."""
+    break_even_requests: Int | None = None
+    """Requests after which all this is worth the time of the server that is saved against the best baseline
+    with examples in its prompt: by cost, else by GPU-seconds or, without GPUs, pod-seconds. Absent where the
+    tuned model saves no time."""
 
 
 class ProgressStatus(StatusModel):
@@ -331,7 +341,7 @@ class Status(StatusModel):
     retries: Annotated[tuple[RetryStatus, ...], Field(max_length=16), ListMap("stage")] | None = None
     """Runs that failed or were interrupted, by stage."""
     usage: UsageStatus | None = None
-    """What the pods of prepare and training have taken, and what that costs."""
+    """What the pods of all stages but serving have taken, and what that costs."""
     output: OutputStatus | None = None
     """The output volume."""
     artifact: ArtifactStatus | None = None
