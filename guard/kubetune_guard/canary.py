@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,8 @@ class Served:
     """Directory of the adapter, or of a full fine-tune's weights."""
     digest: str
     """Of the artifact, as the operator has it in the job's status."""
+    is_base: bool = False
+    """The model is the base itself, beside which a full fine-tune is judged."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Served:
@@ -51,6 +53,7 @@ class Served:
             dtype=env.get("KUBETUNE_SERVED_DTYPE", "auto"),
             artifact=Path(env["KUBETUNE_ARTIFACT"]),
             digest=env["KUBETUNE_ARTIFACT_DIGEST"],
+            is_base=env.get("KUBETUNE_SERVED_IS_BASE") == "true",
         )
 
 
@@ -69,6 +72,7 @@ async def prove(app: App, scope: Scope, served: Served) -> dict[str, Any]:
 async def _verdict(app: App, scope: Scope, served: Served) -> Verdict:
     try:
         record = read(served.artifact / RECORD)
+        record = _of_base(record) if served.is_base else record
     except FileNotFoundError:
         text = f"The artifact has no {RECORD}: an earlier version trained it. Train again to have it proven."
         return Verdict("Unproven", text)
@@ -82,6 +86,11 @@ async def _verdict(app: App, scope: Scope, served: Served) -> Verdict:
     except SilentError as error:
         return Verdict("Unproven", f"The server does not answer the questions of {RECORD}: {error}.")
     return decide(record, dtype=served.dtype, tuned=tuned, base=base or None)
+
+
+def _of_base(record: Record) -> Record:
+    """What a server of the base alone must answer: as training measured it before the first step."""
+    return replace(record, questions=tuple(replace(q, tuned=q.base, base=q.tuned) for q in record.questions))
 
 
 def read(path: Path) -> Record:

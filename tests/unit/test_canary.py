@@ -192,6 +192,15 @@ async def test_a_full_fine_tune_has_no_base_to_ask_and_no_adapter_to_digest(tmp_
     assert {each["model"] for each in engine.asked} == {"job"}
 
 
+@pytest.mark.parametrize(("model", "verdict"), [("base", "Same"), ("job", "Mismatch")])
+async def test_a_server_of_the_base_alone_must_answer_as_the_base_did(
+    tmp_path: Path, model: str, verdict: str
+) -> None:
+    _write(tmp_path)
+    served = replace(_served(tmp_path, base=None), model=model, is_base=True)
+    assert (await prove(_engine(), SCOPE, served))["verdict"] == verdict
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
