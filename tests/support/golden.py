@@ -42,7 +42,7 @@ from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
 from kubetune.stages.observe import observe
 from kubetune.stages.plan import Plan
-from kubetune.vocabulary.names import ROLE_SERVING
+from kubetune.vocabulary.names import ROLE_SERVING, ROLES
 from kubetune_trainer.contract.config import TrainerConfig
 from kubetune_trainer.contract.messages import Progress
 
@@ -101,7 +101,7 @@ class Case:
         observed = observe(self.job, others, diagnosis=None, progress=None)
         serving, artifact = self.job.spec.serving, observed.artifact
         planned = planned_gpus(self.job, observed)
-        intent = intent_of(self.job, self.job.spec.serving, artifact, self.settings, planned_gpus=planned)
+        intent = intent_of(self.job, serving, artifact, self.settings, planned_gpus=planned)
         if serving is None or artifact is None or intent is None:
             return raw
         manifest = build_server(
@@ -142,9 +142,9 @@ class Case:
 
 
 def with_answer(observed: Observed, answered: bool) -> Observed:
-    """What the public Service has answered."""
-    server = replace(observed.server(ROLE_SERVING), answered=answered)
-    return replace(observed, servers={ROLE_SERVING: server})
+    """What the Services have answered."""
+    servers = {role: replace(observed.server(role), answered=answered) for role in ROLES}
+    return replace(observed, servers=servers)
 
 
 NOTHING_SEEN: dict[str, Any] = {

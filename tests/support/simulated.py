@@ -44,6 +44,8 @@ class Simulated:
         self.pods: list[dict[str, Any]] = []
         self.created: list[tuple[str, str]] = []
         self.answered = False
+        self.verdict = "Passed"
+        """What an evaluation finds."""
         self.progress: Progress | None = None
         self.runs = RunMemory()
         self._count = 0
@@ -189,8 +191,21 @@ class Simulated:
             "base_model": config.model.uri,
             "base_revision": REVISION,
         }
-        if job["metadata"]["labels"]["kubetune.dev/stage"] == "train":
+        stage = job["metadata"]["labels"]["kubetune.dev/stage"]
+        if stage == "train":
             found: dict[str, Any] = {"from_step": 0, "to_step": 75, "artifact": artifact}
+        elif stage == "baseline":
+            found = {}
+        elif stage in ("evaluate", "promote"):
+            found = {
+                "artifact": artifact["digest"],
+                "metric": "ExactMatch",
+                "rows": 80,
+                "candidates": [],
+                "verdict": self.verdict,
+                "said": f"{self.verdict}.",
+                "report": f"{directory}/evaluation",
+            }
         else:
             found = PREPARED
             trained = [

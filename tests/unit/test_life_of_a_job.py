@@ -47,6 +47,9 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         spec["serving"] = {"replicas": draw(st.integers(1, 2))}
     if draw(st.booleans()):
+        spec["dataset"]["validationFraction"] = "0.1"
+        spec["evaluation"] = {"metrics": [{"type": "ExactMatch"}], "gate": {}}
+    if draw(st.booleans()):
         spec["storage"] = draw(
             st.sampled_from([{"claimName": "models"}, {"whenDeleted": "Delete"}, {"size": "5Gi"}])
         )
@@ -63,6 +66,7 @@ EVENTS = (
     "gone",
     "serve",
     "toggle",
+    "worse",
     "later",
     "restart",
 )
@@ -80,6 +84,8 @@ def happen(cluster: Simulated, event: str) -> None:
             cluster.raw["spec"]["serving"] = {"replicas": 1}
         cluster.raw["metadata"]["generation"] += 1
         cluster.answered = False
+    elif event == "worse":
+        cluster.verdict = "Failed"
     elif event == "later":
         cluster.later(700)
     elif event == "restart":
@@ -129,6 +135,16 @@ def check(cluster: Simulated) -> None:
         assert DNS_LABEL.fullmatch(name), (kind, name)
     ready = {c["type"]: c["status"] for c in status["conditions"]}
     assert (kstatus(cluster.raw) == "Current") == (ready["Ready"] == "True")
+    public = ("Service", cluster.raw["metadata"]["name"]) in cluster.objects
+    if status.get("evaluation", {}).get("verdict") == "Failed":
+        assert ready["Stalled"] == "True"
+        assert not any(kind == "Deployment" for kind, _ in cluster.objects)
+        assert not public
+    if "evaluation" in cluster.raw["spec"] and ready["Evaluated"] == "False":
+        assert ready["Promoted"] == "False"
+        assert not public
+    deployments = [name for kind, name in cluster.objects if kind == "Deployment"]
+    assert len(deployments) <= 1, "the servers of two models hold GPUs at a time"
     if ready["Ready"] == "True":
         assert "artifact" in status
         assert (

@@ -51,7 +51,7 @@ def build_evaluation(
     names = Names(job.metadata.name)
     volumes = Volumes()
     volumes.output(job, read_only=False)
-    judged = has_judge(job) and override is None
+    judged = has_judge(job) and stage == EVALUATE  # answers are graded once all are there
     if judged:
         add_ca_bundle(volumes, settings)
     manifest = build_trainer_job(

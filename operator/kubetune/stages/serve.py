@@ -12,6 +12,7 @@ from kubetune_trainer.contract.config import TrainerConfig
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import CanaryStatus, ServingStatus
 from ..facts.observed import Observed
+from ..facts.views import Kind
 from ..servers import state as servers
 from ..servers.rollout import rollout, server_children, unwanted
 from ..spec.settings import JobSettings
@@ -35,7 +36,8 @@ class _Serve(Stage):
     @override
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:
         serving = job.spec.serving
-        return serving is not None and servers.is_current(serving, observed.server(ROLE_SERVING))
+        current = serving is not None and servers.is_current(serving, observed.server(ROLE_SERVING))
+        return current and _is_public(job, observed)
 
     @override
     def plan(self, look: Look) -> Plan:
@@ -80,13 +82,15 @@ class _Serve(Stage):
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
         """Whether the public Service answers: also while a newer version of the spec is rolled out."""
         server = observed.server(ROLE_SERVING)
-        return servers.answers(server) if servers.is_served(server) else None
+        return servers.answers(server) if _is_public(job, observed) and servers.is_served(server) else None
 
     @override
     def status(
         self, job: FineTuneJob, observed: Observed, config: TrainerConfig | None, settings: JobSettings | None
     ) -> dict[str, Any]:
         if job.spec.serving is None or observed.artifact is None:
+            return {}
+        if job.spec.evaluation is not None and not _is_public(job, observed):
             return {}
         server = observed.server(ROLE_SERVING)
         live, canary = server.deployment, server.canary
@@ -98,6 +102,11 @@ class _Serve(Stage):
             canary=CanaryStatus(**canary.model_dump()) if canary else None,
         )
         return {"serving": serving}
+
+
+def _is_public(job: FineTuneJob, observed: Observed) -> bool:
+    """Whether requests can come: a server is there for its evaluation before it has its public Service."""
+    return (Kind.SERVICE, Names(job.metadata.name).server(ROLE_SERVING)) in observed.present
 
 
 SERVE: Final = _Serve()
