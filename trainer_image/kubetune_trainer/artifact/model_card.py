@@ -11,6 +11,11 @@ from ..contract.config import TrainerConfig
 from ..contract.layout import RunDirectory
 from ..contract.messages import DatasetSummary, ModelSummary
 
+CARD_NAME = "README.md"
+"""Its name in the artifact. Manifests have named it until there were evaluations, which amend it."""
+
+USE_HEADING = "## Use"
+
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Result:
@@ -58,7 +63,7 @@ def render(
         _table(_results(result)),
         *_four_bit(quantisation_shift),
         *_experts(untrained_experts),
-        "## Use\n",
+        f"{USE_HEADING}\n",
         _use(hub, config.model.uri, config.name, lora, key_mapping),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"

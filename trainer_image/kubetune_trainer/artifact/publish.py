@@ -1,7 +1,8 @@
 """The artifact: collected from all ranks, checked, and published whole with one rename.
 
 ``adapter/`` of a LoRA run or ``model/`` of a full fine-tune: weights, tokenizer, chat template, model
-card and a manifest, whose digest is the artifact's name from then on."""
+card and a manifest, whose digest is the artifact's name from then on. The card is not in the manifest: what
+an evaluation finds is added to it, and the name stays."""
 
 from __future__ import annotations
 
@@ -35,14 +36,14 @@ from .adapter import key_mapping, save_adapter
 from .canary import Canary
 from .chat import write_chat_files
 from .checks import check_named_after_base, check_weights
-from .model_card import Result
+from .model_card import CARD_NAME, Result
 from .weights import buffers, gather
 
 logger = logging.getLogger(__name__)
 
 
 def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
-    """The run's artifact, when there is one and every file is as it was published.
+    """The run's artifact, when there is one and every file that is served is as it was published.
 
     Raises:
         OSError: the volume did not let it be read.
@@ -50,7 +51,7 @@ def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
     run = RunDirectory(run_directory)
     for directory in (run.adapter, run.model):
         try:
-            manifest = verify_manifest(directory)
+            manifest = verify_manifest(directory, apart=(CARD_NAME,))
             Ledger(run.root).require(directory.name, manifest)
             return _summary(run, directory, manifest)
         except ManifestError as error:
@@ -137,7 +138,7 @@ def _write(
     canary.write(record, directory)
     shift = record.get("quantisation_shift")
     card = model_card.render(config, run, base, result, untrained_experts(model), mapping, shift)
-    (directory / "README.md").write_text(card, encoding="utf-8")
+    (directory / CARD_NAME).write_text(card, encoding="utf-8")
     check_weights(directory, expected, lora=lora, untrained=_untrained(model))
     for path in directory.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, and serving pods have another user
@@ -152,9 +153,8 @@ def _write(
         **({"step": result.step, "last_step": result.last_step} if best else {}),
         **chat,
     }
-    manifest = write_manifest(
-        directory, [sync_file(directory, name) for name in list_files(directory)], details
-    )
+    files = [sync_file(directory, name) for name in list_files(directory)]
+    manifest = write_manifest(directory, [file for file in files if file.name != CARD_NAME], details)
     confirm()
     if final.exists():  # it did not verify, or this attempt would have taken it; a user may have changed it
         aside = final.with_name(f".broken-{final.name}")

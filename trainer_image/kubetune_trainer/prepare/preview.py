@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..data.row_files import RowFile
+from ..pages import document
 from .sample import Place
 
 Kind = Literal["context", "learned"]
@@ -95,8 +96,8 @@ def page(
     *, title: str, facts: Sequence[str], rows: RowFile, places: Sequence[Place], decoder: Decoder
 ) -> Iterator[str]:
     """Parts of a page of HTML that needs nothing else, with these rows of a file."""
-    yield _HEAD.replace("TITLE", html.escape(title))
-    yield "".join(f"<li>{html.escape(fact)}</li>\n" for fact in facts)
+    yield document.head(title, _STYLES)
+    yield "<ul>\n" + "".join(f"<li>{html.escape(fact)}</li>\n" for fact in facts)
     yield _LEGEND
     for place in places:
         row = rows[place.index]
@@ -111,7 +112,7 @@ def page(
                 text = html.escape(run.text)
                 yield f'<span class="{run.kind}{" special" if run.special else ""}">{text}</span>'
         yield "</pre></section>\n"
-    yield "</main>\n"
+    yield document.foot()
 
 
 def _shown(length: int) -> list[slice]:
@@ -121,34 +122,13 @@ def _shown(length: int) -> list[slice]:
     return [slice(0, _ENDS), slice(length - _ENDS, length)]
 
 
-_HEAD = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>TITLE</title>
-<style>
-:root { color-scheme: light dark;
-  --text: #1f2328; --ground: #ffffff; --panel: #f4f5f7; --line: #d5d9de; --quiet: #59636e;
-  --learned: #0a3d1c; --mark: #b9ecc6; --edge: #8b949e; }
-@media (prefers-color-scheme: dark) { :root {
-  --text: #e6e8eb; --ground: #14171b; --panel: #1d2126; --line: #343a42; --quiet: #9aa4af;
-  --learned: #d6ffe1; --mark: #1d5a34; --edge: #6b7580; } }
-body { margin: 0; background: var(--ground); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1.5rem; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1rem; margin: 1.5rem 0 .4rem; overflow-wrap: anywhere; }
-small { font-weight: normal; color: var(--quiet); }
-pre { margin: 0; padding: .8rem 1rem; background: var(--panel); border: 1px solid var(--line);
-  border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere;
-  font: 13px/1.7 ui-monospace, monospace; }
+_STYLES = """:root { --learned: #0a3d1c; --mark: #b9ecc6; }
+@media (prefers-color-scheme: dark) { :root { --learned: #d6ffe1; --mark: #1d5a34; } }
+@media print { :root { --learned: #0a3d1c; --mark: #b9ecc6; } }
 .context { color: var(--quiet); }
 .learned { color: var(--learned); background: var(--mark); }
 .special { border: 1px solid var(--edge); border-radius: 3px; padding: 0 .2em; font-size: .85em; }
 i { display: block; color: var(--quiet); }
-</style>
-<main>
-<h1>TITLE</h1>
-<ul>
 """
 
 _LEGEND = """</ul>

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,9 +87,13 @@ def sync_directory(directory: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a file of JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    replace_file(path, json.dumps(value, indent=1) + "\n", path.with_name(f".{path.name}.tmp"))
+
+
+def replace_file(path: Path, text: str, temporary: Path) -> None:
+    """Write a file, whole or not at all; ``temporary`` is a path on the same volume that nobody else uses."""
     with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=1) + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -130,22 +134,26 @@ def read_manifest(directory: Path) -> Manifest:
     return Manifest(files=files, details=document, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
-def verify_manifest(directory: Path) -> Manifest:
+def verify_manifest(directory: Path, *, apart: Collection[str] = ()) -> Manifest:
     """Read a manifest and compare every file with it.
+
+    ``apart`` are names of files that may be there without being in the manifest.
 
     Raises:
         ManifestError: a file is missing, left over, of another size or of other content.
         OSError: the volume did not let a file be read, which says nothing about its content.
     """
     manifest = read_manifest(directory)
-    verify_names(directory, manifest)
+    verify_names(directory, manifest, apart=apart)
     for file in manifest.files:
         verify_file(directory, file)
     return manifest
 
 
-def verify_names(directory: Path, manifest: Manifest) -> None:
+def verify_names(directory: Path, manifest: Manifest, *, apart: Collection[str] = ()) -> None:
     """Compare the names of a directory's files with its manifest; no file is read.
+
+    ``apart`` are names of files that may be there without being in the manifest.
 
     Raises:
         ManifestError: a file is missing or left over.
@@ -153,7 +161,7 @@ def verify_names(directory: Path, manifest: Manifest) -> None:
     expected, found = {file.name for file in manifest.files}, set(list_files(directory))
     if missing := sorted(expected - found):
         raise ManifestError(f"{directory.name}: {missing[0]} is missing")
-    if unknown := sorted(found - expected):
+    if unknown := sorted(found - expected - set(apart)):
         raise ManifestError(f"{directory.name}: {unknown[0]} is not in {MANIFEST_NAME}")
 
 
