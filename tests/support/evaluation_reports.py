@@ -55,7 +55,7 @@ def passed() -> Report:
         use_case="Sorts questions of customers of a bank into 77 intents.",
         created=_CREATED,
         verdict="Passed",
-        said="Passed: ExactMatch is 0.87 (0.83 to 0.92), which is 0.08 (0.03 to 0.13) above Retrieval, the best "
+        said="ExactMatch is 0.87 (0.83 to 0.92), which is 0.08 (0.03 to 0.13) above Retrieval, the best "
         "baseline; minDelta is 0.02.",
         artifact=f"sha256:{'3f' * 32}",
         canary="The server answers as training measured: the largest difference was 0.002 nats.",
@@ -87,12 +87,12 @@ def passed() -> Report:
                 Check(
                     name="minDelta",
                     passed=True,
-                    sentence="The difference to Retrieval is 0.082 (0.032 to 0.132); at least 0.02 is asked for.",
+                    sentence="The difference to Retrieval is 0.082 (0.032 to 0.132); 0.02 is asked for.",
                 ),
                 Check(
                     name="mustNotRegress",
                     passed=True,
-                    sentence="Contains fell by 0.02 (-0.04 to 0.08) against the base; at most 0.10 is allowed.",
+                    sentence="Contains fell by 0.02 (-0.04 to 0.08) against the base; 0.10 is allowed.",
                 ),
             ),
         ),
@@ -135,7 +135,7 @@ def overridden() -> Report:
     return report.model_copy(
         update={
             "verdict": "Failed",
-            "said": "Not passed: ExactMatch is 0.012 (-0.031 to 0.055) above Retrieval; minDelta is 0.02.",
+            "said": "ExactMatch is only 0.012 (-0.031 to 0.055) above Retrieval; minDelta is 0.02.",
             "gate": gate.model_copy(
                 update={"passed": False, "checks": (gate.checks[0], failing, gate.checks[2])}
             ),

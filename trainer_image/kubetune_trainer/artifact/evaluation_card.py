@@ -11,6 +11,7 @@ import logging
 import re
 from pathlib import Path
 
+from ..pages.text import visible
 from ..scoring import figures
 from ..scoring.report import Report
 from ..store.manifest import ManifestError, read_manifest, replace_file
@@ -57,7 +58,7 @@ def amended(card: str, report: Report) -> str:
     before, heading, after = without.rpartition(f"\n{USE_HEADING}\n")
     if not heading:
         before, after = without, ""
-    return f"{before.rstrip()}\n\n{section(report)}\n{heading}{after}"
+    return f"{before.rstrip()}\n\n{section(report)}{heading}{after}"
 
 
 def section(report: Report) -> str:
@@ -102,4 +103,5 @@ def _table(titles: list[str], rows: list[list[str]]) -> str:
 
 def _plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return _MARKUP.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    one_line = " ".join(text.split())
+    return html.escape(visible(_MARKUP.sub(r"\\\1", one_line)), quote=False)

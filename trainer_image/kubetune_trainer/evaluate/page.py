@@ -33,9 +33,10 @@ def page(report: Report, rows: Iterable[ReportRow]) -> Iterator[str]:
     yield from _candidates(report)
     yield from _gate(report)
     yield from _general(report)
-    yield from examples(shown)
-    yield from _leaks(report, shown)
     yield from _costs(report)
+    yield from _losses(report)
+    yield from _leaks(report, shown)
+    yield from examples(shown)
     yield from _training(report)
     yield from _lineage(report)
     yield document.foot()
@@ -130,7 +131,8 @@ def _leaks(report: Report, shown: ShownRows) -> Iterator[str]:
         "in the training rows as well; they say how well the model remembers, not how well it answers.</p>\n"
     )
     if shown.leaked:
-        more = f"The first {LISTED}" if len(shown.leaked) >= LISTED else ""
+        complete = len(shown.leaked) < LISTED
+        more = "All of them" if complete else f"The first {LISTED} of them"
         rows = [[row.file, f"{row.line:,}", row.how] for row in shown.leaked]
         yield tables.table(more, ["File", "Line", "How it stands there"], rows)
     yield "</section>\n"
@@ -151,11 +153,14 @@ def _costs(report: Report) -> Iterator[str]:
         yield f"<section><h2>Cost and stability</h2>\n{tables.facts(told)}</section>\n"
 
 
-def _training(report: Report) -> Iterator[str]:
+def _losses(report: Report) -> Iterator[str]:
     drawn = drawing.losses("losses", report.losses)
     if drawn:
         told = "Loss by step. Solid: training. Dashed, with rings: validation"
         yield f"<section><h2>Loss</h2>\n{_figure(drawn, told)}</section>\n"
+
+
+def _training(report: Report) -> Iterator[str]:
     if report.dataset:
         yield f"<section><h2>Training data</h2>\n{tables.facts(tables.flat(report.dataset))}</section>\n"
     if report.training:

@@ -82,7 +82,7 @@ def losses(identity: str, points: Sequence[tuple[int, float | None, float | None
     ]
     parts.append(f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     if len(training) > 1:
-        parts.append(f'<polyline class="mark" points="{_points(x, y, training)}"/>')
+        parts.append(f'<polyline class="mark thin" points="{_points(x, y, training)}"/>')
     if len(validation) > 1:
         parts.append(f'<polyline class="mark dashed" points="{_points(x, y, validation)}"/>')
     if len(training) == 1:

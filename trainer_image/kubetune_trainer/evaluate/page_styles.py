@@ -17,21 +17,23 @@ p { margin: .4rem 0; overflow-wrap: anywhere; }
 .good strong, td.good { color: var(--good); } .bad strong, td.bad { color: var(--bad); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--quiet); padding-bottom: .3rem; }
+.caption { color: var(--quiet); margin: 1rem 0 .2rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0;
   border-bottom: 1px solid var(--line); }
 thead th { font-size: .85rem; color: var(--quiet); vertical-align: bottom; }
 tbody th { font-weight: 600; overflow-wrap: anywhere; }
 td { overflow-wrap: anywhere; }
-.wide tbody th, .wide td { overflow-wrap: normal; min-width: 4.5rem; }
+.wide tbody th, .wide td { overflow-wrap: break-word; min-width: 4.5rem; }
 .facts th { width: 14rem; font-weight: normal; color: var(--quiet); }
-figure { margin: .6rem 0 1rem; }
-figcaption { color: var(--quiet); }
+figure { margin: 1rem 0; }
+figcaption { color: var(--quiet); margin-bottom: .3rem; }
 svg { display: block; width: 100%; max-width: 38rem; height: auto; overflow: visible; }
-svg text { font: 13px system-ui, sans-serif; fill: var(--text); }
+svg text { font: 13px system-ui, sans-serif; fill: var(--text);
+  paint-order: stroke; stroke: var(--ground); stroke-width: 5px; stroke-linejoin: round; }
 svg .note { fill: var(--quiet); font-size: 12px; }
 svg .grid { stroke: var(--line); } svg .axis { stroke: var(--edge); }
 svg .mark { stroke: var(--text); stroke-width: 2; fill: none; }
+svg .thin { stroke-width: 1.2; }
 svg .full { stroke: var(--text); fill: var(--text); }
 svg .hollow { stroke: var(--text); stroke-width: 2; fill: var(--ground); }
 svg .dashed { stroke-dasharray: 5 4; }
@@ -50,7 +52,9 @@ pre { padding: .5rem .7rem; line-height: 1.45; unicode-bidi: plaintext; }
   body { font-size: 10.5pt; }
   pre, .verdict { background: none; }
   .wide { overflow: visible; }
-  h2, h3, h4, caption { break-after: avoid; }
+  h2, h3, h4, .caption, figcaption, thead, section > p { break-after: avoid; }
+  svg { max-width: 28rem; }
+  .wide table, .facts { font-size: 9pt; }
   tr, figure, .verdict, article { break-inside: avoid; }
   .sides { grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); }
 }

@@ -17,18 +17,22 @@ _MOST: Final = 80
 
 def table(caption: str, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table whose first column names the rows; cells are text."""
-    head = "".join(f'<th scope="col">{escaped(title)}</th>' for title in titles)
     body = "".join(
         f'<tr><th scope="row">{escaped(row[0])}</th>'
         + "".join(f"<td>{escaped(cell)}</td>" for cell in row[1:])
         + "</tr>\n"
         for row in rows
     )
-    told = f"<caption>{escaped(caption)}</caption>" if caption else ""
-    # It can be scrolled by keyboard, where it is wider than the page.
+    return _wide(caption, titles, body)
+
+
+def _wide(caption: str, titles: Sequence[str], body: str) -> str:
+    """A table that is scrolled where it is wider than the page, by keyboard as well."""
+    head = "".join(f'<th scope="col">{escaped(title)}</th>' for title in titles)
+    told = escaped(caption)
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escaped(caption or titles[0])}">'
-        f"<table>{told}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
+        f'<p class="caption">{told}</p>\n<div class="wide" tabindex="0" role="region" aria-label="{told}">'
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
     )
 
 
@@ -94,8 +98,7 @@ def gate(found: GateReport) -> str:
         f"<td>{escaped(check.sentence)}</td></tr>\n"
         for check in found.checks
     )
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Condition", "Result", "Why"))
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>\n"
+    return _wide("What a result has to reach to be served", ["Condition", "Result", "Why"], rows)
 
 
 def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, str]:

@@ -11,8 +11,13 @@ _REORDERING: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e
 
 
 def escaped(text: str) -> str:
-    """Text as HTML shows it; control characters and halves of surrogates are spelled out."""
-    return html.escape("".join(_visible(character) for character in text))
+    """Text as HTML shows it, and all of it visible."""
+    return html.escape(visible(text))
+
+
+def visible(text: str) -> str:
+    """Text with control characters, reordering ones and halves of surrogates spelled out."""
+    return "".join(_visible(character) for character in text)
 
 
 def _visible(character: str) -> str:

@@ -14,29 +14,26 @@ NOT_KNOWN = "not known"
 
 
 def score(value: float, digits: int = 2) -> str:
-    """A score, or a difference of two: ``0.87``."""
+    """A score: ``0.87``."""
     return f"{value:.{digits}f}" if math.isfinite(value) else NOT_KNOWN
-
-
-def digits_of(interval: Interval) -> int:
-    """Decimals that the interval is worth."""
-    return 3 if interval.high - interval.low < _NARROW else 2
 
 
 def with_interval(interval: Interval) -> str:
     """``0.87 (0.82 to 0.91)``."""
-    digits = digits_of(interval)
-    low, high = score(interval.low, digits), score(interval.high, digits)
-    return f"{score(interval.mean, digits)} ({low} to {high})"
+    return _told(interval, "")
 
 
 def difference(interval: Interval) -> str:
     """``+0.12 (+0.05 to +0.19)``."""
-    digits = digits_of(interval)
-    mean, low, high = (
-        f"{value:+.{digits}f}" if math.isfinite(value) else NOT_KNOWN
-        for value in (interval.mean, interval.low, interval.high)
-    )
+    return _told(interval, "+")
+
+
+def _told(interval: Interval, sign: str) -> str:
+    values = (interval.mean, interval.low, interval.high)
+    if not all(map(math.isfinite, values)):
+        return NOT_KNOWN
+    digits = 3 if interval.high - interval.low < _NARROW else 2
+    mean, low, high = (f"{value:{sign}.{digits}f}" for value in values)
     return f"{mean} ({low} to {high})"
 
 
