@@ -19,43 +19,9 @@ from kubetune_trainer.scoring.report import Report, ReportRow
 from tests.support import evaluation_reports as reports
 
 _VOID = {"meta", "br", "img", "input", "link", "hr", "base", "source"}
-_ELEMENTS = set(
-    [
-        "html",
-        "meta",
-        "title",
-        "style",
-        "main",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "p",
-        "div",
-        "strong",
-        "ul",
-        "li",
-        "section",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "figure",
-        "figcaption",
-        "svg",
-        "desc",
-        "line",
-        "text",
-        "g",
-        "circle",
-        "polyline",
-        "article",
-        "pre",
-        "small",
-    ]
-)
+_ELEMENTS = {"html", "meta", "title", "style", "main", "h1", "h2", "h3", "h4", "p", "div", "strong", "small"}
+_ELEMENTS |= {"ul", "li", "section", "article", "pre", "table", "thead", "tbody", "tr", "th", "td", "figure"}
+_ELEMENTS |= {"figcaption", "svg", "desc", "line", "text", "g", "circle", "polyline"}
 
 
 class Parsed(HTMLParser):
