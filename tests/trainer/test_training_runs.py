@@ -14,7 +14,7 @@ from kubetune_trainer.contract.messages import Progress, Reason, TrainSummary
 from kubetune_trainer.data import row_files
 from kubetune_trainer.data.sampler import Batching
 from kubetune_trainer.store import passes
-from kubetune_trainer.store.manifest import verify_manifest
+from kubetune_trainer.store.manifest import read_manifest, verify_manifest
 from tests.support.tiny_model import VOCABULARY, make_tiny_model, tiny_tokenizer
 from tests.support.training_runs import (
     Pod,
@@ -313,6 +313,9 @@ def test_a_finished_run_leaves_what_was_promised(undisturbed: dict[int, Volume])
             "chat_template.jinja",
             "tokenizer.json",
             "tokenizer_config.json",
+        }
+        assert {file.name for file in read_manifest(adapter).files} == {
+            path.name for path in adapter.iterdir() if path.name not in ("MANIFEST.json", "README.md")
         }
         assert all(path.stat().st_mode & 0o444 == 0o444 for path in adapter.iterdir())
         settings = json.loads((adapter / "adapter_config.json").read_text())

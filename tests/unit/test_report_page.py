@@ -169,7 +169,7 @@ def test_rows_with_the_largest_differences_are_shown_the_earlier_first() -> None
     )
     assert won == [2, 3, *range(6, 6 + SHOWN - 2)]
     assert lost == [4, 5]
-    assert "The 10 clearest of 22, by ExactMatch." in text
+    assert "10 of 22, the clearest first, by ExactMatch." in text
 
 
 def test_a_row_that_one_of_them_did_not_answer_is_neither_won_nor_lost() -> None:

@@ -115,8 +115,8 @@ def _general(report: Report) -> Iterator[str]:
     if not report.general or report.general_metric is None:
         return
     yield (
-        f"<section><h2>General ability</h2>\n<p>{figures.whole(report.general_rows)} questions that have "
-        "nothing to do with the training rows: what was forgotten shows here.</p>\n"
+        f"<section><h2>General ability</h2>\n<p>{figures.whole(report.general_rows)} questions of "
+        "gate.mustNotRegress: what was forgotten shows here.</p>\n"
     )
     yield _scores("general", report.general, report.general_metric)
     yield tables.versus(report.general[1:], [report.general_metric])

@@ -29,10 +29,10 @@ def _section(title: str, pair: Pair, rows: Highest) -> Iterator[str]:
     shown = rows.rows
     if not shown:
         return
-    which = (
-        f"All {len(shown)}" if rows.total == len(shown) else f"The {len(shown)} clearest of {rows.total:,}"
+    yield (
+        f"<section><h2>{escaped(title)}</h2>\n<p>{len(shown)} of {rows.total:,}, the clearest first, by "
+        f"{escaped(pair.metric)}.</p>\n"
     )
-    yield f"<section><h2>{escaped(title)}</h2>\n<p>{which}, by {escaped(pair.metric)}.</p>\n"
     for row in shown:
         yield _row(row, pair)
     yield "</section>\n"

@@ -24,6 +24,7 @@ thead th { font-size: .85rem; color: var(--quiet); vertical-align: bottom; }
 tbody th { font-weight: 600; overflow-wrap: anywhere; }
 td { overflow-wrap: anywhere; }
 .wide tbody th, .wide td { overflow-wrap: break-word; min-width: 4.5rem; }
+@media screen { .figures td { white-space: nowrap; } }
 .facts th { width: 14rem; font-weight: normal; color: var(--quiet); }
 figure { margin: 1rem 0; }
 figcaption { color: var(--quiet); margin-bottom: .3rem; }

@@ -23,15 +23,15 @@ def table(caption: str, titles: Sequence[str], rows: Iterable[Sequence[str]]) ->
         + "</tr>\n"
         for row in rows
     )
-    return _wide(caption, titles, body)
+    return _wide(caption, titles, body, "wide figures")
 
 
-def _wide(caption: str, titles: Sequence[str], body: str) -> str:
+def _wide(caption: str, titles: Sequence[str], body: str, style: str) -> str:
     """A table that is scrolled where it is wider than the page, by keyboard as well."""
     head = "".join(f'<th scope="col">{escaped(title)}</th>' for title in titles)
     told = escaped(caption)
     return (
-        f'<p class="caption">{told}</p>\n<div class="wide" tabindex="0" role="region" aria-label="{told}">'
+        f'<p class="caption">{told}</p>\n<div class="{style}" tabindex="0" role="region" aria-label="{told}">'
         f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
     )
 
@@ -57,7 +57,7 @@ def candidates(report: Report) -> str:
 
 def served(candidates: Sequence[CandidateReport]) -> str:
     """How the server was used by each candidate."""
-    titles = ["Candidate", "Name in the server", "Tokens of an answer", "Server's time", "Cut answers"]
+    titles = ["Candidate", "Name in the server", "Answer tokens", "Server's time", "Cut answers"]
     rows = [
         [
             one.name,
@@ -68,7 +68,7 @@ def served(candidates: Sequence[CandidateReport]) -> str:
         ]
         for one in candidates
     ]
-    return table("Answers; one that reached generation.maxTokens is cut", titles, rows)
+    return table("Answers; one that reached generation.maxTokens was cut", titles, rows)
 
 
 def versus(candidates: Sequence[CandidateReport], metrics: Sequence[str]) -> str:
@@ -98,7 +98,7 @@ def gate(found: GateReport) -> str:
         f"<td>{escaped(check.sentence)}</td></tr>\n"
         for check in found.checks
     )
-    return _wide("What a result has to reach to be served", ["Condition", "Result", "Why"], rows)
+    return _wide("What a result has to reach to be served", ["Condition", "Result", "Why"], rows, "wide")
 
 
 def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, str]:

@@ -72,7 +72,7 @@ def best_baseline(report: Report) -> CandidateReport | None:
 def candidate_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Titles of the columns and the rows, one a candidate; the first cell of each is its name."""
     metrics = metric_names(report)
-    titles = ["Candidate", *metrics, "Wins / losses / ties of the tuned", "Tokens of a prompt", "Latency"]
+    titles = ["Candidate", *metrics, "Tuned wins / losses / ties", "Prompt tokens", "Latency"]
     return titles, [_cells(report, candidate, metrics) for candidate in report.candidates]
 
 
