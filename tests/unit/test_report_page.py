@@ -13,7 +13,7 @@ import pytest
 from kubetune_trainer.evaluate.page import page
 from kubetune_trainer.evaluate.page_drawing import Axis
 from kubetune_trainer.evaluate.page_rows import LISTED, SHOWN
-from kubetune_trainer.evaluate.page_text import bounded, last_message
+from kubetune_trainer.evaluate.page_text import block, bounded, last_message
 from kubetune_trainer.pages.document import DARK, LIGHT
 from kubetune_trainer.scoring.report import Report, ReportRow
 from tests.support import evaluation_reports as reports
@@ -104,6 +104,11 @@ def test_a_long_text_shows_its_beginning_and_its_end() -> None:
     assert "... 8,810 characters ..." in words
     assert max(map(len, re.findall("x+", words))) < 1000
     assert bounded("a\n" * 100).splitlines()[17:19] == ["a", "... 76 lines ..."]
+
+
+def test_an_answer_that_begins_with_a_new_line_or_is_empty_is_seen_as_such() -> None:
+    assert block("\na") == '<pre dir="auto">\n\na</pre>'
+    assert "(empty)" in block("")
 
 
 def test_a_report_with_everything_has_every_part() -> None:

@@ -15,6 +15,7 @@ p { margin: .4rem 0; overflow-wrap: anywhere; }
 .verdict strong { font-size: 1.15rem; }
 .verdict.good { border-left-color: var(--good); } .verdict.bad { border-left-color: var(--bad); }
 .good strong, td.good { color: var(--good); } .bad strong, td.bad { color: var(--bad); }
+td.good, td.bad { white-space: nowrap; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 .caption { color: var(--quiet); margin: 1rem 0 .2rem; }

@@ -30,7 +30,9 @@ def bounded(text: str) -> str:
 
 def block(text: str) -> str:
     """A text in a box of its own, whose direction is that of its first letter."""
-    return f'<pre dir="auto">{escaped(bounded(text))}</pre>' if text else '<p class="quiet">(empty)</p>'
+    if not text:
+        return '<p class="quiet">(empty)</p>'
+    return f'<pre dir="auto">\n{escaped(bounded(text))}</pre>'  # HTML drops a newline that comes first
 
 
 def said(text: str, calls: Sequence[Mapping[str, Any]] = ()) -> str:
