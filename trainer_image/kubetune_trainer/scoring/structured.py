@@ -1,0 +1,137 @@
+"""Metrics of what programs read: JSONSchema, ToolCall."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import regex
+from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend, validator_for
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import EMPTY_REGISTRY
+from typing_extensions import override
+
+from ..contract.errors import InvalidInput, first_line
+from ..contract.evaluation import MetricConfig
+from .metric import Metric, Said
+from .questions import Question
+
+SECONDS: Final = 2.0
+"""Most that one search by a schema's pattern may take."""
+
+_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
+
+
+class JSONSchema(Metric):
+    """1 if the answer is JSON that fits the schema.
+
+    Nothing may stand around the JSON but a fence of Markdown (```json), which clients strip. ``format`` is
+    not checked, as in the specification; a ``$ref`` into the network is not followed.
+
+    Raises:
+        InvalidInput: there is no schema, or it is none.
+    """
+
+    def __init__(self, config: MetricConfig) -> None:
+        self.name = config.name
+        self._field = f"evaluation.metrics[{config.name}].jsonSchema"
+        if config.json_schema is None:
+            raise InvalidInput(f"{self._field} is missing: give the schema that an answer has to fit.")
+        dialect = validator_for(config.json_schema, default=Draft202012Validator)
+        try:
+            dialect.check_schema(config.json_schema)
+        except SchemaError as error:
+            at = "".join(f".{part}" for part in error.absolute_path)
+            raise InvalidInput(f"{self._field}{at} is no JSON Schema: {first_line(error)}.") from None
+        bounded = extend(  # type: ignore[no-untyped-call]
+            dialect, {"pattern": self._pattern}
+        )
+        self._validator: Validator = bounded(config.json_schema, registry=EMPTY_REGISTRY)
+
+    @override
+    def score(self, question: Question, said: Said) -> float:
+        return float(self._why_not(said.text) is None)
+
+    @override
+    def misfit(self, question: Question) -> str | None:
+        why = self._why_not(question.expected)
+        return why and f"its expected answer {why}"
+
+    def _why_not(self, text: str) -> str | None:
+        fenced = _FENCE.fullmatch(text)
+        try:
+            value = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
+            return None if self._validator.is_valid(value) else "does not fit the metric's jsonSchema"
+        except (ValueError, RecursionError):
+            return "is not JSON"
+        except Unresolvable as error:
+            raise InvalidInput(
+                f"{self._field} refers to {error.ref}, which is not in it: only references within the schema "
+                "are followed; copy it there, under $defs."
+            ) from None
+
+    def _pattern(
+        self, validator: Validator, pattern: str, instance: object, schema: object
+    ) -> Iterator[ValidationError]:
+        if not isinstance(instance, str):
+            return
+        try:
+            found = regex.search(pattern, instance, timeout=SECONDS)
+        except TimeoutError:
+            raise InvalidInput(
+                f"A pattern in {self._field} takes more than {SECONDS:g} seconds to search one answer: write "
+                "it without repetitions inside of repetitions."
+            ) from None
+        if not found:
+            yield ValidationError(f"{pattern} is not found")
+
+
+class ToolCall(Metric):
+    """1 if the calls are those that are expected: as many, in order, with the same names and arguments.
+
+    Arguments are compared as JSON values: the order of their keys does not count, and 1 is 1.0. What is said
+    beside the calls does not count.
+    """
+
+    def __init__(self, config: MetricConfig) -> None:
+        self.name = config.name
+
+    @override
+    def score(self, question: Question, said: Said) -> float:
+        return float(_same(_calls(said.tool_calls), _calls(question.expected_calls)))
+
+    @override
+    def misfit(self, question: Question) -> str | None:
+        return None if question.expected_calls else "its expected answer calls no tool"
+
+
+def _calls(calls: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Name and arguments; arguments that are no JSON stay text, and so equal none."""
+    found = []
+    for call in calls:
+        function = call.get("function") or {}
+        arguments = function.get("arguments") or {}
+        if isinstance(arguments, str):
+            try:
+                arguments = json.loads(arguments, parse_constant=_refuse)
+            except (ValueError, RecursionError):
+                arguments = [arguments]
+        found.append({"name": function.get("name"), "arguments": arguments})
+    return found
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two JSON values are equal; in Python True is 1, in JSON it is not."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, Sequence) and isinstance(other, Sequence) and not isinstance(one, str):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
