@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import regex
 from typing_extensions import override
 
 from ..contract.errors import InvalidInput, first_line
 from ..contract.evaluation import MetricConfig
+from .bounded import bounded_search
 from .metric import Metric, Said
 from .questions import Question
 from .words import normalised, stands_in
-
-SECONDS: Final = 2.0
-"""Most that one search may take: patterns are users', and some take longer than anyone waits."""
 
 
 class ExactMatch(Metric):
@@ -87,10 +83,4 @@ class Regex(Metric):
         return None
 
     def _search(self, text: str) -> regex.Match[str] | None:
-        try:
-            return self._pattern.search(text, timeout=SECONDS)
-        except TimeoutError:
-            raise InvalidInput(
-                f"{self._field} takes more than {SECONDS:g} seconds to search one answer: write it without "
-                "repetitions inside of repetitions."
-            ) from None
+        return bounded_search(self._pattern, text, self._field)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-import regex
 from jsonschema import Draft202012Validator, SchemaError, ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend, validator_for
@@ -17,11 +16,9 @@ from typing_extensions import override
 
 from ..contract.errors import InvalidInput, first_line
 from ..contract.evaluation import MetricConfig
+from .bounded import bounded_search
 from .metric import Metric, Said
 from .questions import Question
-
-SECONDS: Final = 2.0
-"""Most that one search by a schema's pattern may take."""
 
 _FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
 
@@ -79,14 +76,7 @@ class JSONSchema(Metric):
     ) -> Iterator[ValidationError]:
         if not isinstance(instance, str):
             return
-        try:
-            found = regex.search(pattern, instance, timeout=SECONDS)
-        except TimeoutError:
-            raise InvalidInput(
-                f"A pattern in {self._field} takes more than {SECONDS:g} seconds to search one answer: write "
-                "it without repetitions inside of repetitions."
-            ) from None
-        if not found:
+        if not bounded_search(pattern, instance, f"A pattern in {self._field}"):
             yield ValidationError(f"{pattern} is not found")
 
 
