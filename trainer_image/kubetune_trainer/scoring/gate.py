@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from .report import CandidateReport, Check, GateReport, Interval
 
 _NEAR: Final = 1e-9
 """Sums of floats: 0.9 - 0.85 is no more than 0.05."""
+_MAX_DROP: Final = "evaluation.gate.mustNotRegress.maxDrop"
 
 
 def decide(
@@ -30,6 +32,7 @@ def decide(
 
     Raises:
         InvalidInput: minDelta has no baseline to compare with.
+        ValueError: there is a mustNotRegress, and no general questions were asked.
     """
     metric = config.main_metric
     tuned = next(one for one in candidates if one.name == TUNED)
@@ -50,8 +53,10 @@ def decide(
                 "empty: name one, or give evaluation.gate.minScore alone."
             )
         checks.append(_delta(metric, tuned, best, delta, percent))
-    if gate.must_not_regress is not None and general_metric is not None:
-        checks.append(_regression(gate.must_not_regress, general, general_metric, percent))
+    if gate.must_not_regress is not None:
+        if general_metric is None:
+            raise ValueError("mustNotRegress needs questions of the set General")
+        checks.append(_regression(gate.must_not_regress, general, general_metric))
     passed = all(check.passed for check in checks)
     if passed:
         said = "Passed: " + ", and ".join(check.sentence for check in checks) + "."
@@ -93,20 +98,20 @@ def _delta(metric: str, tuned: CandidateReport, best: CandidateReport, delta: fl
     return Check(name="minDelta", passed=passed, sentence=told)
 
 
-def _regression(
-    config: RegressionConfig, general: Sequence[CandidateReport], metric: str, percent: str
-) -> Check:
+def _regression(config: RegressionConfig, general: Sequence[CandidateReport], metric: str) -> Check:
     by_name = {one.name: one for one in general}
     own, base = by_name[TUNED].scores[metric], by_name["Base"].scores[metric]
     drop, most = base.mean - own.mean, float(config.max_drop)
     passed = drop <= most + _NEAR
     digits = _digits((own.mean, base.mean), (drop, most))
     what = "the general questions" if config.data is None else "the questions of mustNotRegress"
-    how = f"lost {drop:.{digits}f}" if drop > _NEAR else f"gained {abs(drop):.{digits}f}"
     scores = f"from {base.mean:.{digits}f} to {own.mean:.{digits}f}"
-    told = f"{what} {how} ({scores}, at most {config.max_drop})"
-    if not passed:
-        told = f"{what} {how} ({scores}), and evaluation.gate.mustNotRegress.maxDrop is {config.max_drop}"
+    if drop <= -_NEAR:
+        told = f"{what} gained {-drop:.{digits}f} ({scores})"
+    elif passed:
+        told = f"{what} lost {abs(drop):.{digits}f} ({scores}, at most {config.max_drop})"
+    else:
+        told = f"{what} lost {drop:.{digits}f} ({scores}), and {_MAX_DROP} is {config.max_drop}"
     return Check(name="mustNotRegress", passed=passed, sentence=told)
 
 
@@ -138,9 +143,10 @@ def _between(interval: Interval, percent: str, digits: int) -> str:
 def _digits(*compared: tuple[float, float]) -> int:
     """So many decimals that numbers which differ, by more than sums of floats do, look different: 2 to 4."""
     pairs = [(one, other) for one, other in compared if abs(one - other) > _NEAR]
-    enough = (digits for digits in (2, 3) if all(f"{a:.{digits}f}" != f"{b:.{digits}f}" for a, b in pairs))
+    enough = (digits for digits in (2, 3) if all(round(a, digits) != round(b, digits) for a, b in pairs))
     return next(enough, 4)
 
 
 def _sentence(phrase: str) -> str:
-    return f"{phrase[0].upper()}{phrase[1:]}."
+    """By itself; a metric's name stays as it is."""
+    return f"{re.sub('^the ', 'The ', phrase)}."
