@@ -211,7 +211,7 @@ def test_questions_of_ones_own_are_not_called_general() -> None:
 
     said = decide(asked, pair(0.9, 0.8, -1, 1), general(0.6, 0.5), "Contains")[1]
 
-    assert said == "Passed: the questions of mustNotRegress gained 0.10 (from 0.50 to 0.60)."
+    assert said == "Passed: the rows of gate.mustNotRegress gained 0.10 (from 0.50 to 0.60)."
 
 
 def test_the_baseline_to_beat_is_the_best_and_the_first_of_equals() -> None:

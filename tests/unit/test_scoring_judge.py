@@ -195,14 +195,15 @@ async def test_nonsense_twice_is_told(text: str | None) -> None:
             fails(401, "Incorrect API key provided: sk-go********ests."),
             KEY,
             InvalidInput,
-            "does not accept the key in its Secret (status 401): correct the Secret, with the key in "
-            "OPENAI_API_KEY.",
+            "does not accept the key of its Secret (status 401): correct the Secret of judge.credentials, "
+            "which has the key as OPENAI_API_KEY.",
         ),
         (
             fails(401, "Unauthorized"),
             None,
             InvalidInput,
-            "wants a key (status 401): name the Secret, with the key in OPENAI_API_KEY.",
+            "wants a key (status 401): name a Secret in judge.credentials, which has the key as "
+            "OPENAI_API_KEY.",
         ),
         (
             fails(404, "The model `judge-1` does not exist.", code=404, type="NotFoundError"),

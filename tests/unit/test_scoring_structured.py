@@ -142,15 +142,19 @@ def test_an_answer_is_json_and_nothing_else(said: str, worth: float) -> None:
 @pytest.mark.parametrize(
     ("schema", "sentence"),
     [
-        (None, "evaluation.metrics[m].jsonSchema is missing: give the schema that an answer has to fit."),
+        (None, "evaluation.metrics[m].schema is missing: give the schema that an answer has to fit."),
         (
             {"properties": {"a": {"type": "text"}}},
-            "evaluation.metrics[m].jsonSchema.properties.a.type is no JSON Schema: 'text' is not valid under "
+            "evaluation.metrics[m].schema.properties.a.type is no JSON Schema: 'text' is not valid under "
             "any of the given schemas.",
         ),
         (
+            {"$schema": ["draft-07"]},
+            "evaluation.metrics[m].schema.$schema is no text: name a dialect, or remove it.",
+        ),
+        (
             {"pattern": "("},
-            "evaluation.metrics[m].jsonSchema.pattern is no JSON Schema: '(' is not a 'regex'.",
+            "evaluation.metrics[m].schema.pattern is no JSON Schema: '(' is not a 'regex'.",
         ),
     ],
 )
@@ -161,15 +165,28 @@ def test_a_schema_that_is_none_is_told(schema: dict[str, Any] | None, sentence: 
     assert str(caught.value) == sentence
 
 
-def test_no_schema_is_fetched() -> None:
-    remote = metric("JSONSchema", json_schema={"$ref": "https://localhost:1/schema.json"})
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        (
+            "https://localhost:1/schema.json",
+            "refers to https://localhost:1/schema.json, which is not in it: only references within the "
+            "schema are followed; copy it there, under $defs.",
+        ),
+        (
+            "#/$defs/address",
+            "refers to /$defs/address, which is not in it: only references within the schema are followed; "
+            "copy it there, under $defs.",
+        ),
+        ("#", "refers to itself without an end: correct its $ref."),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_told(reference: str, sentence: str) -> None:
+    """And nothing is fetched."""
     with pytest.raises(InvalidInput) as caught:
-        why_not(remote, "{}")
+        why_not(metric("JSONSchema", json_schema={"$ref": reference}), "{}")
 
-    assert str(caught.value) == (
-        "evaluation.metrics[m].jsonSchema refers to https://localhost:1/schema.json, which is not in it: "
-        "only references within the schema are followed; copy it there, under $defs."
-    )
+    assert str(caught.value) == f"evaluation.metrics[m].schema {sentence}"
 
 
 def test_a_schemas_pattern_that_takes_for_ever_is_told() -> None:
@@ -178,7 +195,7 @@ def test_a_schemas_pattern_that_takes_for_ever_is_told() -> None:
         score(endless, "", json.dumps(["a" * 60 + "!"]))
 
     assert str(caught.value) == (
-        "A pattern in evaluation.metrics[m].jsonSchema takes more than 1 s to search one answer: write it "
+        "A pattern in evaluation.metrics[m].schema takes more than 1 s to search one answer: write it "
         "without repetitions inside of repetitions."
     )
 
@@ -186,7 +203,7 @@ def test_a_schemas_pattern_that_takes_for_ever_is_told() -> None:
 def test_an_expected_answer_that_does_not_fit_is_told() -> None:
     config = metric("JSONSchema", json_schema=REQUIRED)
 
-    assert why_not(config, '{"bar": 1}') == "its expected answer does not fit the metric's jsonSchema"
+    assert why_not(config, '{"bar": 1}') == "its expected answer does not fit the metric's schema"
     assert why_not(config, "foo") == "its expected answer is not JSON"
     assert why_not(config, '{"foo": 1}') is None
 

@@ -104,7 +104,7 @@ def _regression(config: RegressionConfig, general: Sequence[CandidateReport], me
     drop, most = base.mean - own.mean, float(config.max_drop)
     passed = drop <= most + _NEAR
     digits = _digits((own.mean, base.mean), (drop, most))
-    what = "the general questions" if config.data is None else "the questions of mustNotRegress"
+    what = "the general questions" if config.data is None else "the rows of gate.mustNotRegress"
     scores = f"from {base.mean:.{digits}f} to {own.mean:.{digits}f}"
     if drop <= -_NEAR:
         told = f"{what} gained {-drop:.{digits}f} ({scores})"

@@ -140,10 +140,10 @@ class Judge:
     def _refused(self, who: str, error: openai.APIStatusError) -> TrainerError:
         status = error.status_code
         if status in (401, 403):
-            how = "does not accept the key in its Secret" if self._key else "wants a key"
-            what = "correct" if self._key else "name"
+            how = "does not accept the key of its Secret" if self._key else "wants a key"
+            what = "correct the Secret of" if self._key else "name a Secret in"
             return InvalidInput(
-                f"{who} {how} (status {status}): {what} the Secret, with the key in {JUDGE_KEY}."
+                f"{who} {how} (status {status}): {what} judge.credentials, which has the key as {JUDGE_KEY}."
             )
         if status == 404:
             return InvalidInput(

@@ -35,9 +35,11 @@ class JSONSchema(Metric):
 
     def __init__(self, config: MetricConfig) -> None:
         self.name = config.name
-        self._field = f"evaluation.metrics[{config.name}].jsonSchema"
+        self._field = f"evaluation.metrics[{config.name}].schema"
         if config.json_schema is None:
             raise InvalidInput(f"{self._field} is missing: give the schema that an answer has to fit.")
+        if not isinstance(config.json_schema.get("$schema", ""), str):
+            raise InvalidInput(f"{self._field}.$schema is no text: name a dialect, or remove it.")
         dialect = validator_for(config.json_schema, default=Draft202012Validator)
         try:
             dialect.check_schema(config.json_schema)
@@ -62,14 +64,17 @@ class JSONSchema(Metric):
         fenced = _FENCE.fullmatch(text)
         try:
             value = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
-            return None if self._validator.is_valid(value) else "does not fit the metric's jsonSchema"
         except (ValueError, RecursionError):
             return "is not JSON"
+        try:
+            return None if self._validator.is_valid(value) else "does not fit the metric's schema"
         except Unresolvable as error:
             raise InvalidInput(
                 f"{self._field} refers to {error.ref}, which is not in it: only references within the schema "
                 "are followed; copy it there, under $defs."
             ) from None
+        except RecursionError:
+            raise InvalidInput(f"{self._field} refers to itself without an end: correct its $ref.") from None
 
     def _pattern(
         self, validator: Validator, pattern: str, instance: object, schema: object
