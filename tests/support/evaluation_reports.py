@@ -337,5 +337,6 @@ if __name__ == "__main__":
 
     for name, make in SAMPLES.items():
         path = Path(sys.argv[1]) / f"{name}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(page(make(), rows(make()))), encoding="utf-8")
         print(path)
