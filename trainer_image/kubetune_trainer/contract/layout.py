@@ -82,6 +82,11 @@ class RunDirectory:
         return self.prepared / "leaks.jsonl"
 
     @property
+    def validation_lines_file(self) -> Path:
+        """Where the validation rows stand, as JSON: line numbers by file; missing without such rows."""
+        return self.prepared / "validation_lines.json"
+
+    @property
     def preview_file(self) -> Path:
         """A page of HTML that shows some rows as training reads them."""
         return self.prepared / "preview.html"
@@ -95,6 +100,16 @@ class RunDirectory:
     def questions_file(self) -> Path:
         """What every candidate is asked, one ``scoring.questions.Question`` per line; prepare writes it."""
         return self.evaluation / "questions.jsonl"
+
+    @property
+    def asked_file(self) -> Path:
+        """What the questions were made from, and the plan, as JSON; its presence says that they are whole."""
+        return self.evaluation / "questions.json"
+
+    @property
+    def evaluation_leaks_file(self) -> Path:
+        """Rows asked about that are like training rows, as in ``leaks_file``; missing without any."""
+        return self.evaluation / "leaks.jsonl"
 
     @property
     def answers_file(self) -> Path:
