@@ -123,12 +123,18 @@ def test_files_in_prepared_are_what_training_reads(prepare: Prepare, tiny: Path,
     run = result.run
     assert sorted(path.name for path in run.prepared.iterdir()) == [
         "dataset.json", "errors.jsonl", "model.json", "preview.html", "train.arrow", "validation.arrow",
+        "validation_lines.json",
     ]  # fmt: skip
+    assert json.loads(run.validation_lines_file.read_text()) == {"pvc://inputs/test.jsonl": [1]}
     assert DatasetSummary.model_validate_json(run.dataset_file.read_text()) == result.summary.dataset
     assert ModelSummary.model_validate_json(run.model_file.read_text()) == result.summary.model
     details = json.loads(run.dataset_file.read_text())["details"]
     assert details.pop("made_from").startswith("sha256:")
-    assert [file["name"] for file in details.pop("row_files")] == ["train.arrow", "validation.arrow"]
+    assert [file["name"] for file in details.pop("row_files")] == [
+        "train.arrow",
+        "validation.arrow",
+        "validation_lines.json",
+    ]
     assert details == {
         "format": "Chat",
         "rows_read": 50,

@@ -52,13 +52,17 @@ Example = Conversation | Plain
 class RowReader:
     """Turns the rows of one file into examples."""
 
-    def __init__(self, config: DatasetConfig, *, name: str, has_template: bool) -> None:
+    def __init__(
+        self, config: DatasetConfig, *, name: str, has_template: bool, field: str = "dataset"
+    ) -> None:
+        """``field`` of the job has ``columns``; messages name it."""
         if unknown := sorted(set(config.columns) - STANDARD):
             raise InvalidInput(
-                f"dataset.columns maps {unknown[0]!r}, which is no standard name; these are "
+                f"{field}.columns maps {unknown[0]!r}, which is no standard name; these are "
                 f"{', '.join(sorted(STANDARD))}."
             )
         self._columns = config.columns
+        self._field = field
         self.columns = KNOWN | set(config.columns.values())
         """Columns of the file that are looked at."""
         self._system_prompt = config.system_prompt
@@ -86,7 +90,7 @@ class RowReader:
             require_sft(columns, self._name)
             self.format = format_of(self._with_values(columns)) or format_of(columns)
             if self.format is None:
-                raise Findings([Finding("missing_messages_list", _no_format(columns))])
+                raise Findings([Finding("missing_messages_list", _no_format(columns, self._field))])
         self._check_model(self.format)
         self._require_columns(columns, self.format)
         columns = {
@@ -114,7 +118,7 @@ class RowReader:
             return []
         return [
             f"{self._name} has {name_list(names)} beside {' and '.join(REQUIRED[self.format])}: not read, "
-            "though it may be part of what the model is told. Map it in dataset.columns, or remove it."
+            f"though it may be part of what the model is told. Map it in {self._field}.columns, or remove it."
         ]
 
     def _check_model(self, kind: Format) -> None:
@@ -215,7 +219,7 @@ class RowReader:
 
     def _missing(self, key: str, columns: dict[str, Any]) -> str:
         if key in self._columns:
-            return f"The row has no column {self._columns[key]}, which dataset.columns names for {key}."
+            return f"The row has no column {self._columns[key]}, which {self._field}.columns names for {key}."
         return f"The row has no {key}; it has {_keys(columns)}."
 
 
@@ -233,10 +237,10 @@ def _with_system(conversation: Conversation, text: str) -> Conversation:
     )
 
 
-def _no_format(columns: Mapping[str, Any]) -> str:
+def _no_format(columns: Mapping[str, Any], field: str) -> str:
     return (
         f"The row has {_keys(columns)}; a row has messages, conversations, prompt and completion, "
-        "instruction and output, or text. Other names are mapped in dataset.columns."
+        f"instruction and output, or text. Other names are mapped in {field}.columns."
     )
 
 

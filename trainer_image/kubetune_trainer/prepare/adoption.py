@@ -60,11 +60,15 @@ def install(run: RunDirectory, staged: RunDirectory, confirm: Callable[[], None]
             shutil.move(staged.preview_file, run.preview_file)
         if held.rows.made_from != new.rows.made_from:  # other files or versions, with the same rows
             document = new.rows.document
-            document["details"]["row_files"] = held.rows.row_files
             confirm()
-            run.leaks_file.unlink(missing_ok=True)
-            if staged.leaks_file.exists():
-                shutil.move(staged.leaks_file, run.leaks_file)
+            for path, made in (
+                (run.leaks_file, staged.leaks_file),
+                (run.validation_lines_file, staged.validation_lines_file),
+            ):
+                path.unlink(missing_ok=True)
+                if made.exists():
+                    shutil.move(made, path)
+            document["details"]["row_files"] = row_files(run)
             write_json(run.dataset_file, document)
         return
     for path in sorted(staged.prepared.rglob("*")):
@@ -86,8 +90,10 @@ def install(run: RunDirectory, staged: RunDirectory, confirm: Callable[[], None]
 
 
 def row_files(run: RunDirectory) -> list[dict[str, Any]]:
-    """The files that training reads the run's rows from: name, size and SHA-256 of each."""
-    paths = (path for path in (run.train_rows, run.validation_rows) if path.exists())
+    """The files of the run's rows, and of where they stand: name, size and SHA-256 of each."""
+    paths = (
+        path for path in (run.train_rows, run.validation_rows, run.validation_lines_file) if path.exists()
+    )
     return [asdict(manifest.sync_file(run.prepared, path.name)) for path in paths]
 
 

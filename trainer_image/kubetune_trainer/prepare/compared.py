@@ -62,6 +62,14 @@ class Compared:
         """Likeness.prompt of each row."""
         return self._chosen(self._prompts)
 
+    def lines(self) -> dict[str, list[int]]:
+        """Lines of all rows by file, in order."""
+        found: dict[str, list[int]] = {}
+        for index in range(len(self._lines if self._rows is None else self._rows)):
+            file, number = self.line(index)
+            found.setdefault(file, []).append(number)
+        return found
+
     def line(self, index: int) -> Line:
         """Where a row stands."""
         at = index if self._rows is None else int(self._rows[index])

@@ -95,7 +95,9 @@ class Split:
 
 
 @dataclass(slots=True)
-class _Counts:
+class Counts:
+    """How many rows were read, cut and left out."""
+
     read: int = 0
     truncated: int = 0
     dropped: int = 0
@@ -112,7 +114,7 @@ def tokenise_split(
     role: Role,
 ) -> Split:
     """Read, check and tokenise a split's files into ``path``; every bad row is added to ``bad``."""
-    counts = _Counts()
+    counts = Counts()
     formats: list[str] = []
     warnings: list[str] = []
     progress, sample = Progress(role), Sample()
@@ -121,11 +123,11 @@ def tokenise_split(
         kept = _Kept(writer)
         for file in files:
             logger.info("reading the %s rows of %s", role, file.name)
-            name = _called(file, files, role)
+            name = called(file, files, role)
             reader = RowReader(config, name=file.name, has_template=tokeniser.has_template)
             if compared is not None:
                 compared.begin(file.name)
-            examples = _examples(file, reader, counts, bad, name=name, control=control, progress=progress)
+            examples = read_examples(file, reader, counts, bad, name=name, control=control, progress=progress)
             for portion in portions(examples, size=_characters, limit=_PORTION):
                 of_line = dict(portion)
                 for result in tokeniser.rows(portion, file=name):
@@ -173,25 +175,25 @@ def tokenise_split(
 
 def check_split(files: Sequence[DataFile], config: DatasetConfig, *, bad: BadRows, role: Role) -> int:
     """Check the rows of a split as far as no tokenizer is needed, and count them."""
-    counts = _Counts()
+    counts = Counts()
     progress = Progress(role)
     for file in files:
-        name = _called(file, files, role)
+        name = called(file, files, role)
         reader = RowReader(config, name=file.name, has_template=True)
-        for _ in _examples(file, reader, counts, bad, name=name, control=None, progress=progress):
+        for _ in read_examples(file, reader, counts, bad, name=name, control=None, progress=progress):
             pass
     return counts.read
 
 
-def _called(file: DataFile, files: Sequence[DataFile], role: Role) -> str:
+def called(file: DataFile, files: Sequence[DataFile], role: Role) -> str:
     """How bad rows name their file; the only training file needs no name."""
-    return file.name if len(files) > 1 or role == "validation" else ""
+    return file.name if len(files) > 1 or role != "train" else ""
 
 
-def _examples(
+def read_examples(
     file: DataFile,
     reader: RowReader,
-    counts: _Counts,
+    counts: Counts,
     bad: BadRows,
     *,
     name: str,

@@ -21,8 +21,9 @@ from ..contract.messages import DatasetSummary
 from ..data.bad_rows import SHOWN
 from .compared import Compared, Digests, Line, short
 
-LEAKS_VERSION = 1
-"""Raised when the same rows yield other findings: rows that jobs share are then made again."""
+LEAKS_VERSION = 2
+"""Raised when the same validation rows yield other findings, or other files: rows that jobs share are then
+made again."""
 
 _NAMED = 3
 

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 _RUN = RunDirectory(Path())
 _ALWAYS = {_RUN.train_rows.name, _RUN.dataset_file.name}
-_NAMES = sorted({*_ALWAYS, _RUN.validation_rows.name, _RUN.preview_file.name, _RUN.leaks_file.name})
+_SOMETIMES = (_RUN.validation_rows, _RUN.validation_lines_file, _RUN.preview_file, _RUN.leaks_file)
+_NAMES = sorted({*_ALWAYS, *(path.name for path in _SOMETIMES)})
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY}

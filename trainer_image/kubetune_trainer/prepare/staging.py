@@ -130,6 +130,8 @@ def stage(
     dataset.save(train, run.train_rows)
     if validation is not None:
         dataset.save(validation, run.validation_rows)
+        if validation.compared is not None:
+            adoption.write_json(run.validation_lines_file, validation.compared.lines())
     details = {
         "format": train.format,
         "rows_read": train.read,

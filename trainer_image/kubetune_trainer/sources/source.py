@@ -11,9 +11,15 @@ from typing import Literal
 
 from ..contract.errors import Transient
 
-Role = Literal["model", "train", "validation"]
+Role = Literal["model", "train", "validation", "evaluation", "regression"]
 
-_FIELDS: dict[Role, str] = {"model": "model", "train": "dataset.train", "validation": "dataset.validation"}
+_FIELDS: dict[Role, str] = {
+    "model": "model",
+    "train": "dataset.train",
+    "validation": "dataset.validation",
+    "evaluation": "evaluation.data.source",
+    "regression": "evaluation.gate.mustNotRegress.data.source",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

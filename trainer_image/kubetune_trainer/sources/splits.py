@@ -19,6 +19,8 @@ from .source import RemoteFile, Role, field_of
 _STEMS: dict[Role, tuple[str, ...]] = {
     "train": ("train",),
     "validation": ("validation", "valid", "dev", "test"),
+    "evaluation": ("test", "validation", "valid", "dev"),
+    "regression": ("test", "validation", "valid", "dev"),
 }
 """How the splits of a role are called; the first that is found is taken."""
 
