@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from kubetune_trainer.contract.config import DatasetConfig, FileSource
-from kubetune_trainer.contract.messages import DatasetSummary, TokensPerRow
 from kubetune_trainer.data.formats import Example, RowReader
 from kubetune_trainer.data.likeness import NO_PROMPT, Likeness, folded, likeness
 from kubetune_trainer.data.row import Row
@@ -184,22 +183,10 @@ def test_of_many_rows_the_first_three_are_named(tmp_path: Path) -> None:
     ]
 
 
-def summary(leaked: int, total: int) -> DatasetSummary:
-    tokens = TokensPerRow(mean=1, p50=1, p95=1, max=1)
-    return DatasetSummary(
-        fingerprint="f",
-        train_rows=10,
-        validation_rows=total,
-        train_tokens=1,
-        tokens_per_row=tokens,
-        leaked_rows=leaked,
-    )
-
-
 def test_a_refusal_lists_each_leaked_row_as_a_bad_one(tmp_path: Path) -> None:
     rows = [("v", "q2", "y"), ("v", "Q1?", "other"), ("v", "Q3", "z!")]
     listed(side(*rows), tmp_path / "leaks.jsonl")
-    error = refusal(tmp_path / "leaks.jsonl", tmp_path / "errors.jsonl", summary(2, 3))
+    error = refusal(tmp_path / "leaks.jsonl", tmp_path / "errors.jsonl", 2, 3)
     where = "in the training rows as well"
     bad = [
         {"file": "v", "line": line, "class": "leaked_row", "message": message}
@@ -217,7 +204,7 @@ def test_a_refusal_lists_each_leaked_row_as_a_bad_one(tmp_path: Path) -> None:
 
 
 def test_a_refusal_needs_no_list(tmp_path: Path) -> None:
-    error = refusal(tmp_path / "leaks.jsonl", tmp_path / "errors.jsonl", summary(1, 3))
+    error = refusal(tmp_path / "leaks.jsonl", tmp_path / "errors.jsonl", 1, 3)
     assert error.message == (
         "1 of 3 validation rows stands in the training rows as well: its loss says how well it was "
         "memorised. Remove it from one of the files."

@@ -89,7 +89,12 @@ def prepare(
         shared.keep(RunDirectory(scratch))
     staged = run if held else RunDirectory(scratch)
     if rows.leaked_rows and config.dataset.on_leak == "Fail":
-        raise leaks.refusal(staged.leaks_file, scratch / run.errors_file.name, rows)
+        raise leaks.refusal(
+            staged.leaks_file,
+            scratch / run.errors_file.name,
+            rows.leaked_rows,
+            rows.validation_rows,
+        )
     _require_validation(config, rows.validation_examples)
     job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
     rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})

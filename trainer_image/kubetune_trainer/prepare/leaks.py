@@ -1,6 +1,6 @@
-"""Validation rows that stand in the training rows as well: found, listed, and told.
+"""Validation and evaluation rows that stand in the training rows as well: found, listed, and told.
 
-Their loss says how well they were memorised. A row that has only its prompt in common with a training row is
+Loss and scores of them say how well they were memorised. A row that has only its prompt in common with a training row is
 listed, and is no leak: one question may have several answers.
 """
 
@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..contract.errors import BadRow, DataInvalid, name_list
-from ..contract.messages import DatasetSummary
 from ..data.bad_rows import SHOWN
 from .compared import Compared, Digests, Line, short
 
@@ -37,6 +36,10 @@ class Kind(StrEnum):
     """Prompt and answer, but for case, spaces, punctuation and Unicode's forms."""
     SAME_PROMPT = "SamePrompt"
     """The prompt, in that sense; the answer is another."""
+
+
+Listed = dict[str, Any]
+"""A line of the list: file and line of both rows, and the kind."""
 
 
 class Leak(NamedTuple):
@@ -80,59 +83,90 @@ def find(train: Side, validation: Side) -> Iterator[Leak]:
         yield Leak(kinds[first[index]], index, int(rows[first[index], index]))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How the rows are called, and where they are listed."""
+
+    rows: str
+    measure: str
+    """What leaked rows spoil."""
+    directory: str
+    """Of their list in the run's directory."""
+
+
+VALIDATION = Told(rows="validation", measure="loss says", directory="prepared")
+EVALUATION = Told(rows="evaluation", measure="scores say", directory="evaluation")
+
+
 def write(leaks: Iterable[Leak], train: Side, validation: Side, path: Path) -> Found:
     """Write the list, a JSON object a line, and count; without findings there is no file."""
+
+    def listed() -> Iterator[Listed]:
+        for leak in leaks:
+            line, same = validation.compared.line(leak.validation), train.compared.line(leak.train)
+            row = {"file": line.file, "line": line.number}
+            yield row | {"train_file": same.file, "train_line": same.number, "kind": leak.kind}
+
+    return write_list(listed(), path)
+
+
+def write_list(rows: Iterable[Listed], path: Path) -> Found:
+    """Write rows of such a list, and count; without any there is no file."""
     found = Found()
     with path.open("w", encoding="utf-8") as file:
-        for leak in leaks:
-            line = validation.compared.line(leak.validation)
-            if leak.kind is Kind.SAME_PROMPT:
+        for row in rows:
+            if row["kind"] == Kind.SAME_PROMPT:
                 found.same_prompt += 1
                 first = found.first_same_prompt
             else:
                 found.leaked += 1
                 first = found.first
             if len(first) < _NAMED:
-                first.append(line)
-            same = train.compared.line(leak.train)
-            row = {"file": line.file, "line": line.number}
-            row |= {"train_file": same.file, "train_line": same.number, "kind": leak.kind}
+                first.append(Line(row["file"], row["line"]))
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     if not found.leaked and not found.same_prompt:
         path.unlink()
     return found
 
 
-def warnings(found: Found, total: int) -> list[str]:
-    """What is told about the findings among ``total`` validation rows."""
-    told = []
+def read_list(path: Path) -> Iterator[Listed]:
+    """The rows of a list; none where there is no file."""
+    if path.exists():
+        with path.open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+
+def warnings(found: Found, total: int, told: Told = VALIDATION) -> list[str]:
+    """What is told about the findings among ``total`` rows."""
+    sentences = []
     if found.leaked:
-        told.append(sentence(found.leaked, total, found.first, listed="leaks.jsonl"))
+        sentences.append(
+            sentence(found.leaked, total, found.first, listed=f"{told.directory}/leaks.jsonl", told=told)
+        )
     if found.same_prompt:
         one = found.same_prompt == 1
-        told.append(
-            f"{found.same_prompt:,} of {total:,} validation rows {'has' if one else 'have'} the prompt of a "
+        sentences.append(
+            f"{found.same_prompt:,} of {total:,} {told.rows} rows {'has' if one else 'have'} the prompt of a "
             f"training row and another answer, {_where(found.first_same_prompt, found.same_prompt)}: "
-            "prepared/leaks.jsonl has them."
+            f"{told.directory}/leaks.jsonl has them."
         )
-    return told
+    return sentences
 
 
-def sentence(leaked: int, total: int, first: Sequence[Line], *, listed: str) -> str:
+def sentence(leaked: int, total: int, first: Sequence[Line], *, listed: str, told: Told = VALIDATION) -> str:
     """What leaked rows are, and what to do about them; the file ``listed`` has more than the first."""
     one = leaked == 1
-    more = f"; prepared/{listed} has all" if first and leaked > len(first) else ""
+    more = f"; {listed} has all" if first and leaked > len(first) else ""
     where = f", {_where(first, leaked)}" if first else ""
     return (
-        f"{leaked:,} of {total:,} validation rows {'stands' if one else 'stand'} in the training rows as "
-        f"well{where}: {'its' if one else 'their'} loss says how well {'it was' if one else 'they were'} "
+        f"{leaked:,} of {total:,} {told.rows} rows {'stands' if one else 'stand'} in the training rows as "
+        f"well{where}: {'its' if one else 'their'} {told.measure} how well {'it was' if one else 'they were'} "
         f"memorised. Remove {'it' if one else 'them'} from one of the files{more}."
     )
 
 
-def refusal(path: Path, errors: Path, rows: DatasetSummary) -> DataInvalid:
+def refusal(path: Path, errors: Path, leaked: int, total: int, told: Told = VALIDATION) -> DataInvalid:
     """The error of a job that takes no leaked rows; those of the list ``path`` are written to ``errors``."""
-    leaked = rows.leaked_rows
     first: list[BadRow] = []
     with errors.open("w", encoding="utf-8") as written:
         for row in _listed(path):
@@ -140,7 +174,7 @@ def refusal(path: Path, errors: Path, rows: DatasetSummary) -> DataInvalid:
                 first.append(row)
             written.write(json.dumps(row.as_json(), ensure_ascii=False) + "\n")
     lines = [Line(row.file, row.line) for row in first[:_NAMED]]
-    message = sentence(leaked, rows.validation_rows, lines, listed=errors.name)
+    message = sentence(leaked, total, lines, listed=f"prepared/{errors.name}", told=told)
     return DataInvalid(message, rows=first, classes={_CLASS: leaked}, errors=leaked)
 
 
@@ -149,16 +183,13 @@ _CLASS = "leaked_row"
 
 def _listed(path: Path) -> Iterator[BadRow]:
     """The leaked rows of a list, as findings about rows; none where somebody has removed the list."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for row in map(json.loads, file):
-            if row["kind"] == Kind.SAME_PROMPT:
-                continue
-            like = "stands" if row["kind"] == Kind.EXACT else "stands, but for its spelling,"
-            where = f"{row['train_file']}, line {row['train_line']}"
-            message = f"The row {like} in the training rows as well: {where}."
-            yield BadRow(line=row["line"], kind=_CLASS, message=message, file=row["file"])
+    for row in read_list(path):
+        if row["kind"] == Kind.SAME_PROMPT:
+            continue
+        like = "stands" if row["kind"] == Kind.EXACT else "stands, but for its spelling,"
+        where = f"{row['train_file']}, line {row['train_line']}"
+        message = f"The row {like} in the training rows as well: {where}."
+        yield BadRow(line=row["line"], kind=_CLASS, message=message, file=row["file"])
 
 
 def _where(first: Sequence[Line], count: int) -> str:

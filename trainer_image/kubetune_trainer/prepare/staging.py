@@ -77,14 +77,15 @@ def check(config: TrainerConfig, data: Data, *, scratch: Path) -> None:
         read: dict[Role, int] = {}
         for role, source in data.items():
             logger.info("checking the %s rows before the model is fetched", role)
-            files = source.fetch(_fetched(scratch, role))
+            files = source.fetch(fetched(scratch, role))
             read[role] = dataset.check_split(files, config.dataset, bad=bad, role=role)
     if bad.count:
         raise bad.error(sum(read.values()))
     dataset.require_count(read["train"])
 
 
-def _fetched(scratch: Path, role: Role) -> Path:
+def fetched(scratch: Path, role: Role) -> Path:
+    """Where the files of a source are put."""
     return scratch / "files" / role
 
 
@@ -107,7 +108,7 @@ def stage(
     """
     run = RunDirectory(scratch)
     run.prepared.mkdir()
-    tokenised = _tokenise(config, data, model, kind, scratch)
+    tokenised = _tokenise(config, data, Reading.of(config, model, kind), scratch)
     train, validation = tokenised.train, tokenised.validation
     lengths = train.lengths
     leaked = _leaks(train, validation, run.leaks_file)
@@ -157,33 +158,50 @@ class _Tokenised:
     """Tokens that end what is learned."""
 
 
-def _tokenise(
-    config: TrainerConfig, data: Data, model: ModelSummary, kind: Architecture, scratch: Path
-) -> _Tokenised:
-    """Tokenise both splits; raises DataInvalid with the bad rows of both files."""
-    from transformers import AutoTokenizer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What rows are read and tokenised with."""
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model.path, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # whatever a wrong tokenizer file makes the library raise
-        raise ModelUnavailable(
-            f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
-        ) from error
-    rows = config.dataset
-    source = chat_source(tokenizer, template=rows.chat_template, arguments=rows.chat_template_kwargs)
-    tokeniser = Tokeniser(
-        tokenizer,
-        source,
-        max_length=rows.max_length,
-        on_too_long=rows.on_too_long,
-        limits=limits_of(kind),
-        stops=frozenset(base_stops(Path(model.path))),
-    )
-    control = ControlTokens.of(tokenizer)
+    tokenizer: Any
+    source: ChatSource | None
+    """The chat template."""
+    tokeniser: Tokeniser
+    control: ControlTokens
+
+    @classmethod
+    def of(cls, config: TrainerConfig, model: ModelSummary, kind: Architecture) -> Reading:
+        """That of a job; raises ModelUnavailable where the tokenizer cannot be used."""
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                model.path, trust_remote_code=False, local_files_only=True
+            )
+        except Exception as error:  # whatever a wrong tokenizer file makes the library raise
+            raise ModelUnavailable(
+                f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
+            ) from error
+        rows = config.dataset
+        source = chat_source(tokenizer, template=rows.chat_template, arguments=rows.chat_template_kwargs)
+        tokeniser = Tokeniser(
+            tokenizer,
+            source,
+            max_length=rows.max_length,
+            on_too_long=rows.on_too_long,
+            limits=limits_of(kind),
+            stops=frozenset(base_stops(Path(model.path))),
+        )
+        control = ControlTokens.of(tokenizer)
+        return cls(tokenizer=tokenizer, source=source, tokeniser=tokeniser, control=control)
+
+
+def _tokenise(config: TrainerConfig, data: Data, reading: Reading, scratch: Path) -> _Tokenised:
+    """Tokenise both splits; raises DataInvalid with the bad rows of both files."""
+    rows, tokeniser, control = config.dataset, reading.tokeniser, reading.control
     with closing(BadRows(scratch / "errors.jsonl")) as bad:
 
         def split(role: Role) -> dataset.Split:
-            files = data[role].fetch(_fetched(scratch, role))
+            files = data[role].fetch(fetched(scratch, role))
             path = scratch / f"{role}.arrow"
             return dataset.tokenise_split(files, rows, tokeniser, control, path=path, bad=bad, role=role)
 
@@ -192,13 +210,15 @@ def _tokenise(
     if bad.count:
         raise bad.error(train.read + (validation.read if validation else 0))
     dataset.require_rows(train, validation)
-    _show(config, train, tokenizer, RunDirectory(scratch).preview_file)
+    _show(config, train, reading.tokenizer, RunDirectory(scratch).preview_file)
     if rows.validation_fraction is not None:
         train, validation = held_out.split_off(
             train, Decimal(rows.validation_fraction), seed=config.training.seed
         )
     train.warnings += [*control.warnings(), *tokeniser.warnings()]
-    return _Tokenised(train=train, validation=validation, source=source, ends=tuple(sorted(tokeniser.ends)))
+    return _Tokenised(
+        train=train, validation=validation, source=reading.source, ends=tuple(sorted(tokeniser.ends))
+    )
 
 
 def _leaks(train: dataset.Split, validation: dataset.Split | None, path: Path) -> leaks.Found:
