@@ -61,10 +61,15 @@ def prepare(
     from ..base.digest import directory_digest
     from ..sizing import serving
     from . import dataset, leaks, shared, staging, warnings
+    from .evaluation import given
+    from .evaluation import job as evaluating
 
-    found, data = fetch.find_model(config), _locate(config)
+    given.require_consistent(config)
+
+    found, data, own = fetch.find_model(config), _locate(config), given.locate(config)
     if not found.present:
         staging.check(config, data, scratch=scratch)
+        given.check(config, own, scratch=scratch)
         described = architecture.describe(found.fetch_config(scratch / "model"), config.model.uri)
         architecture.trainable(described, config.training.adapter, config.model.uri)
         serving.serving_gpus(config, described)
@@ -98,6 +103,13 @@ def prepare(
     _require_validation(config, rows.validation_examples)
     job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
     rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
+    questions = None
+    if config.evaluation is not None:
+        asked = evaluating.Job(
+            config=config, data=data, own=own, model=summary, kind=kind, prepared=staged, rows=rows
+        )
+        questions = evaluating.questions(asked, run, scratch=scratch)
+        rows = rows.model_copy(update={"warnings": (*rows.warnings, *questions.evaluation.warnings)})
     for warning in rows.warnings:
         logger.warning("%s", warning)
     shape = estimate.Shape(
@@ -112,6 +124,8 @@ def prepare(
         adoption.write_json(staged.model_file, summary.model_dump(mode="json"))
         staged.errors_file.touch()
         adoption.install(run, staged, confirm)
+    if questions is not None:
+        questions.install(run, confirm)
     passes.write(run, plan.tokens_per_pass)
     adoption.clear_errors(run)
     artifact = adoption.finished_artifact(run)
@@ -121,7 +135,8 @@ def prepare(
         if (tight := space.check(run, checkpoints, trained=trained.parameters, best=best)) is not None:
             logger.warning("%s", tight)
             rows = rows.model_copy(update={"warnings": (*rows.warnings, tight)})
-    return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact)
+    asked_for = questions.evaluation.plan if questions else None
+    return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact, evaluation=asked_for)
 
 
 def sentence(config: TrainerConfig, summary: PrepareSummary) -> str:

@@ -1,7 +1,7 @@
 """Validation and evaluation rows that stand in the training rows as well: found, listed, and told.
 
-Loss and scores of them say how well they were memorised. A row that has only its prompt in common with a training row is
-listed, and is no leak: one question may have several answers.
+Their loss or scores say how well they were memorised. A row that has only its prompt in common with a
+training row is listed, and is no leak: one question may have several answers.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def warnings(found: Found, total: int, told: Told = VALIDATION) -> list[str]:
     if found.same_prompt:
         one = found.same_prompt == 1
         sentences.append(
-            f"{found.same_prompt:,} of {total:,} {told.rows} rows {'has' if one else 'have'} the prompt of a "
-            f"training row and another answer, {_where(found.first_same_prompt, found.same_prompt)}: "
+            f"{found.same_prompt:,} of {total:,} {told.rows} rows {'has' if one else 'have'} the prompt of "
+            f"a training row and another answer, {_where(found.first_same_prompt, found.same_prompt)}: "
             f"{told.directory}/leaks.jsonl has them."
         )
     return sentences
@@ -160,8 +160,9 @@ def sentence(leaked: int, total: int, first: Sequence[Line], *, listed: str, tol
     where = f", {_where(first, leaked)}" if first else ""
     return (
         f"{leaked:,} of {total:,} {told.rows} rows {'stands' if one else 'stand'} in the training rows as "
-        f"well{where}: {'its' if one else 'their'} {told.measure} how well {'it was' if one else 'they were'} "
-        f"memorised. Remove {'it' if one else 'them'} from one of the files{more}."
+        f"well{where}: {'its' if one else 'their'} {told.measure} how well "
+        f"{'it was' if one else 'they were'} memorised. Remove {'it' if one else 'them'} from one of the "
+        f"files{more}."
     )
 
 

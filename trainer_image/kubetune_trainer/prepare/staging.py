@@ -15,17 +15,15 @@ from ..base.architecture import Architecture
 from ..base.digest import tokenizer_digest
 from ..base.limits import limits_of
 from ..contract.config import TrainerConfig, digest_of
-from ..contract.errors import ModelUnavailable, first_line
 from ..contract.layout import RunDirectory
 from ..contract.messages import DatasetSummary, ModelSummary
 from ..data.bad_rows import BadRows
-from ..data.control_tokens import ControlTokens
 from ..data.row_files import RowFile
 from ..sources.source import DataSource, Role
 from ..template.ends import base_stops
-from ..template.source import ChatSource, chat_source
-from ..template.tokens import Tokeniser
+from ..template.source import ChatSource
 from . import adoption, dataset, held_out, leaks, preview, warnings
+from .reading import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -156,43 +154,6 @@ class _Tokenised:
     """The chat template."""
     ends: tuple[int, ...]
     """Tokens that end what is learned."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What rows are read and tokenised with."""
-
-    tokenizer: Any
-    source: ChatSource | None
-    """The chat template."""
-    tokeniser: Tokeniser
-    control: ControlTokens
-
-    @classmethod
-    def of(cls, config: TrainerConfig, model: ModelSummary, kind: Architecture) -> Reading:
-        """That of a job; raises ModelUnavailable where the tokenizer cannot be used."""
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                model.path, trust_remote_code=False, local_files_only=True
-            )
-        except Exception as error:  # whatever a wrong tokenizer file makes the library raise
-            raise ModelUnavailable(
-                f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
-            ) from error
-        rows = config.dataset
-        source = chat_source(tokenizer, template=rows.chat_template, arguments=rows.chat_template_kwargs)
-        tokeniser = Tokeniser(
-            tokenizer,
-            source,
-            max_length=rows.max_length,
-            on_too_long=rows.on_too_long,
-            limits=limits_of(kind),
-            stops=frozenset(base_stops(Path(model.path))),
-        )
-        control = ControlTokens.of(tokenizer)
-        return cls(tokenizer=tokenizer, source=source, tokeniser=tokeniser, control=control)
 
 
 def _tokenise(config: TrainerConfig, data: Data, reading: Reading, scratch: Path) -> _Tokenised:
