@@ -51,10 +51,19 @@ def require_consistent(config: TrainerConfig) -> None:
     for metric in evaluation.metrics:
         if metric.type != "Judge":
             metric_of(metric)
-    if evaluation.gate and evaluation.gate.metric not in {metric.name for metric in evaluation.metrics}:
+        elif metric.judge is None:
+            raise InvalidInput(f"evaluation.metrics[{metric.name}].judge is missing: say whom to ask.")
+    if (gate := evaluation.gate) is None:
+        return
+    if gate.metric not in {metric.name for metric in evaluation.metrics}:
         raise InvalidInput(
-            f"evaluation.gate.metric {evaluation.gate.metric} is none of evaluation.metrics: add it, or name "
+            f"evaluation.gate.metric {gate.metric} is none of evaluation.metrics: add it, or name "
             "one of them."
+        )
+    if gate.min_delta is not None and not evaluation.baselines:
+        raise InvalidInput(
+            "evaluation.gate.minDelta compares with the best of evaluation.baselines, which is empty: name a "
+            "baseline, or give evaluation.gate.minScore alone."
         )
 
 
@@ -78,10 +87,7 @@ def check(config: TrainerConfig, sources: Sources, *, scratch: Path) -> None:
         for role, data in own_data(config.evaluation).items():
             logger.info("checking the %s rows before the model is fetched", role)
             files = sources[role].fetch(fetched(scratch, role))
-            read += len(
-                list(
-                    Rows(files=files, role=role, asked=True, config=config_of(config.dataset, data)).read(bad)
-                )
-            )
+            rows = Rows(files=files, role=role, asked=True, config=config_of(config.dataset, data))
+            read += sum(1 for _ in rows.read(bad))
     if bad.count:
         raise bad.error(read + bad.count)

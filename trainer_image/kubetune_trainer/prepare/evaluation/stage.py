@@ -21,7 +21,7 @@ from .. import leaks, preview
 from ..compared import Line
 from ..reading import Reading
 from ..staging import fetched
-from . import leaked, plan
+from . import judges, leaked, plan
 from .corpus import MOST_ROWS, Corpus
 from .draft import Draft, Drafter, metrics_of
 from .exchange import exchange_of
@@ -60,7 +60,8 @@ class Stage:
 
         Raises:
             DataInvalid: rows or files cannot be used; all bad rows are in ``errors.jsonl`` of ``scratch``.
-            InvalidInput: nothing can be asked, or too little for the gate.
+            InvalidInput: nothing can be asked, or too little for the gate, or a judge cannot be asked.
+            Transient: a judge does not answer now.
         """
         staged, errors = RunDirectory(self.scratch), self.scratch / self.prepared.errors_file.name
         staged.evaluation.mkdir(exist_ok=True)
@@ -84,6 +85,7 @@ class Stage:
         write_questions([*questions, *(draft.question for draft in general)], staged.questions_file)
         made = plan.plan_of(self.config, questions, self.rows)
         self._show(main, drafter.prompter)
+        judges.check(self.evaluation, questions[0])
         told = leaks.warnings(found, len(_lines(main)), leaks.EVALUATION)
         told += [*warnings, *plan.warnings(made, self.evaluation.gate)]
         return Evaluation(plan=made, warnings=tuple(told))
