@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kubetune_trainer.contract.evaluation import judge_variable
 from kubetune_trainer.contract.messages import ExitCode
 from kubetune_trainer.data.chat import check_messages
 from kubetune_trainer.data.tools import check_tools
@@ -24,6 +25,8 @@ from tests.support.conversations import (
     spans_of,
     trained_turns,
 )
+from tests.support.hub_server import TOKEN, files_of, hub_server
+from tests.support.judge_server import KEY, MODEL, fails, judge_server, says
 from tests.support.prepare_runs import Prepare, Prepared, preparing
 from tests.support.tiny_model import chat_row, make_tiny_model
 
@@ -578,6 +581,53 @@ def test_runs_of_before_are_tokenised_again_to_know_what_they_held_out(
     assert len(questions(result)) == 10
     assert result.run.validation_lines_file.read_bytes() == lines
     assert result.run.checkpoints.exists(), "the run is the same"
+
+
+def test_each_judge_is_asked_once_with_its_key(
+    prepare: Prepare, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(judge_variable(1), KEY)
+    fields = {"model": tiny, "train": write(tmp_path / "train.jsonl", *pairs(20))}
+    data = own(write(tmp_path / "eval.jsonl", chat_row("Where is it?", "There.")))
+    with judge_server([says('{"why": "Right.", "score": 5}'), fails(401)]) as server:
+        judge = {"url": server.url, "model": MODEL, "rubric": "Is it right?", "has_key": True}
+        metrics = [*EXACT["metrics"], {"name": "Judge", "type": "Judge", "judge": judge}]
+        assert len(questions(prepare(**fields, evaluation={"data": data, "metrics": metrics}))) == 1
+        assert server.keys == [f"Bearer {KEY}"]
+        assert "There." in json.dumps(server.requests[0])
+        refused = prepare(name="other", **fields, evaluation={"data": data, "metrics": metrics})
+    assert (refused.code, refused.message.reason) == (ExitCode.INVALID_INPUT, "InvalidInput")
+    assert "evaluation.metrics[Judge]" in refused.message.message
+    assert "does not accept the key in its Secret" in refused.message.message
+    assert KEY not in refused.message.model_dump_json()
+    assert not refused.run.questions_file.exists()
+
+
+def test_own_rows_are_checked_before_the_model_is_fetched_and_have_their_own_credentials(
+    prepare: Prepare, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALUATION_HF_TOKEN", TOKEN)
+    with hub_server() as hub:
+        hub.add("model", "acme/tiny", files_of(tiny))
+        rows = chat_row("a", "b").encode() * 3
+        hub.add("dataset", "acme/rows", {"train.jsonl": b"", "test.jsonl": rows + b"bad\n"}, private=True)
+        job: dict[str, Any] = {
+            "model": "hf://acme/tiny",
+            "train": write(tmp_path / "train.jsonl", *pairs(20)),
+            "platform": {"hf_endpoint": hub.endpoint},
+            "evaluation": evaluating(data={"source": {"uri": "hf://acme/rows"}}),
+        }
+        result = prepare(**job)
+        assert [(row["line"], row["class"]) for row in result.message.summary["rows"]] == [
+            (4, "invalid_json")
+        ]
+        assert hub.downloads() == ["test.jsonl"]
+
+        hub.add("dataset", "acme/rows", {"train.jsonl": b"", "test.jsonl": rows})
+        assert len(questions(prepare(**job))) == 3
+        before = hub.downloads()
+        assert len(questions(prepare(**job))) == 3
+        assert hub.downloads() == before, "the same questions fetch nothing"
 
 
 def test_a_source_that_is_not_there_is_named(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
