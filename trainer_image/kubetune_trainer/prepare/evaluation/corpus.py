@@ -125,14 +125,15 @@ class Index:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._size = len(texts)
-        self._words = [words(text) for text in texts]
         self._scorer: Any = None
-        if any(self._words):
+        vocabulary: dict[str, int] = {}  # numbers: as many words as text would take ten times the memory
+        numbers = [[vocabulary.setdefault(word, len(vocabulary)) for word in words(text)] for text in texts]
+        if vocabulary:
             import bm25s
+            from bm25s.tokenization import Tokenized
 
             self._scorer = bm25s.BM25(method="lucene")
-            self._scorer.index(self._words, show_progress=False)
-        self._words.clear()
+            self._scorer.index(Tokenized(ids=numbers, vocab=vocabulary), show_progress=False)
 
     def nearest(self, text: str, count: int, *, without: npt.NDArray[np.bool_]) -> list[int]:
         """The texts with the most in common, the nearest first; of equals the first."""
