@@ -1,7 +1,8 @@
 """The general questions that the project ships: whether a fine-tuned model can still do what its base could.
 
-Common knowledge, arithmetic and words, of the kind that even small instruct models get right at times. They
-tell a model that has forgotten from one that has not; they do not tell good models apart.
+Common knowledge, arithmetic and words, of the kind that even small instruct models get right at times:
+SmolLM2-135M-Instruct has 34 of 60. They tell a model that has forgotten from one that has not; they do not
+tell good models apart.
 """
 
 from __future__ import annotations
