@@ -37,7 +37,7 @@ class Records:
 
     def __init__(self, run: RunDirectory, *, from_step: int) -> None:
         self._results = run.results_file
-        self._lines = [line for line in _read(run.metrics_file) if line["step"] <= from_step]
+        self._lines = [line for line in read(run.metrics_file) if line["step"] <= from_step]
         _replace(run.metrics_file, "".join(json.dumps(line) + "\n" for line in self._lines))
         self._file = run.metrics_file.open("ab", buffering=0)
         self._waiting = b""
@@ -109,7 +109,7 @@ class Records:
         return text.getvalue()
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read(path: Path) -> list[dict[str, Any]]:
     """Whole lines of the file; one that a killed attempt left half written is dropped."""
     try:
         text = path.read_text(encoding="utf-8")
