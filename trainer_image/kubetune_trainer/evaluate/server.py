@@ -10,6 +10,7 @@ import openai
 from pydantic import BaseModel, ConfigDict
 
 from ..contract.errors import BadRow, DataInvalid, InvalidInput, TrainerError
+from ..scoring.metric import Said
 from .candidates import Candidate
 from .request import Request
 
@@ -36,6 +37,12 @@ class Answer(BaseModel):
     """When it was asked, in seconds since 1970."""
     seconds: float
     """Until the answer was there."""
+
+    @property
+    def said(self) -> Said:
+        """What metrics and judges see: without the identifiers of calls, which are new each time."""
+        calls = ({name: part for name, part in call.items() if name != "id"} for call in self.tool_calls)
+        return Said(self.text, tuple(calls))
 
 
 class NoRoomError(Exception):

@@ -1,0 +1,125 @@
+"""``evaluate``: asks, scores and judges what was trained, from top to bottom, and leaves a report.
+
+Whoever starts it again after it was stopped goes on: every answer and every grade is kept as it comes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..contract import evaluation as names
+from ..contract import termination
+from ..contract.config import TrainerConfig
+from ..contract.errors import InvalidInput, VolumeUnusable
+from ..contract.evaluation import EvaluationConfig, Override
+from ..contract.layout import RunDirectory, output_root
+from ..contract.messages import ExitCode
+from ..scoring.questions import Question, read_questions
+from ..scoring.report import Report
+from ..store.manifest import Manifest, ManifestError, read_manifest
+from . import canary, files, results
+from .asking import Patience
+from .candidates import variable
+from .examination import Examination
+from .summary import summary_of
+
+logger = logging.getLogger(__name__)
+
+
+def main(config: TrainerConfig, confirm: Callable[[], None], environment: Mapping[str, str]) -> int:
+    """Evaluate a result and write the termination message; ``confirm`` says that the directory is locked.
+
+    With an Override in the environment, and a report of the same artifact, nothing is asked.
+
+    Raises TrainerError, OSError.
+    """
+    if config.evaluation is None:
+        raise InvalidInput("The configuration has no evaluation: add spec.evaluation to the job.")
+    run = RunDirectory.of(config)
+    artifact = output_root() / variable(environment, names.ARTIFACT_PATH)
+    digest = variable(environment, names.ARTIFACT_DIGEST)
+    override = _override(environment)
+    report = files.read_report(run) if override else None
+    if report is None or report.artifact != digest:
+        report = evaluate(config, config.evaluation, run, _manifest(artifact, digest), environment)
+    report = report.model_copy(update={"override": override})
+    files.publish(run, artifact, report, confirm)
+    logger.info("%s", report.said)
+    for warning in report.warnings:
+        logger.warning("%s", warning)
+    summary = summary_of(report, run.relative(run.evaluation))
+    termination.write(termination.completed(report.said, summary))
+    return ExitCode.COMPLETED
+
+
+def evaluate(
+    config: TrainerConfig,
+    evaluation: EvaluationConfig,
+    run: RunDirectory,
+    artifact: Manifest,
+    environment: Mapping[str, str],
+) -> Report:
+    """Ask what was not asked before, score it, and write rows.jsonl.
+
+    Raises TrainerError, OSError.
+    """
+    examination = Examination(
+        config=config,
+        evaluation=evaluation,
+        run=run,
+        artifact=artifact,
+        questions=_questions(run),
+        general_metric=general_metric(evaluation),
+        environment=environment,
+        patience=Patience.of(environment),
+    )
+    said = canary.proven(examination.tuned, artifact.digest, examination.patience)
+    papers = examination.sit()
+    report = examination.report(papers, canary=said, dataset=_dataset(run))
+    files.write_rows(run, results.rows(examination.questions, papers))
+    return report
+
+
+def _override(environment: Mapping[str, str]) -> Override | None:
+    text = environment.get(names.OVERRIDE)
+    try:
+        return Override.model_validate_json(text) if text else None
+    except ValidationError:
+        raise InvalidInput(
+            f"{names.OVERRIDE} is not an override: use the trainer image that belongs to the operator."
+        ) from None
+
+
+def _manifest(artifact: Path, digest: str) -> Manifest:
+    try:
+        found = read_manifest(artifact)
+    except ManifestError as error:
+        raise VolumeUnusable(f"{artifact} is not an artifact: {error}.") from None
+    if found.digest != digest:
+        raise VolumeUnusable(
+            f"{artifact} has the digest {found.digest}, and {digest} is to be evaluated: it was replaced."
+        )
+    return found
+
+
+def _questions(run: RunDirectory) -> tuple[Question, ...]:
+    try:
+        return tuple(read_questions(run.questions_file))
+    except (FileNotFoundError, ValidationError) as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else "is not what prepare writes"
+        raise VolumeUnusable(f"{run.questions_file} {what}: delete it, and let the job prepare again.") from None
+
+
+def _dataset(run: RunDirectory) -> dict[str, Any]:
+    """What prepare found of the training rows, without its details; empty of an adopted artifact."""
+    try:
+        document = json.loads(run.dataset_file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {key: value for key, value in document.items() if key != "details"}
