@@ -117,6 +117,11 @@ class RunDirectory:
         return self.evaluation / "answers.jsonl"
 
     @property
+    def grades_file(self) -> Path:
+        """Every grade of a judge as it came, one JSON object per line."""
+        return self.evaluation / "grades.jsonl"
+
+    @property
     def report_file(self) -> Path:
         """``scoring.report.Report`` as JSON."""
         return self.evaluation / "report.json"
