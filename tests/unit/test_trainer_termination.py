@@ -223,7 +223,7 @@ from kubetune_trainer import __main__ as entry
 from kubetune_trainer.contract.errors import ModelUnavailable
 
 def prepare(config):
-    entry.end_on_sigterm(lambda: None)
+    entry.end_on_sigterm("prepare", lambda: None)
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)

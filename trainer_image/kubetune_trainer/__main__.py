@@ -1,4 +1,4 @@
-"""``python -m kubetune_trainer prepare|train``: reads the TrainerConfig and maps errors to exit codes.
+"""``python -m kubetune_trainer prepare|train|evaluate``: reads the TrainerConfig, maps errors to exit codes.
 
 Heavy imports happen inside the subcommands, so that a wrong configuration fails within a second.
 """
@@ -38,15 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subcommands = parser.add_subparsers(dest="command", required=True)
     subcommands.add_parser("prepare", help="check and tokenise the data, fetch and pin the model")
     subcommands.add_parser("train", help="train on what prepare made, and publish the artifact")
+    subcommands.add_parser(
+        "evaluate", help="ask what was trained and its alternatives, score and compare them"
+    )
     command: str = parser.parse_args(arguments).command
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per request, with its address
+    for client in ("httpx", "httpx2"):
+        logging.getLogger(client).setLevel(logging.WARNING)  # one line per request, with its address
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a package that it does without
     # DeepSpeed and bitsandbytes compile at import otherwise: seconds of every start, and nothing else does.
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-    return run(_prepare if command == "prepare" else _train)
+    return run({"prepare": _prepare, "train": _train, "evaluate": _evaluate}[command])
 
 
 def run(subcommand: Callable[[TrainerConfig], int]) -> int:
@@ -87,24 +91,44 @@ def read_config() -> TrainerConfig:
 
 
 def _prepare(config: TrainerConfig) -> int:
-    own = lock.of(config, "prepare", os.environ)
-    before = end_on_sigterm(own.release)
+    def prepare(confirm: Callable[[], None]) -> int:
+        from .prepare.command import main
+
+        return main(config, confirm)
+
+    return _alone(config, "prepare", prepare)
+
+
+def _evaluate(config: TrainerConfig) -> int:
+    def evaluate(confirm: Callable[[], None]) -> int:
+        from .evaluate.command import main
+
+        return main(config, confirm, os.environ)
+
+    return _alone(config, "evaluate", evaluate)
+
+
+def _alone(config: TrainerConfig, stage: str, work: Callable[[Callable[[], None]], int]) -> int:
+    """Work under the lock of the job's directory; who has lost it, or is stopped, ends at once."""
+    own = lock.of(config, stage, os.environ)
+    before = end_on_sigterm(stage, own.release)
     try:
         with own.held(lost=lambda error: _leave(volumes.explained(error, config) or error)):
-            from .prepare.command import main as prepare
-
-            return prepare(config, own.hold.confirm)
+            return work(own.hold.confirm)
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # all is done, and process 1 ignores it again
 
 
-def end_on_sigterm(release: Callable[[], None]) -> Any:
+def end_on_sigterm(stage: str, release: Callable[[], None]) -> Any:
     """From now on SIGTERM ends the process at once as preempted; as process 1 it would be ignored.
 
     The handler does not raise: libraries catch any exception, and would make a wrong model of it. The next
-    prepare removes what is left on the volume. Returns the handler that it replaces.
+    process of the stage removes what is left on the volume, or goes on with it. Returns the handler that it
+    replaces.
     """
-    error = Preempted("Prepare was stopped (SIGTERM) before it was done; it can be started again.")
+    error = Preempted(
+        f"{stage.capitalize()} was stopped (SIGTERM) before it was done; it can be started again."
+    )
     return signal.signal(signal.SIGTERM, lambda *_: _leave(error, release))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from .config import CREDENTIAL_KEYS
 from .errors import TrainerError
+from .evaluation import EvaluateSummary
 from .messages import (
     TERMINATION_LIMIT,
     TERMINATION_LOG,
@@ -27,7 +28,7 @@ LOG_VARIABLE = "KUBETUNE_TERMINATION_LOG"
 
 
 def completed(
-    message: str, summary: PrepareSummary | TrainSummary, *, step: int | None = None
+    message: str, summary: PrepareSummary | TrainSummary | EvaluateSummary, *, step: int | None = None
 ) -> TerminationMessage:
     """Message of a run that did what it should."""
     data = summary.model_dump(mode="json", exclude_none=True)
@@ -79,9 +80,11 @@ def _dump(data: dict[str, Any]) -> str:
 
 
 def _shorten(data: dict[str, Any], *, excess: int) -> None:
-    """Make the message smaller: the last bad row goes, then the last warning, then the sentence's middle."""
+    """Make the message smaller: the last bad row goes, then the last warning, then the sentence's middle, and
+    then what candidates score by the metrics that do not decide."""
     summary = data.get("summary", {})
-    warnings = summary.get("dataset", {}).get("warnings")
+    warnings = summary.get("dataset", summary).get("warnings")
+    scored = [candidate for candidate in summary.get("candidates", ()) if candidate.get("scores")]
     if summary.get("rows"):
         summary["rows"].pop()
     elif warnings:
@@ -89,5 +92,7 @@ def _shorten(data: dict[str, Any], *, excess: int) -> None:
     elif len(data["message"]) > 200:
         keep = max(100, (len(data["message"]) - excess) // 2 - 10)
         data["message"] = f"{data['message'][:keep]} ... {data['message'][-keep:]}"
+    elif scored:
+        scored[-1]["scores"] = {}
     else:
         data["summary"] = {}

@@ -17,13 +17,14 @@ from ..contract import evaluation as names
 from ..contract import termination
 from ..contract.config import TrainerConfig
 from ..contract.errors import InvalidInput, VolumeUnusable
-from ..contract.evaluation import EvaluationConfig, Override
+from ..contract.evaluation import EvaluationConfig, MetricConfig, Override
 from ..contract.layout import RunDirectory, output_root
 from ..contract.messages import ExitCode
+from ..scoring.general import GENERAL_METRIC
 from ..scoring.questions import Question, read_questions
 from ..scoring.report import Report
 from ..store.manifest import Manifest, ManifestError, read_manifest
-from . import canary, files, results
+from . import canary, files
 from .asking import Patience
 from .candidates import variable
 from .examination import Examination
@@ -75,15 +76,23 @@ def evaluate(
         run=run,
         artifact=artifact,
         questions=_questions(run),
-        general_metric=general_metric(evaluation),
+        general_metric=_general_metric(evaluation),
         environment=environment,
         patience=Patience.of(environment),
     )
     said = canary.proven(examination.tuned, artifact.digest, examination.patience)
     papers = examination.sit()
     report = examination.report(papers, canary=said, dataset=_dataset(run))
-    files.write_rows(run, results.rows(examination.questions, papers))
+    files.write_rows(run, papers.rows(examination.questions))
     return report
+
+
+def _general_metric(evaluation: EvaluationConfig) -> MetricConfig:
+    """How the questions of the set General are scored: those that the project ships, or a file's."""
+    regression = evaluation.gate.must_not_regress if evaluation.gate else None
+    if regression is None or regression.data is None:
+        return GENERAL_METRIC
+    return next(metric for metric in evaluation.metrics if metric.name == evaluation.main_metric)
 
 
 def _override(environment: Mapping[str, str]) -> Override | None:
@@ -113,7 +122,9 @@ def _questions(run: RunDirectory) -> tuple[Question, ...]:
         return tuple(read_questions(run.questions_file))
     except (FileNotFoundError, ValidationError) as error:
         what = "is missing" if isinstance(error, FileNotFoundError) else "is not what prepare writes"
-        raise VolumeUnusable(f"{run.questions_file} {what}: delete it, and let the job prepare again.") from None
+        raise VolumeUnusable(
+            f"{run.questions_file} {what}: delete it, and let the job prepare again."
+        ) from None
 
 
 def _dataset(run: RunDirectory) -> dict[str, Any]:

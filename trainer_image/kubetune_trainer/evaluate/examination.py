@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from ..contract.config import TrainerConfig
 from ..contract.errors import InvalidInput
-from ..contract.evaluation import EvaluationConfig, MetricConfig
+from ..contract.evaluation import BaselineType, EvaluationConfig, MetricConfig
 from ..contract.layout import RunDirectory
 from ..scoring import gate
 from ..scoring.questions import Question
-from ..scoring.report import CandidateReport, Report
+from ..scoring.report import Report, ReportRow
 from ..store.manifest import Manifest
 from . import candidates as who
-from . import files, losses, results, warnings
+from . import losses, results, warnings
 from .asking import Patience
 from .candidates import Candidate
 from .grading import Grading, KeptGrade, judges_of
@@ -38,6 +38,12 @@ class Papers:
     general: tuple[Paper, ...]
     pairs: tuple[tuple[Answer, Answer], ...]
     """What the tuned model was asked twice."""
+
+    def rows(self, questions: Sequence[Question]) -> Iterator[ReportRow]:
+        """Lines of rows.jsonl: first those of the set Main."""
+        for papers, which in ((self.main, "Main"), (self.general, "General")):
+            of_set = [question for question in questions if question.set == which]
+            yield from results.rows(of_set, papers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +157,7 @@ class Examination:
             [question for question in self.questions if question.set == of] for of in ("Main", "General")
         )
 
-        def base(name: who.BaselineType) -> Candidate:
+        def base(name: BaselineType) -> Candidate:
             return who.baseline(name, self.config, self.artifact, self.environment)
 
         asked = [(self.tuned, main, self.evaluation.metrics)]
@@ -170,9 +176,9 @@ def _require_grades(papers: Sequence[Paper], grading: Grading) -> None:
     for metric, count in results.ungraded(papers).items():
         if count > _NONSENSE * rows:
             raise InvalidInput(
-                f"The judge of {metric} did not give {count:,} of {rows:,} questions a grade, the last time "
-                f"since {grading.nonsense.get(metric, 'it said nothing')} Take another model as judge, or say "
-                "in its rubric more clearly what a good answer is."
+                f"The judge of {metric} gave {count:,} of {rows:,} questions no grade: "
+                f"{grading.nonsense[metric]} Take another model as judge, or say in its rubric more clearly "
+                "what a good answer is."
             )
 
 

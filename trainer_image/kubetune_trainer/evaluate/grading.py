@@ -8,8 +8,7 @@ from dataclasses import asdict
 
 from pydantic import BaseModel, ConfigDict
 
-from ..contract.errors import InvalidInput
-from ..contract.evaluation import EvaluationConfig, JudgeConfig, judge_variable
+from ..contract.evaluation import EvaluationConfig, judge_variable
 from ..scoring.judge import Judge, NonsenseError
 from ..scoring.questions import PLAIN, Question
 from .kept import Kept
@@ -18,6 +17,7 @@ from .server import Answer
 
 AT_ONCE = 8
 """Grades that all judges are asked for at once: what services allow those who pay little."""
+
 
 class KeptGrade(BaseModel):
     """A line of grades.jsonl, beside its key."""

@@ -39,7 +39,11 @@ def table(papers: Sequence[Paper], *, confidence: float) -> tuple[CandidateRepor
     kept = {metric: _graded(papers, metric) for metric in papers[0].scores}
 
     def scores(paper: Paper, metric: str) -> list[float]:
-        return [score for score, keep in zip(paper.scores[metric], kept[metric], strict=True) if keep and score is not None]
+        return [
+            score
+            for score, keep in zip(paper.scores[metric], kept[metric], strict=True)
+            if keep and score is not None
+        ]
 
     return tuple(
         CandidateReport(

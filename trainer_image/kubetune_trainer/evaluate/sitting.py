@@ -78,9 +78,7 @@ class Sitting:
     def pairs(self) -> list[tuple[Answer, Answer]]:
         """First and second answers to what was asked twice."""
         once = without_repeats(self._requests)
-        return [
-            (self._answer(one), self._answer(two)) for one, two in zip(once, self._again, strict=False)
-        ]
+        return [(self._answer(one), self._answer(two)) for one, two in zip(once, self._again, strict=False)]
 
     async def _ask(self, requests: Sequence[Request], patience: Patience) -> None:
         again = {request.key for request in self._again}
