@@ -177,7 +177,8 @@ class TerminationMessage(Message):
     """A sentence: what happened, where, what to do."""
     step: Count | None = None
     summary: dict[str, Any] = Field(default_factory=dict)
-    """A PrepareSummary, TrainSummary or EvaluateSummary as JSON; of invalid data: {"errors": n, "rows": [first 20]}."""
+    """A PrepareSummary, TrainSummary or EvaluateSummary as JSON; of invalid data: {"errors": n, "rows": [first
+    20]}."""
 
 
 class Progress(Message):

@@ -69,6 +69,7 @@ class Examination:
 
         Raises:
             TrainerError: a server or a judge cannot be asked; what was answered before is kept.
+            InvalidInput: too much of what a judge said is no grade.
             OSError: the volume failed.
         """
         with (
@@ -78,11 +79,7 @@ class Examination:
             return asyncio.run(self._sit(answers, grades))
 
     def report(self, papers: Papers, *, canary: str, dataset: dict[str, Any]) -> Report:
-        """Report, without an override; ``canary`` is what the server said of itself.
-
-        Raises:
-            InvalidInput: too much of what a judge said is no grade.
-        """
+        """Report, without an override; ``canary`` is what the server said of itself."""
         confidence = float(self.evaluation.confidence)
         candidates = results.table(papers.main, confidence=confidence)
         general = results.table(papers.general, confidence=confidence) if papers.general else ()
@@ -132,19 +129,16 @@ class Examination:
         )
 
     async def _sit(self, answers: Kept[Answer], grades: Kept[KeptGrade]) -> Papers:
-        grading = Grading(judges_of(self.evaluation, self.environment), grades)
-        sittings = [
-            Sitting(candidate, questions, metrics, self.evaluation.generation, answers, grading)
-            for candidate, questions, metrics in self._asked()
-        ]
-        try:
+        async with Grading(judges_of(self.evaluation, self.environment), grades) as grading:
+            sittings = [
+                Sitting(candidate, questions, metrics, self.evaluation.generation, answers, grading)
+                for candidate, questions, metrics in self._asked()
+            ]
             for sitting in sittings:
                 await sitting.begin(self.patience)
             for sitting in sittings:
                 await sitting.go_on(self.patience)
             await grading.settle()
-        finally:
-            await grading.cancel()
         papers = [(sitting.questions[0].set, sitting.paper()) for sitting in sittings]
         main, general = (tuple(paper for which, paper in papers if which == of) for of in ("Main", "General"))
         for each in (main, general):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from types import TracebackType
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,7 +34,7 @@ class KeptGrade(BaseModel):
 def judges_of(evaluation: EvaluationConfig, environment: Mapping[str, str]) -> dict[str, Judge]:
     """The judges by the names of their metrics, with the keys that the operator gave this pod."""
     return {
-        metric.name: Judge(metric.judge, environment.get(judge_variable(index)))
+        metric.name: Judge(metric.name, metric.judge, environment.get(judge_variable(index)))
         for index, metric in enumerate(evaluation.metrics)
         if metric.judge is not None
     }
@@ -50,6 +52,18 @@ class Grading:
         self.nonsense: dict[str, str] = {}
         """What a judge last said that is no grade, by the metric's name. Another process asks again."""
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for judge in self._judges.values():
+            await judge.close()
+
     def begin(self, metrics: Iterable[str], question: Question, answer: Answer) -> None:
         """Ask the judges of these metrics about an answer, unless they were asked before."""
         for metric in metrics:
@@ -64,12 +78,6 @@ class Grading:
             TrainerError: a judge cannot be asked.
         """
         await asyncio.gather(*self._tasks.values())
-
-    async def cancel(self) -> None:
-        """Ask for no more."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def score(self, metric: str, question: Question, answer: Answer) -> float | None:
         """The grade; None where the judge gave none."""
