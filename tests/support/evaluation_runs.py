@@ -1,4 +1,4 @@
-"""Runs of ``evaluate`` as the operator starts them: a volume with an artifact and questions, and what was left."""
+"""Runs of ``evaluate`` as the operator starts them: an artifact and questions, and what was left."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ def question(number: int, **fields: Any) -> Question:
 def general(number: int) -> Question:
     """A question of the set General, with its number."""
     prompt = Prompt(messages=({"role": "user", "content": f"General item {number}?"},), tokens=5)
-    return question(number, id=f"general-{number}", set="General", file="general.jsonl", prompts={PLAIN: prompt})
+    values = {"id": f"general-{number}", "set": "General", "file": "general.jsonl"}
+    return question(number, **values, prompts={PLAIN: prompt})
 
 
 def answers(body: Body) -> str:
-    """The tuned model is always right, the base with examples at even items, and without them at every third."""
+    """The tuned model is always right; the base at even items with examples, without them at every third."""
     if "messages" not in body:
         return "red"
     asked = body["messages"]
@@ -95,7 +96,8 @@ class EvaluationRun:
         (directory / "README.md").write_text("# job\n")
         self.run.prepared.mkdir()
         self.run.dataset_file.write_text(json.dumps({"train_rows": 40, "details": {"made_from": "x"}}))
-        lines = [{"step": step, "loss": 1 / step} for step in range(1, 11)] + [{"step": 10, "validation_loss": 0.2}]
+        lines = [{"step": step, "loss": 1 / step} for step in range(1, 11)]
+        lines.append({"step": 10, "validation_loss": 0.2})
         self.run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
         self.run.evaluation.mkdir()
         write_questions(questions, self.run.questions_file)

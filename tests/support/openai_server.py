@@ -39,12 +39,11 @@ class OpenAI:
     """Bodies that came, as JSON."""
     answered: Counter[str] = field(default_factory=Counter)
     """Bodies that were answered well, as JSON."""
-    most: int = 0
-    """Most requests that were under way at once."""
+    under_way: int = 0
+    """Requests that have come and are not answered."""
     port: int = field(default_factory=lambda: free_ports(1)[0])
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _runner: web.AppRunner | None = None
-    _under_way: int = 0
     _number: int = 0
 
     @property
@@ -68,7 +67,7 @@ class OpenAI:
         app.router.add_get("/kubetune/canary", self._canary)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._completions)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
 
@@ -91,8 +90,7 @@ class OpenAI:
 
     async def _respond(self, body: Body, choice: Callable[[str], Body]) -> web.Response:
         self._number += 1
-        self._under_way += 1
-        self.most = max(self.most, self._under_way)
+        self.under_way += 1
         key = json.dumps(body, sort_keys=True)
         self.asked[key] += 1
         try:
@@ -107,7 +105,7 @@ class OpenAI:
             text = self.answers(body)
             self.answered[key] += 1
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
         prompt = json.dumps(body.get("messages") or body.get("prompt"))
         usage = {
             "prompt_tokens": len(prompt.split()),

@@ -177,8 +177,7 @@ class TerminationMessage(Message):
     """A sentence: what happened, where, what to do."""
     step: Count | None = None
     summary: dict[str, Any] = Field(default_factory=dict)
-    """A PrepareSummary, TrainSummary or EvaluateSummary as JSON; of invalid data: {"errors": n, "rows": [first
-    20]}."""
+    """The subcommand's summary as JSON; of invalid data: {"errors": n, "rows": [first 20]}."""
 
 
 class Progress(Message):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..contract.errors import Transient
-from .candidates import Candidate
 from .kept import Kept
 from .pace import Pace
 from .request import Request, without_repeats
@@ -81,8 +80,10 @@ class Outage:
 class Asking:
     """Asks the questions of one candidate, and keeps every answer as it comes."""
 
-    def __init__(self, candidate: Candidate, kept: Kept[Answer], patience: Patience) -> None:
-        self._candidate = candidate
+    def __init__(self, name: str, server: Server, kept: Kept[Answer], patience: float) -> None:
+        """``patience`` is how long the candidate's server may be away, in seconds."""
+        self._name = name
+        self._server = server
         self._kept = kept
         self._patience = patience
 
@@ -104,48 +105,47 @@ class Asking:
         if not pending:
             return
         pace = Pace()
-        outage = Outage(f"The server of {self._candidate.name}", self._patience.away)
-        told = _Told(self._candidate.name, len(whole), len(whole) - len(pending))
+        outage = Outage(f"The server of {self._name}", self._patience)
+        told = _Told(self._name, len(whole), len(whole) - len(pending))
         running: dict[asyncio.Task[None], Request] = {}
-        async with Server(self._candidate, timeout=self._patience.answer) as server:
-            try:
-                while pending or running:
-                    while pending and len(running) < pace.level:
-                        request = pending.popleft()
-                        running[asyncio.create_task(self._one(server, request))] = request
-                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    asked = [(running.pop(task), task) for task in done]
-                    room, away = 0.0, ""
-                    for request, task in asked:
-                        try:
-                            task.result()
-                        except (NoRoomError, AwayError) as error:
-                            pending.append(request)
-                            told.again()
-                            if isinstance(error, AwayError):
-                                away = str(error)
-                            else:
-                                pace.refused(len(running))
-                                room = error.seconds
+        try:
+            while pending or running:
+                while pending and len(running) < pace.level:
+                    request = pending.popleft()
+                    running[asyncio.create_task(self._one(request))] = request
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                ended = [(running.pop(task), task) for task in done]
+                room, away = 0.0, ""
+                for request, task in ended:
+                    try:
+                        task.result()
+                    except (NoRoomError, AwayError) as error:
+                        pending.append(request)
+                        told.again()
+                        if isinstance(error, AwayError):
+                            away = str(error)
                         else:
-                            pace.answered()
-                            outage.over()
-                            told.one()
-                            answered(request)
-                    if away:
-                        pace.disturbed()
-                        await asyncio.sleep(outage.goes_on(away))
-                    elif room and not running:  # others have the places: none gets free by an answer
-                        await asyncio.sleep(room)
-            finally:
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
+                            pace.refused(len(running))
+                            room = error.seconds
+                    else:
+                        pace.answered()
+                        outage.over()
+                        told.one()
+                        answered(request)
+                if away:
+                    pace.disturbed()
+                    await asyncio.sleep(outage.goes_on(away))
+                elif room and not running:  # others have the places: none gets free by an answer
+                    await asyncio.sleep(room)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
         told.all(pace.level)
 
-    async def _one(self, server: Server, request: Request) -> None:
+    async def _one(self, request: Request) -> None:
         # Kept here, so that an answer that came is not lost by what another one raises.
-        self._kept.add(request.key, await server.ask(request))
+        self._kept.add(request.key, await self._server.ask(request))
 
 
 class _Told:
@@ -169,7 +169,8 @@ class _Told:
 
     def all(self, level: int) -> None:
         """Every question is answered."""
-        self._say(f", {level} at once")
+        if self._whole > 1:
+            self._say(f", {level} at once")
 
     def _say(self, more: str) -> None:
         speed = (self._done - self._before) / max(time.monotonic() - self._began, 1e-9)

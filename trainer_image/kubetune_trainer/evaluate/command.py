@@ -24,10 +24,8 @@ from ..scoring.general import GENERAL_METRIC
 from ..scoring.questions import Question, read_questions
 from ..scoring.report import Report
 from ..store.manifest import Manifest, ManifestError, read_manifest
-from . import canary, files
-from .asking import Patience
+from . import files
 from .candidates import variable
-from .examination import Examination
 from .summary import summary_of
 
 logger = logging.getLogger(__name__)
@@ -70,6 +68,11 @@ def evaluate(
 
     Raises TrainerError, OSError.
     """
+    # Here, as they take a second to import, and an override needs none of them.
+    from . import canary
+    from .asking import Patience
+    from .examination import Examination
+
     examination = Examination(
         config=config,
         evaluation=evaluation,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import openai
+
 from ..contract.config import TrainerConfig
 from ..contract.errors import InvalidInput
 from ..contract.evaluation import BaselineType, EvaluationConfig, MetricConfig
@@ -18,12 +20,12 @@ from ..scoring.report import Report, ReportRow
 from ..store.manifest import Manifest
 from . import candidates as who
 from . import losses, results, warnings
-from .asking import Patience
+from .asking import Asking, Patience
 from .candidates import Candidate
 from .grading import Grading, KeptGrade, judges_of
 from .kept import Kept
 from .results import Paper
-from .server import Answer
+from .server import Answer, Server
 from .sitting import Sitting
 
 _NONSENSE = 0.1
@@ -129,15 +131,20 @@ class Examination:
         )
 
     async def _sit(self, answers: Kept[Answer], grades: Kept[KeptGrade]) -> Papers:
-        async with Grading(judges_of(self.evaluation, self.environment), grades) as grading:
-            sittings = [
-                Sitting(candidate, questions, metrics, self.evaluation.generation, answers, grading)
-                for candidate, questions, metrics in self._asked()
-            ]
+        async with (
+            openai.DefaultAsyncHttpxClient() as connections,
+            Grading(judges_of(self.evaluation, self.environment), grades) as grading,
+        ):
+            sittings = []
+            for candidate, questions, metrics in self._asked():
+                server = Server(candidate, connections, timeout=self.patience.answer)
+                asking = Asking(candidate.name, server, answers, self.patience.away)
+                generation = self.evaluation.generation
+                sittings.append(Sitting(candidate, questions, metrics, generation, asking, answers, grading))
             for sitting in sittings:
-                await sitting.begin(self.patience)
+                await sitting.begin()
             for sitting in sittings:
-                await sitting.go_on(self.patience)
+                await sitting.go_on()
             await grading.settle()
         papers = [(sitting.questions[0].set, sitting.paper()) for sitting in sittings]
         main, general = (tuple(paper for which, paper in papers if which == of) for of in ("Main", "General"))

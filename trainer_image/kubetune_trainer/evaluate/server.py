@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import openai
 from pydantic import BaseModel, ConfigDict
@@ -60,20 +59,18 @@ class AwayError(Exception):
 class Server:
     """The server of one candidate, as its client."""
 
-    def __init__(self, candidate: Candidate, *, timeout: float) -> None:
+    def __init__(
+        self, candidate: Candidate, connections: openai.DefaultAsyncHttpxClient, *, timeout: float
+    ) -> None:
         """``timeout`` is the longest that one answer may take, in seconds."""
         self._candidate = candidate
         self._client = openai.AsyncOpenAI(
-            base_url=candidate.url, api_key="none", max_retries=0, timeout=timeout
+            base_url=candidate.url,
+            api_key="none",
+            max_retries=0,
+            timeout=timeout,
+            http_client=connections,  # shared: each takes a tenth of a second to make
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._client.close()
 
     async def ask(self, request: Request) -> Answer:
         """Ask once.

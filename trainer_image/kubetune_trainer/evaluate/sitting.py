@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..contract.evaluation import TUNED, GenerationConfig, MetricConfig
 from ..scoring.metrics import metric_of
 from ..scoring.questions import Question
-from .asking import Asking, Patience
+from .asking import Asking
 from .candidates import Candidate
 from .grading import Grading
 from .kept import Kept
@@ -28,12 +28,14 @@ class Sitting:
         questions: Sequence[Question],
         metrics: Sequence[MetricConfig],
         generation: GenerationConfig,
+        asking: Asking,
         kept: Kept[Answer],
         grading: Grading,
     ) -> None:
         """Raises InvalidInput for a metric's pattern or schema that is none."""
         self.candidate = candidate
         self.questions = tuple(questions)
+        self._asking = asking
         self._kept = kept
         self._grading = grading
         self._metrics = {each.name: metric_of(each) for each in metrics if each.type != "Judge"}
@@ -46,21 +48,21 @@ class Sitting:
             for request in without_repeats(self._requests)[: TWICE if twice else 0]
         )
 
-    async def begin(self, patience: Patience) -> None:
+    async def begin(self) -> None:
         """Ask and score the first question, so that what is wrong with all of them shows.
 
         Raises TrainerError.
         """
-        await self._ask(self._requests[:1], patience)
+        await self._ask(self._requests[:1])
         await self._grading.settle()
         self._scores(self.questions[0], self._answer(self._requests[0]))
 
-    async def go_on(self, patience: Patience) -> None:
+    async def go_on(self) -> None:
         """Ask what is left; judges may still be grading then.
 
         Raises TrainerError.
         """
-        await self._ask((*self._requests, *self._again), patience)
+        await self._ask((*self._requests, *self._again))
 
     def paper(self) -> Paper:
         """All answers and their scores, once all is asked and graded."""
@@ -80,14 +82,14 @@ class Sitting:
         once = without_repeats(self._requests)
         return [(self._answer(one), self._answer(two)) for one, two in zip(once, self._again, strict=False)]
 
-    async def _ask(self, requests: Sequence[Request], patience: Patience) -> None:
+    async def _ask(self, requests: Sequence[Request]) -> None:
         again = {request.key for request in self._again}
 
         def answered(request: Request) -> None:
             if request.key not in again:
                 self._grading.begin(self._judged, request.question, self._answer(request))
 
-        await Asking(self.candidate, self._kept, patience).ask(requests, answered)
+        await self._asking.ask(requests, answered)
 
     def _answer(self, request: Request) -> Answer:
         answer = self._kept.get(request.key)

@@ -1,0 +1,300 @@
+"""The subcommand evaluate, as a process, against a server that speaks OpenAI's API."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubetune_trainer.contract import evaluation as names
+from kubetune_trainer.contract.evaluation import EvaluateSummary
+from kubetune_trainer.contract.messages import ExitCode, Reason
+from kubetune_trainer.evaluate.asking import PATIENCE_VARIABLE
+from kubetune_trainer.evaluate.sitting import TWICE
+from kubetune_trainer.scoring.questions import PLAIN, Prompt
+from kubetune_trainer.scoring.report import Report
+from tests.support.evaluation_runs import (
+    BASE_MODEL,
+    DEADLINE_SECONDS,
+    EvaluationRun,
+    answers,
+    evaluation_run,
+    general,
+    question,
+)
+from tests.support.openai_server import Body, HangError, OpenAI, openai_server
+
+pytestmark = pytest.mark.trainer
+
+EVERYTHING = {
+    "metrics": [{"name": "ExactMatch", "type": "ExactMatch"}, {"name": "TokenF1", "type": "TokenF1"}],
+    "baselines": [
+        {"type": "Base"},
+        {"type": "FewShot", "examples": 1},
+        {"type": "Retrieval", "examples": 2},
+    ],
+    "gate": {"metric": "ExactMatch", "min_delta": "0.1", "must_not_regress": {"max_drop": "0.1"}},
+}
+QUESTIONS = [question(number) for number in range(1, 31)]
+
+
+@pytest.fixture
+def server() -> Iterator[OpenAI]:
+    with openai_server(answers) as server:
+        yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path, server: OpenAI) -> EvaluationRun:
+    return evaluation_run(tmp_path, server, QUESTIONS)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, "It did not happen in time."
+        time.sleep(0.01)
+
+
+def kept(run: EvaluationRun) -> int:
+    """Answers on the volume."""
+    path = run.run.answers_file
+    return path.read_text().count('"finish_reason"') if path.exists() else 0
+
+
+def timeless(report: Report) -> dict[str, Any]:
+    """A report without its times, and without what it was made in."""
+    document = report.model_dump(mode="json")
+    for candidate in (*document["candidates"], *document["general"]):
+        del candidate["latency_seconds"], candidate["seconds_per_request"]
+    del document["created"], document["price"]["seconds_saved_per_request"]
+    return document
+
+
+def test_an_evaluation_tells_what_was_asked_answered_and_decided(tmp_path: Path, server: OpenAI) -> None:
+    questions = [*QUESTIONS, *(general(number) for number in range(1, 7))]
+    run = evaluation_run(tmp_path, server, questions, **EVERYTHING)
+    message = run.evaluate()
+    assert (run.code, message.reason) == (0, Reason.COMPLETED), run.stderr
+    summary = EvaluateSummary.model_validate(message.summary)
+    report = run.report()
+    assert message.message == summary.said == report.said
+    assert [(each.name, each.score) for each in summary.candidates] == [
+        ("Tuned", "1.0000"),
+        ("Base", "0.3333"),
+        ("FewShot", "0.5000"),
+        ("Retrieval", "0.5000"),
+    ]
+    assert (summary.verdict, summary.artifact, summary.rows) == ("Passed", run.digest, 30)
+    assert summary.report == f"job/{run.config.run_key}/evaluation"
+    assert report.canary == "It is Same."
+    assert [each.name for each in report.general] == ["Tuned", "Base"]
+    assert report.price is not None
+    assert report.price.alternative == "FewShot"
+    assert report.price.tokens_saved_per_request == pytest.approx(summary.tokens_saved_per_request, abs=0.5)
+    assert report.unstable is not None
+    assert (report.unstable.asked, report.unstable.differ) == (TWICE, 0)
+    assert report.losses[-1] == (10, 0.1, 0.2)
+    assert report.dataset == {"train_rows": 40}
+    assert report.warnings == ()
+    rows = run.rows()
+    assert [row.id for row in rows] == [each.id for each in questions]
+    assert rows[0].candidates["Base"].answer == "none of them"
+    assert set(rows[-1].candidates) == {"Tuned", "Base"}
+    assert "Passed" in run.run.report_page.read_text()
+    assert "## Evaluation" in (run.run.adapter / "README.md").read_text()
+    assert sum(server.answered.values()) == 4 * 30 + 2 * 6 + TWICE
+    assert sorted(server.answered.values())[-TWICE:] == [2] * TWICE
+
+
+def test_an_evaluator_that_is_killed_goes_on_and_asks_nothing_twice(
+    run: EvaluationRun, server: OpenAI
+) -> None:
+    """After 25 answers the server hangs, so that what is under way then is never answered."""
+
+    def hangs(number: int, _: Body) -> None:
+        if number > 25:
+            raise HangError
+
+    server.fails = hangs
+    process = run.start()
+    wait_until(lambda: kept(run) == 25 and server.under_way > 0)
+    process.kill()
+    process.communicate()
+    with run.run.answers_file.open("a") as file:
+        file.write('{"key": "torn", "text": "re')
+    server.fails = lambda number, body: None
+    message = run.evaluate()
+    assert (run.code, message.reason) == (0, Reason.COMPLETED), run.stderr
+    assert sum(server.answered.values()) == 2 * len(QUESTIONS) + TWICE
+    assert kept(run) == 2 * len(QUESTIONS) + TWICE
+    assert sorted(server.answered.values()) == [1] * (2 * len(QUESTIONS) - TWICE) + [2] * TWICE
+
+
+def test_an_evaluation_that_is_started_again_asks_nothing_and_tells_the_same(
+    run: EvaluationRun, server: OpenAI
+) -> None:
+    first, before = run.evaluate(), run.report()
+    asked = sum(server.asked.values())
+    assert run.evaluate() == first
+    assert sum(server.asked.values()) == asked
+    assert run.report().model_copy(update={"created": before.created}) == before
+
+
+def test_two_evaluations_of_the_same_differ_in_times_alone(tmp_path: Path, server: OpenAI) -> None:
+    reports = []
+    for name in ("one", "two"):
+        run = evaluation_run(tmp_path / name, server, QUESTIONS, **EVERYTHING)
+        run.evaluate()
+        reports.append(timeless(run.report()))
+    assert reports[0] == reports[1]
+
+
+def test_a_server_that_starts_again_is_waited_for(run: EvaluationRun, server: OpenAI) -> None:
+    server.seconds = 0.02
+    process = run.start()
+    wait_until(lambda: kept(run) >= 10)
+    server.stop()
+    wait_until(lambda: "does not answer" in process.stderr.readline())
+    server.start()
+    _, stderr = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0, stderr
+    assert run.report().rows == len(QUESTIONS)
+
+
+def test_a_server_that_stays_away_is_a_failure_that_may_pass(run: EvaluationRun, server: OpenAI) -> None:
+    server.fails = lambda number, body: (503, "Loading.", {}) if number > 10 else None
+    message = run.evaluate(**{PATIENCE_VARIABLE: "0.5"})
+    assert (run.code, message.reason) == (1, Reason.UNKNOWN)
+    assert message.message == (
+        "The server of Tuned has not answered for 0 minutes, the last time with: HTTP 503: Loading. What was "
+        "answered before is kept: an evaluator that is started again asks the rest."
+    )
+
+
+def test_errors_that_pass_are_asked_again(run: EvaluationRun, server: OpenAI) -> None:
+    passing = {
+        7: (500, "Out of luck.", {}),
+        12: (429, "Full.", {"Retry-After": "0.1"}),
+        30: (503, "Busy.", {}),
+    }
+    server.fails = lambda number, body: passing.get(number)
+    message = run.evaluate()
+    assert (run.code, message.reason) == (0, Reason.COMPLETED), run.stderr
+    assert sum(server.answered.values()) == 2 * len(QUESTIONS) + TWICE
+
+
+def test_another_artifact_in_the_server_is_not_evaluated(run: EvaluationRun, server: OpenAI) -> None:
+    wanted, server.digest = server.digest, "sha256:other"
+    message = run.evaluate()
+    assert (run.code, message.reason) == (1, Reason.UNKNOWN)
+    assert message.message == (
+        f"The candidate's server has the artifact sha256:other, and {wanted} is to be evaluated: another "
+        "model would be scored. It is tried again, as servers are replaced."
+    )
+    assert not server.asked
+
+
+def test_a_server_that_does_not_answer_as_training_measured_is_not_evaluated(
+    run: EvaluationRun, server: OpenAI
+) -> None:
+    server.verdict = "Mismatch"
+    message = run.evaluate()
+    assert (run.code, message.message) == (
+        1,
+        "The candidate's server does not answer as training measured: It is Mismatch.",
+    )
+
+
+def test_a_model_that_the_server_does_not_have_ends_the_evaluation_at_the_first_question(
+    run: EvaluationRun, server: OpenAI
+) -> None:
+    gone = (404, "The model `tiny` does not exist.", {})
+    server.fails = lambda number, body: gone if body["model"] == BASE_MODEL else None
+    message = run.evaluate()
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.INVALID_INPUT)
+    assert message.message == (
+        f"The server of Base at {server.url} does not answer as tiny (HTTP 404): The model `tiny` does not "
+        "exist."
+    )
+    assert sum(server.asked.values()) == 2
+
+
+def test_a_question_that_the_server_does_not_take_is_named_by_its_line(
+    run: EvaluationRun, server: OpenAI
+) -> None:
+    long = (400, "This model's maximum context length is 64 tokens.", {})
+    server.fails = lambda number, body: long if "item 17?" in json.dumps(body) else None
+    message = run.evaluate()
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.DATA_INVALID)
+    assert message.message == (
+        "validation.jsonl, line 17: The server of Tuned does not take this question: This model's maximum "
+        "context length is 64 tokens."
+    )
+    assert [row["line"] for row in message.summary["rows"]] == [17]
+
+
+def test_an_override_is_written_into_the_report_and_nothing_is_asked(tmp_path: Path, server: OpenAI) -> None:
+    run = evaluation_run(
+        tmp_path, server, QUESTIONS, gate={"metric": "ExactMatch", "min_score": "1", "min_delta": "0.9"}
+    )
+    before = run.evaluate()
+    assert EvaluateSummary.model_validate(before.summary).verdict == "Failed"
+    server.stop()
+    decided = {"by": "kubectl-annotate", "reason": "The rows are <wrong>.", "time": "2026-03-01T10:00:00Z"}
+    assert run.evaluate(**{names.OVERRIDE: json.dumps(decided)}) == before
+    override = run.report().override
+    assert override is not None
+    assert override.model_dump() == decided
+    for text in (run.run.report_page.read_text(), (run.run.adapter / "README.md").read_text()):
+        assert "kubectl-annotate" in text
+        assert "&lt;wrong&gt;" in text
+
+
+def test_an_evaluator_that_is_stopped_says_so_at_once(run: EvaluationRun, server: OpenAI) -> None:
+    def hangs(number: int, _: Body) -> None:
+        if number > 5:
+            raise HangError
+
+    server.fails = hangs
+    process = run.start()
+    wait_until(lambda: kept(run) == 5)
+    process.terminate()
+    process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == ExitCode.PREEMPTED
+    assert run.message().message == (
+        "Evaluate was stopped (SIGTERM) before it was done; it can be started again."
+    )
+
+
+def test_text_is_asked_where_the_model_has_no_chat_template(tmp_path: Path, server: OpenAI) -> None:
+    prompts = {PLAIN: Prompt(text="The colour of item 3 is", tokens=6)}
+    run = evaluation_run(tmp_path, server, [question(3, prompts=prompts, expected="red")])
+    run.evaluate()
+    assert [each.scores["ExactMatch"].mean for each in run.report().candidates] == [1.0, 1.0]
+    assert run.rows()[0].prompt == ({"role": "text", "content": "The colour of item 3 is"},)
+
+
+def test_answers_that_are_cut_or_change_are_warned_of(tmp_path: Path, server: OpenAI) -> None:
+    said = itertools.count()
+    server.answers = lambda body: f"answer {next(said)} " + "word " * 4
+    leaked = [question(number, leak="Exact" if number < 3 else None) for number in range(1, 21)]
+    run = evaluation_run(tmp_path, server, leaked, generation={"max_tokens": 4})
+    run.evaluate()
+    cut = (
+        "ended at generation.maxTokens 4, and are scored as far as they go: raise it if answers may be as "
+        "long."
+    )
+    assert run.report().warnings == (
+        "2 of 20 questions stand in the training rows as well: their scores say how well they were "
+        "memorised.",
+        f"20 of 20 answers of Tuned {cut}",
+        f"20 of 20 answers of Base {cut}",
+        "8 of 8 questions that the tuned model was asked twice were answered otherwise the second time: its "
+        "answers depend on what the server computes beside, and so do scores.",
+    )
