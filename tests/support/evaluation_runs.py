@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,8 +104,9 @@ class EvaluationRun:
         self.run.evaluation.mkdir()
         write_questions(questions, self.run.questions_file)
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
-        """Start the subcommand."""
+    @contextmanager
+    def started(self, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """Start the subcommand; it is killed when the block ends."""
         config = self.root / "config.json"
         config.write_text(self.config.model_dump_json())
         self.log.unlink(missing_ok=True)
@@ -123,17 +126,21 @@ class EvaluationRun:
             **self.environment,
             **environment,
         }
-        return subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "kubetune_trainer", "evaluate"],
             env={**os.environ, **own},
             stderr=subprocess.PIPE,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def evaluate(self, **environment: str) -> TerminationMessage:
         """Run the subcommand to its end, and return what it tells the operator."""
-        process = self.start(**environment)
-        _, self.stderr = process.communicate(timeout=DEADLINE_SECONDS)
+        with self.started(**environment) as process:
+            _, self.stderr = process.communicate(timeout=DEADLINE_SECONDS)
         self.code = process.returncode
         return self.message()
 

@@ -112,7 +112,7 @@ class OpenAI:
             "completion_tokens": len(text.split()),
             "total_tokens": len(prompt.split()) + len(text.split()),
         }
-        finish = "length" if len(text.split()) >= body["max_tokens"] else "stop"
+        finish = "length" if len(text.split()) >= body.get("max_tokens", 1000) else "stop"
         return web.json_response(
             {
                 "id": "1",

@@ -41,6 +41,7 @@ EVERYTHING = {
     "gate": {"metric": "ExactMatch", "min_delta": "0.1", "must_not_regress": {"max_drop": "0.1"}},
 }
 QUESTIONS = [question(number) for number in range(1, 31)]
+GENERAL = [general(number) for number in range(1, 7)]
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def timeless(report: Report) -> dict[str, Any]:
 
 
 def test_an_evaluation_tells_what_was_asked_answered_and_decided(tmp_path: Path, server: OpenAI) -> None:
-    questions = [*QUESTIONS, *(general(number) for number in range(1, 7))]
+    questions = [*QUESTIONS, *GENERAL]
     run = evaluation_run(tmp_path, server, questions, **EVERYTHING)
     message = run.evaluate()
     assert (run.code, message.reason) == (0, Reason.COMPLETED), run.stderr
@@ -122,10 +123,8 @@ def test_an_evaluator_that_is_killed_goes_on_and_asks_nothing_twice(
             raise HangError
 
     server.fails = hangs
-    process = run.start()
-    wait_until(lambda: kept(run) == 25 and server.under_way > 0)
-    process.kill()
-    process.communicate()
+    with run.started():
+        wait_until(lambda: kept(run) == 25 and server.under_way > 0)
     with run.run.answers_file.open("a") as file:
         file.write('{"key": "torn", "text": "re')
     server.fails = lambda number, body: None
@@ -149,7 +148,7 @@ def test_an_evaluation_that_is_started_again_asks_nothing_and_tells_the_same(
 def test_two_evaluations_of_the_same_differ_in_times_alone(tmp_path: Path, server: OpenAI) -> None:
     reports = []
     for name in ("one", "two"):
-        run = evaluation_run(tmp_path / name, server, QUESTIONS, **EVERYTHING)
+        run = evaluation_run(tmp_path / name, server, [*QUESTIONS, *GENERAL], **EVERYTHING)
         run.evaluate()
         reports.append(timeless(run.report()))
     assert reports[0] == reports[1]
@@ -157,12 +156,13 @@ def test_two_evaluations_of_the_same_differ_in_times_alone(tmp_path: Path, serve
 
 def test_a_server_that_starts_again_is_waited_for(run: EvaluationRun, server: OpenAI) -> None:
     server.seconds = 0.02
-    process = run.start()
-    wait_until(lambda: kept(run) >= 10)
-    server.stop()
-    wait_until(lambda: "does not answer" in process.stderr.readline())
-    server.start()
-    _, stderr = process.communicate(timeout=DEADLINE_SECONDS)
+    with run.started() as process:
+        wait_until(lambda: kept(run) >= 10)
+        server.stop()
+        assert process.stderr is not None
+        assert any("does not answer" in line for line in process.stderr)
+        server.start()
+        _, stderr = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, stderr
     assert run.report().rows == len(QUESTIONS)
 
@@ -172,8 +172,8 @@ def test_a_server_that_stays_away_is_a_failure_that_may_pass(run: EvaluationRun,
     message = run.evaluate(**{PATIENCE_VARIABLE: "0.5"})
     assert (run.code, message.reason) == (1, Reason.UNKNOWN)
     assert message.message == (
-        "The server of Tuned has not answered for 0 minutes, the last time with: HTTP 503: Loading. What was "
-        "answered before is kept: an evaluator that is started again asks the rest."
+        "The server of Tuned has not answered for 0.5 seconds, the last time with: HTTP 503: Loading. What "
+        "was answered before is kept: an evaluator that is started again asks the rest."
     )
 
 
@@ -262,10 +262,10 @@ def test_an_evaluator_that_is_stopped_says_so_at_once(run: EvaluationRun, server
             raise HangError
 
     server.fails = hangs
-    process = run.start()
-    wait_until(lambda: kept(run) == 5)
-    process.terminate()
-    process.communicate(timeout=DEADLINE_SECONDS)
+    with run.started() as process:
+        wait_until(lambda: kept(run) == 5)
+        process.terminate()
+        process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == ExitCode.PREEMPTED
     assert run.message().message == (
         "Evaluate was stopped (SIGTERM) before it was done; it can be started again."
@@ -298,3 +298,71 @@ def test_answers_that_are_cut_or_change_are_warned_of(tmp_path: Path, server: Op
         "8 of 8 questions that the tuned model was asked twice were answered otherwise the second time: its "
         "answers depend on what the server computes beside, and so do scores.",
     )
+
+
+JUDGE = "judge-1"
+
+
+def grades(body: Body, silent: str = "nothing") -> str:
+    """As a judge 5 where an answer is as expected, else 1, and no grade where the question has ``silent``."""
+    if body["model"] != JUDGE:
+        return answers(body)
+    asked = body["messages"][1]["content"]
+    parts = ("EXPECTED ANSWER", "ANSWER TO GRADE")
+    expected, said = (asked.split(f"BEGIN {part} ")[1].splitlines()[1] for part in parts)
+    score = 5 if said == expected else 1
+    return "Who knows." if silent in asked else json.dumps({"why": "So.", "score": score})
+
+
+def judged(run_root: Path, server: OpenAI, **config: Any) -> EvaluationRun:
+    """A run with a judge at the same server, as its second metric."""
+    judge = {"url": server.url, "model": JUDGE, "rubric": "The colour is right.", "has_key": True, **config}
+    metrics = [
+        {"name": "ExactMatch", "type": "ExactMatch"},
+        {"name": "Judge", "type": "Judge", "judge": judge},
+    ]
+    run = evaluation_run(run_root, server, QUESTIONS, metrics=metrics)
+    run.environment[names.judge_variable(1)] = "sk-secret-of-the-judge"
+    return run
+
+
+def test_a_judge_grades_each_answer_once(tmp_path: Path, server: OpenAI) -> None:
+    server.answers = grades
+    run = judged(tmp_path, server)
+    run.evaluate()
+    assert run.code == 0, run.stderr
+    scores = {each.name: each.scores["Judge"].mean for each in run.report().candidates}
+    assert scores == {"Tuned": 1.0, "Base": pytest.approx(1 / 3)}
+    asked = [body for body in map(json.loads, server.answered.elements()) if body["model"] == JUDGE]
+    assert len(asked) == len(QUESTIONS) + 20  # the base is right at ten items, as the tuned model is
+    run.evaluate()
+    assert sum(server.answered.values()) == 2 * len(QUESTIONS) + TWICE + len(asked)
+
+
+def test_questions_without_a_grade_are_left_out_and_told(tmp_path: Path, server: OpenAI) -> None:
+    server.answers = lambda body: grades(body, silent="item 5?")
+    run = judged(tmp_path, server)
+    run.evaluate()
+    assert run.report().warnings == (
+        "1 of 30 questions are left out of Judge: what its judge answered is no grade.",
+    )
+    assert run.rows()[4].candidates["Tuned"].scores == {"ExactMatch": 1.0}
+
+
+def test_a_judge_that_gives_few_grades_ends_the_evaluation(tmp_path: Path, server: OpenAI) -> None:
+    server.answers = lambda body: grades(body, silent="item 1")  # and 10 to 19
+    run = judged(tmp_path, server)
+    message = run.evaluate()
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.INVALID_INPUT)
+    assert message.message.startswith("The judge of Judge gave 11 of 30 questions no grade: ")
+
+
+def test_a_judges_wrong_key_ends_the_evaluation_at_the_first_question(tmp_path: Path, server: OpenAI) -> None:
+    wrong = (401, "Incorrect API key provided: sk-secret-of-the-judge.", {})
+    server.fails = lambda number, body: wrong if body["model"] == JUDGE else None
+    run = judged(tmp_path, server)
+    message = run.evaluate()
+    assert run.code == ExitCode.INVALID_INPUT
+    assert "does not accept the key of its Secret" in message.message
+    assert "sk-secret" not in run.stderr + message.message
+    assert sum(server.asked.values()) == 2

@@ -64,11 +64,10 @@ class Outage:
         Raises:
             Transient: it has been away for too long.
         """
-        away = self._clock() - self._last
-        if away > self._patience:
+        if self._clock() - self._last > self._patience:
             raise Transient(
-                f"{self._what} has not answered for {away / 60:.0f} minutes, the last time with: {why} What "
-                "was answered before is kept: an evaluator that is started again asks the rest."
+                f"{self._what} has not answered for {self._patience:g} seconds, the last time with: {why} "
+                "What was answered before is kept: an evaluator that is started again asks the rest."
             )
         if self._pause == _FIRST_PAUSE:
             logger.warning("%s does not answer: %s It is asked again for a while.", self._what, why)
