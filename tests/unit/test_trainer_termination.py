@@ -206,7 +206,7 @@ def test_names_are_joined_for_a_sentence(names: list[str], sentence: str) -> Non
 def test_what_fails_early_needs_no_torch() -> None:
     modules = (
         "__main__ prepare.command prepare.adoption sizing.estimate data.rows data.formats data.chat "
-        "sources.locate base.fetch"
+        "sources.locate base.fetch evaluate.command evaluate.examination evaluate.canary"
     )
     code = (
         "import importlib, sys\n"

@@ -83,10 +83,11 @@ def _shorten(data: dict[str, Any], *, excess: int) -> None:
     """Make the message smaller: the last bad row goes, then the last warning, then the sentence's middle, and
     then what candidates score by the metrics that do not decide."""
     summary = data.get("summary", {})
+    rows = summary.get("rows")  # of an evaluation it is their number
     warnings = summary.get("dataset", summary).get("warnings")
     scored = [candidate for candidate in summary.get("candidates", ()) if candidate.get("scores")]
-    if summary.get("rows"):
-        summary["rows"].pop()
+    if rows and isinstance(rows, list):
+        rows.pop()
     elif warnings:
         warnings.pop()
     elif len(data["message"]) > 200:

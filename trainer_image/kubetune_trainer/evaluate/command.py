@@ -21,7 +21,7 @@ from ..contract.evaluation import EvaluationConfig, MetricConfig, Override
 from ..contract.layout import RunDirectory, output_root
 from ..contract.messages import ExitCode
 from ..scoring.general import GENERAL_METRIC
-from ..scoring.questions import Question, read_questions
+from ..scoring.questions import PLAIN, Question, read_questions
 from ..scoring.report import Report
 from ..store.manifest import Manifest, ManifestError, read_manifest
 from . import files
@@ -78,7 +78,7 @@ def evaluate(
         evaluation=evaluation,
         run=run,
         artifact=artifact,
-        questions=_questions(run),
+        questions=_questions(run, evaluation),
         general_metric=_general_metric(evaluation),
         environment=environment,
         patience=Patience.of(environment),
@@ -120,14 +120,22 @@ def _manifest(artifact: Path, digest: str) -> Manifest:
     return found
 
 
-def _questions(run: RunDirectory) -> tuple[Question, ...]:
+def _questions(run: RunDirectory, evaluation: EvaluationConfig) -> tuple[Question, ...]:
+    """What prepare wrote, if it has what this evaluation asks."""
+    wrong = "is not what prepare writes"
     try:
-        return tuple(read_questions(run.questions_file))
-    except (FileNotFoundError, ValidationError) as error:
-        what = "is missing" if isinstance(error, FileNotFoundError) else "is not what prepare writes"
-        raise VolumeUnusable(
-            f"{run.questions_file} {what}: delete it, and let the job prepare again."
-        ) from None
+        questions = tuple(read_questions(run.questions_file))
+    except FileNotFoundError:
+        questions, wrong = (), "is missing"
+    except ValidationError:
+        questions = ()
+    main = tuple(question for question in questions if question.set == "Main")
+    general = tuple(question for question in questions if question.set == "General")
+    prompts = {PLAIN, *(each.type for each in evaluation.baselines if each.type != "Base")}
+    regression = evaluation.gate is not None and evaluation.gate.must_not_regress is not None
+    if not main or not all(prompts <= set(each.prompts) for each in main) or (regression and not general):
+        raise VolumeUnusable(f"{run.questions_file} {wrong}: delete it, and let the job prepare again.")
+    return main + general if regression else main
 
 
 def _dataset(run: RunDirectory) -> dict[str, Any]:
