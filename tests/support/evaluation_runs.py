@@ -106,7 +106,7 @@ class EvaluationRun:
 
     @contextmanager
     def started(self, **environment: str) -> Iterator[subprocess.Popen[str]]:
-        """Start the subcommand; it is killed when the block ends."""
+        """Start the subcommand; it is killed when the block ends. An empty variable is none."""
         config = self.root / "config.json"
         config.write_text(self.config.model_dump_json())
         self.log.unlink(missing_ok=True)
@@ -126,6 +126,7 @@ class EvaluationRun:
             **self.environment,
             **environment,
         }
+        own = {name: value for name, value in own.items() if value}
         with subprocess.Popen(
             [sys.executable, "-m", "kubetune_trainer", "evaluate"],
             env={**os.environ, **own},

@@ -13,14 +13,15 @@ import pytest
 
 from kubetune_trainer.contract import evaluation as names
 from kubetune_trainer.contract.evaluation import EvaluateSummary
-from kubetune_trainer.contract.messages import ExitCode, Reason
+from kubetune_trainer.contract.messages import ExitCode, Reason, TerminationMessage
 from kubetune_trainer.evaluate.asking import PATIENCE_VARIABLE
 from kubetune_trainer.evaluate.sitting import TWICE
-from kubetune_trainer.scoring.questions import PLAIN, Prompt
+from kubetune_trainer.scoring.questions import PLAIN, Prompt, write_questions
 from kubetune_trainer.scoring.report import Report
 from tests.support.evaluation_runs import (
     BASE_MODEL,
     DEADLINE_SECONDS,
+    TUNED_MODEL,
     EvaluationRun,
     answers,
     evaluation_run,
@@ -366,3 +367,55 @@ def test_a_judges_wrong_key_ends_the_evaluation_at_the_first_question(tmp_path: 
     assert "does not accept the key of its Secret" in message.message
     assert "sk-secret" not in run.stderr + message.message
     assert sum(server.asked.values()) == 2
+
+
+def test_the_base_of_a_full_fine_tune_is_asked_before_the_result_and_not_again(
+    tmp_path: Path, server: OpenAI
+) -> None:
+    run = evaluation_run(tmp_path, server, [*QUESTIONS, *GENERAL], **EVERYTHING)
+    told = run.evaluate(**{names.CANDIDATE_URL: "", names.CANDIDATE_MODEL: ""})
+    assert told == TerminationMessage(reason=Reason.COMPLETED, message="The base model has answered.")
+    assert {json.loads(body)["model"] for body in server.asked} == {BASE_MODEL}
+    assert not run.run.report_file.exists()
+    server.asked.clear()
+    message = run.evaluate(**{names.BASE_URL: ""})
+    assert message.reason == Reason.COMPLETED, run.stderr
+    assert {json.loads(body)["model"] for body in server.asked} == {TUNED_MODEL}
+    assert [each.name for each in run.report().candidates] == ["Tuned", "Base", "FewShot", "Retrieval"]
+    assert [each.name for each in run.report().general] == ["Tuned", "Base"]
+
+
+def test_answers_that_are_missing_when_their_server_is_gone_are_told(run: EvaluationRun) -> None:
+    message = run.evaluate(**{names.BASE_URL: ""})
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.VOLUME_UNUSABLE)
+    assert message.message == (
+        "Answers of Base are missing in answers.jsonl, and its server, which an earlier run has asked, is "
+        "gone: make the job again."
+    )
+
+
+def test_an_override_of_what_was_never_evaluated_is_refused(run: EvaluationRun) -> None:
+    decided = json.dumps({"by": "kubectl-annotate", "reason": "Why not."})
+    message = run.evaluate(**{names.OVERRIDE: decided, names.CANDIDATE_URL: ""})
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.VOLUME_UNUSABLE)
+    assert message.message.endswith(
+        "that the override is about: make the job again, so that it is evaluated."
+    )
+
+
+@pytest.mark.parametrize("broken", ["missing", "not questions", "without examples"])
+def test_questions_that_prepare_did_not_write_for_this_evaluation_are_told(
+    tmp_path: Path, server: OpenAI, broken: str
+) -> None:
+    run = evaluation_run(tmp_path, server, [*QUESTIONS, *GENERAL], **EVERYTHING)
+    path = run.run.questions_file
+    if broken == "missing":
+        path.unlink()
+    elif broken == "not questions":
+        path.write_text("{}\n")
+    else:
+        write_questions(GENERAL, path)
+    message = run.evaluate()
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.VOLUME_UNUSABLE)
+    what = "is missing" if broken == "missing" else "is not what prepare writes"
+    assert message.message == f"{path} {what}: delete it, and make the job again."

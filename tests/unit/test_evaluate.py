@@ -28,7 +28,6 @@ from kubetune_trainer.evaluate.request import request_of, without_repeats
 from kubetune_trainer.evaluate.results import Paper
 from kubetune_trainer.evaluate.server import Answer
 from kubetune_trainer.evaluate.summary import summary_of
-from kubetune_trainer.scoring.questions import PLAIN
 from kubetune_trainer.scoring.report import CandidateReport, Interval, Report, Unstable, Versus
 from kubetune_trainer.store.manifest import Manifest
 from tests.support.evaluation_runs import question
@@ -277,8 +276,7 @@ def test_a_server_that_loads_is_asked_again_what_it_serves() -> None:
 
     slept: list[float] = []
     with serving(Guard) as url:
-        asked = Candidate(name="Tuned", url=f"{url}/v1", model="job", prompt=PLAIN, identity={})
-        assert canary.proven(asked, "sha256:1", Patience(), sleep=slept.append) == "Who knows."
+        assert canary.proven(f"{url}/v1", "sha256:1", Patience(), sleep=slept.append) == "Who knows."
     assert slept == [0.5, 1.0]
 
 

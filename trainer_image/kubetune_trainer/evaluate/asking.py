@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ..contract.errors import Transient
+from ..contract.errors import Transient, VolumeUnusable
 from .kept import Kept
 from .pace import Pace
 from .request import Request, without_repeats
@@ -79,19 +79,19 @@ class Outage:
 class Asking:
     """Asks the questions of one candidate, and keeps every answer as it comes."""
 
-    def __init__(self, name: str, server: Server, kept: Kept[Answer], patience: float) -> None:
-        """``patience`` is how long the candidate's server may be away, in seconds."""
+    def __init__(self, name: str, server: Server | None, kept: Kept[Answer], patience: float) -> None:
+        """``patience`` is how long the candidate's server may be away, in seconds; None: it is gone."""
         self._name = name
         self._server = server
         self._kept = kept
         self._patience = patience
 
     async def ask(self, requests: Iterable[Request], answered: Callable[[Request], None]) -> None:
-        """Ask what was not answered before; ``answered`` is called for each request once its answer is kept.
+        """Ask what was not answered before; ``answered`` is called for each one once it is kept.
 
         Raises:
             Transient: the server was away for too long.
-            InvalidInput: it will not answer.
+            InvalidInput: it will not answer, or it is gone and answers are missing.
             OSError: the volume failed.
         """
         whole = without_repeats(requests)
@@ -103,6 +103,11 @@ class Asking:
                 pending.append(request)
         if not pending:
             return
+        if self._server is None:
+            raise VolumeUnusable(
+                f"Answers of {self._name} are missing in answers.jsonl, and its server, which an earlier run "
+                "has asked, is gone: make the job again."
+            )
         pace = Pace()
         outage = Outage(f"The server of {self._name}", self._patience)
         told = _Told(self._name, len(whole), len(whole) - len(pending))
@@ -111,7 +116,7 @@ class Asking:
             while pending or running:
                 while pending and len(running) < pace.level:
                     request = pending.popleft()
-                    running[asyncio.create_task(self._one(request))] = request
+                    running[asyncio.create_task(self._one(self._server, request))] = request
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 ended = [(running.pop(task), task) for task in done]
                 room, away = 0.0, ""
@@ -142,9 +147,9 @@ class Asking:
             await asyncio.gather(*running, return_exceptions=True)
         told.all(pace.level)
 
-    async def _one(self, request: Request) -> None:
+    async def _one(self, server: Server, request: Request) -> None:
         # Kept here, so that an answer that came is not lost by what another one raises.
-        self._kept.add(request.key, await self._server.ask(request))
+        self._kept.add(request.key, await server.ask(request))
 
 
 class _Told:

@@ -13,7 +13,6 @@ from urllib.error import HTTPError
 
 from ..contract.errors import Transient, first_line
 from .asking import Outage, Patience
-from .candidates import Candidate
 
 logger = logging.getLogger(__name__)
 
@@ -23,17 +22,15 @@ CANARY_PATH = "/kubetune/canary"
 _SECONDS = 60.0
 
 
-def proven(
-    candidate: Candidate, digest: str, patience: Patience, *, sleep: Callable[[float], None] = time.sleep
-) -> str:
-    """What the server says of itself: that it answers as training measured, or why that is not proven.
+def proven(url: str, digest: str, patience: Patience, *, sleep: Callable[[float], None] = time.sleep) -> str:
+    """What the server at a base URL says of itself: that it answers as training measured, or why not proven.
 
     Raises:
         Transient: it serves another artifact, answers otherwise than training measured, or is away for too
             long.
     """
-    url = candidate.url.rstrip("/").removesuffix("/v1") + CANARY_PATH
-    said = _asked(url, Outage(f"The candidate's server at {url}", patience.away), sleep)
+    asked = url.rstrip("/").removesuffix("/v1") + CANARY_PATH
+    said = _asked(asked, Outage(f"The candidate's server at {asked}", patience.away), sleep)
     if said.get("digest") != digest:
         raise Transient(
             f"The candidate's server has the artifact {said.get('digest')}, and {digest} is to be evaluated: "

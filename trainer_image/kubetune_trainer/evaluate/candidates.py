@@ -19,8 +19,8 @@ class Candidate:
 
     name: str
     """``Tuned`` or a baseline's type."""
-    url: str
-    """Base URL of its server; ends in /v1."""
+    url: str | None
+    """Base URL of its server; ends in /v1. None: an earlier run has asked it, and its server is gone."""
     model: str
     """Its name in the server."""
     prompt: str
@@ -42,15 +42,17 @@ def variable(environment: Mapping[str, str], name: str) -> str:
     )
 
 
-def tuned(config: TrainerConfig, environment: Mapping[str, str]) -> Candidate:
-    """The model that was trained.
+def tuned(config: TrainerConfig, environment: Mapping[str, str]) -> Candidate | None:
+    """The model that was trained; None in a run that asks the base of a full fine-tune alone.
 
     Raises:
-        InvalidInput: the environment does not say where it is.
+        InvalidInput: the environment does not say what its name is.
     """
+    if not environment.get(names.CANDIDATE_URL):
+        return None
     return Candidate(
         name=names.TUNED,
-        url=variable(environment, names.CANDIDATE_URL),
+        url=environment[names.CANDIDATE_URL],
         model=variable(environment, names.CANDIDATE_MODEL),
         prompt=PLAIN,
         identity={"artifact": variable(environment, names.ARTIFACT_DIGEST), **_template(config)},
@@ -63,12 +65,12 @@ def baseline(
     """The base model of an artifact, with the prompt of a baseline.
 
     Raises:
-        InvalidInput: the environment does not say where it is.
+        InvalidInput: the environment does not say what its name is.
     """
     base = {key: artifact.details.get(key) for key in ("base_model", "base_revision")}
     return Candidate(
         name=name,
-        url=variable(environment, names.BASE_URL),
+        url=environment.get(names.BASE_URL) or None,
         model=variable(environment, names.BASE_MODEL),
         prompt=PLAIN if name == "Base" else name,
         identity={**base, **_template(config)},

@@ -19,7 +19,7 @@ from ..contract.config import TrainerConfig
 from ..contract.errors import InvalidInput, VolumeUnusable
 from ..contract.evaluation import EvaluationConfig, MetricConfig, Override
 from ..contract.layout import RunDirectory, output_root
-from ..contract.messages import ExitCode
+from ..contract.messages import ExitCode, Reason, TerminationMessage
 from ..scoring.general import GENERAL_METRIC
 from ..scoring.questions import PLAIN, Question, read_questions
 from ..scoring.report import Report
@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 def main(config: TrainerConfig, confirm: Callable[[], None], environment: Mapping[str, str]) -> int:
     """Evaluate a result and write the termination message; ``confirm`` says that the directory is locked.
 
-    With an Override in the environment, and a report of the same artifact, nothing is asked.
+    Without a candidate's URL in the environment the base alone is asked, and its answers wait for a run that
+    has one. With an Override, and a report of the same artifact, nothing is asked.
 
     Raises TrainerError, OSError.
     """
@@ -46,7 +47,16 @@ def main(config: TrainerConfig, confirm: Callable[[], None], environment: Mappin
     override = _override(environment)
     report = files.read_report(run) if override else None
     if report is None or report.artifact != digest:
+        if override and not environment.get(names.CANDIDATE_URL):
+            raise VolumeUnusable(
+                f"{run.report_file} is not of the artifact {digest} that the override is about: make the job "
+                "again, so that it is evaluated."
+            )
         report = evaluate(config, config.evaluation, run, _manifest(artifact, digest), environment)
+    if report is None:
+        message = TerminationMessage(reason=Reason.COMPLETED, message="The base model has answered.")
+        termination.write(message)
+        return ExitCode.COMPLETED
     report = report.model_copy(update={"override": override})
     files.publish(run, artifact, report, confirm)
     logger.info("%s", report.said)
@@ -63,8 +73,8 @@ def evaluate(
     run: RunDirectory,
     artifact: Manifest,
     environment: Mapping[str, str],
-) -> Report:
-    """Ask what was not asked before, score it, and write rows.jsonl.
+) -> Report | None:
+    """Ask what was not asked before, score it, and write rows.jsonl; None where the base alone was asked.
 
     Raises TrainerError, OSError.
     """
@@ -72,6 +82,7 @@ def evaluate(
     from . import canary
     from .asking import Patience
     from .examination import Examination
+    from .reporting import report_of
 
     examination = Examination(
         config=config,
@@ -83,9 +94,13 @@ def evaluate(
         environment=environment,
         patience=Patience.of(environment),
     )
-    said = canary.proven(examination.tuned, artifact.digest, examination.patience)
+    url = environment.get(names.CANDIDATE_URL)
+    if not url:
+        examination.sit()
+        return None
+    said = canary.proven(url, artifact.digest, examination.patience)
     papers = examination.sit()
-    report = examination.report(papers, canary=said, dataset=_dataset(run))
+    report = report_of(examination, papers, canary=said, dataset=_dataset(run))
     files.write_rows(run, papers.rows(examination.questions))
     return report
 
@@ -134,7 +149,7 @@ def _questions(run: RunDirectory, evaluation: EvaluationConfig) -> tuple[Questio
     prompts = {PLAIN, *(each.type for each in evaluation.baselines if each.type != "Base")}
     regression = evaluation.gate is not None and evaluation.gate.must_not_regress is not None
     if not main or not all(prompts <= set(each.prompts) for each in main) or (regression and not general):
-        raise VolumeUnusable(f"{run.questions_file} {wrong}: delete it, and let the job prepare again.")
+        raise VolumeUnusable(f"{run.questions_file} {wrong}: delete it, and make the job again.")
     return main + general if regression else main
 
 

@@ -1,12 +1,10 @@
-"""One evaluation: what is asked in which order, and the report of what came of it."""
+"""One evaluation: who is asked what, in which order."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 import openai
 
@@ -14,12 +12,11 @@ from ..contract.config import TrainerConfig
 from ..contract.errors import InvalidInput
 from ..contract.evaluation import BaselineType, EvaluationConfig, MetricConfig
 from ..contract.layout import RunDirectory
-from ..scoring import gate
 from ..scoring.questions import Question
-from ..scoring.report import Report, ReportRow
+from ..scoring.report import ReportRow
 from ..store.manifest import Manifest
 from . import candidates as who
-from . import losses, results, warnings
+from . import results
 from .asking import Asking, Patience
 from .candidates import Candidate
 from .grading import Grading, KeptGrade, judges_of
@@ -62,9 +59,22 @@ class Examination:
     patience: Patience
 
     @property
-    def tuned(self) -> Candidate:
-        """The model that was trained; raises InvalidInput where the environment does not say where it is."""
+    def tuned(self) -> Candidate | None:
+        """The model that was trained; None where the base alone is asked.
+
+        Raises InvalidInput where the environment does not say what its name is.
+        """
         return who.tuned(self.config, self.environment)
+
+    @property
+    def main(self) -> list[Question]:
+        """Questions of the set Main."""
+        return [question for question in self.questions if question.set == "Main"]
+
+    @property
+    def general(self) -> list[Question]:
+        """Questions of the set General."""
+        return [question for question in self.questions if question.set == "General"]
 
     def sit(self) -> Papers:
         """Ask what was not answered before, and score everything.
@@ -80,66 +90,16 @@ class Examination:
         ):
             return asyncio.run(self._sit(answers, grades))
 
-    def report(self, papers: Papers, *, canary: str, dataset: dict[str, Any]) -> Report:
-        """Report, without an override; ``canary`` is what the server said of itself."""
-        confidence = float(self.evaluation.confidence)
-        candidates = results.table(papers.main, confidence=confidence)
-        general = results.table(papers.general, confidence=confidence) if papers.general else ()
-        general_metric = self.general_metric.name if general else None
-        verdict, said, passed = gate.decide(self.evaluation, candidates, general, general_metric)
-        config, details = self.config, self.artifact.details
-        main = [question for question in self.questions if question.set == "Main"]
-        unstable = results.unstable(papers.pairs)
-        leaked = sum(question.leak is not None for question in main)
-        return Report(
-            name=config.name,
-            namespace=config.namespace,
-            use_case=config.use_case,
-            created=datetime.now(UTC),
-            verdict=verdict,
-            said=said,
-            artifact=self.artifact.digest,
-            canary=canary,
-            artifact_type=str(details.get("type")),
-            base_model=str(details.get("base_model")),
-            base_revision=str(details.get("base_revision")),
-            data=_data(config, self.evaluation),
-            rows=len(main),
-            general_rows=len(self.questions) - len(main),
-            leaked_rows=leaked,
-            metric=self.evaluation.main_metric,
-            config=self.evaluation,
-            candidates=candidates,
-            general=general,
-            general_metric=general_metric,
-            gate=passed,
-            price=results.price(candidates, self.evaluation.main_metric),
-            unstable=unstable,
-            training=config.training.model_dump(mode="json"),
-            dataset=dataset,
-            losses=losses.curve(self.run),
-            warnings=tuple(
-                warnings.found(
-                    self.evaluation,
-                    candidates,
-                    rows=len(main),
-                    leaked=leaked,
-                    unstable=unstable,
-                    ungraded=results.ungraded(papers.main),
-                )
-            ),
-        )
-
     async def _sit(self, answers: Kept[Answer], grades: Kept[KeptGrade]) -> Papers:
         async with (
             openai.DefaultAsyncHttpxClient() as connections,
             Grading(judges_of(self.evaluation, self.environment), grades) as grading,
         ):
+            generation = self.evaluation.generation
             sittings = []
             for candidate, questions, metrics in self._asked():
-                server = Server(candidate, connections, timeout=self.patience.answer)
-                asking = Asking(candidate.name, server, answers, self.patience.away)
-                generation = self.evaluation.generation
+                server = candidate.url and Server(candidate, connections, timeout=self.patience.answer)
+                asking = Asking(candidate.name, server or None, answers, self.patience.away)
                 sittings.append(Sitting(candidate, questions, metrics, generation, asking, answers, grading))
             for sitting in sittings:
                 await sitting.begin()
@@ -150,23 +110,23 @@ class Examination:
         main, general = (tuple(paper for which, paper in papers if which == of) for of in ("Main", "General"))
         for each in (main, general):
             _require_grades(each, grading)
-        return Papers(main=main, general=general, pairs=tuple(sittings[0].pairs()))
+        return Papers(
+            main=main, general=general, pairs=tuple(pair for sitting in sittings for pair in sitting.pairs())
+        )
 
     def _asked(self) -> list[tuple[Candidate, list[Question], tuple[MetricConfig, ...]]]:
         """Candidate after candidate, and what each is asked: the tuned model and the base both sets."""
-        main, general = (
-            [question for question in self.questions if question.set == of] for of in ("Main", "General")
-        )
 
         def base(name: BaselineType) -> Candidate:
             return who.baseline(name, self.config, self.artifact, self.environment)
 
-        asked = [(self.tuned, main, self.evaluation.metrics)]
-        asked += [(base(each.type), main, self.evaluation.metrics) for each in self.evaluation.baselines]
-        if general:
-            asked.insert(1, (self.tuned, general, (self.general_metric,)))
-            place = next((place for place, (each, *_) in enumerate(asked) if each.name == "Base"), len(asked))
-            asked.insert(place, (base("Base"), general, (self.general_metric,)))
+        tuned, general = self.tuned, (self.general_metric,)
+        asked = [(tuned, self.main, self.evaluation.metrics)] if tuned else []
+        if tuned and self.general:
+            asked.append((tuned, self.general, general))
+        if self.general:
+            asked.append((base("Base"), self.general, general))
+        asked += [(base(each.type), self.main, self.evaluation.metrics) for each in self.evaluation.baselines]
         return asked
 
 
@@ -181,12 +141,3 @@ def _require_grades(papers: Sequence[Paper], grading: Grading) -> None:
                 f"{grading.nonsense[metric]} Take another model as judge, or say in its rubric more clearly "
                 "what a good answer is."
             )
-
-
-def _data(config: TrainerConfig, evaluation: EvaluationConfig) -> str:
-    dataset = config.dataset
-    if evaluation.data is not None:
-        return evaluation.data.source.uri
-    if dataset.validation is not None:
-        return dataset.validation.uri
-    return f"{dataset.validation_fraction} of {dataset.train.uri}"
