@@ -311,8 +311,38 @@ def test_examples_that_do_not_fit_are_left_out_the_farthest_first(
     (question,) = questions(cut)
     assert said(question, "Retrieval") == ["red door is open", "y", "the red door is open now"]
     assert cut.summary.dataset.warnings[-1] == (
-        f"In 1 of 1 prompts of Retrieval not all examples fit the server's {tokens + 19} tokens: 1 were left "
-        "out, the farthest first."
+        f"In 1 of 1 prompts of Retrieval not all examples fit the server's {tokens + 19} tokens: "
+        "1 was left out, the farthest first."
+    )
+
+
+def test_a_template_that_takes_no_earlier_turns_rules_examples_out(prepare: Prepare, tmp_path: Path) -> None:
+    single = "{% if messages | length > 2 %}{{ raise_exception('One question, please.') }}{% endif %}" + SHORT
+    model = make_tiny_model(tmp_path / "single", chat_template=single, eos="<|end|>")
+    data = own(write(tmp_path / "eval.jsonl", *pairs(1, start=100)))
+    result = prepare(
+        model=model,
+        train=write(tmp_path / "train.jsonl", *pairs(20)),
+        evaluation=evaluating(data=data, baselines=[FEW]),
+    )
+    assert result.code == ExitCode.INVALID_INPUT
+    assert result.message.message == (
+        "evaluation.baselines FewShot: the chat template takes no examples as earlier turns before line 1 of "
+        "pvc://inputs/eval.jsonl: The model's chat template refuses the row: One question, please. Remove "
+        "the baseline."
+    )
+
+
+def test_columns_that_are_not_read_are_told(prepare: Prepare, tiny: Path, tmp_path: Path) -> None:
+    rows = write(tmp_path / "eval.csv", "prompt,completion,context\nWhere?,here,a map\n")
+    result = prepare(
+        model=tiny,
+        train=write(tmp_path / "train.jsonl", *pairs(20)),
+        evaluation=evaluating(data=own(rows)),
+    )
+    assert result.summary.dataset.warnings[-1] == (
+        "pvc://inputs/eval.csv has context beside prompt and completion: not read, though it may be part of "
+        "what the model is told. Map it in evaluation.data.columns, or remove it."
     )
 
 
@@ -598,7 +628,7 @@ def test_each_judge_is_asked_once_with_its_key(
         refused = prepare(name="other", **fields, evaluation={"data": data, "metrics": metrics})
     assert (refused.code, refused.message.reason) == (ExitCode.INVALID_INPUT, "InvalidInput")
     assert "evaluation.metrics[Judge]" in refused.message.message
-    assert "does not accept the key in its Secret" in refused.message.message
+    assert "does not accept the key" in refused.message.message
     assert KEY not in refused.message.model_dump_json()
     assert not refused.run.questions_file.exists()
 

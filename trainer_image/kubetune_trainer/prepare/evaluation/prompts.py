@@ -118,7 +118,8 @@ class Examples:
         """What did not fit."""
         return [
             f"In {self.prompts_cut[name]:,} of {total:,} prompts of {name} not all examples fit the server's "
-            f"{self.room.context:,} tokens: {count:,} were left out, the farthest first."
+            f"{self.room.context:,} tokens: {count:,} {'was' if count == 1 else 'were'} left out, the "
+            "farthest first."
             for name, count in self.left_out.items()
             if count
         ]

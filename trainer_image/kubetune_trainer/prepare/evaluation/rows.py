@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ...contract.config import DatasetConfig
@@ -39,6 +39,8 @@ class Rows:
     has_template: bool = True
     control: ControlTokens | None = None
     """None: control tokens are not looked for."""
+    warnings: dict[str, None] = field(default_factory=dict)
+    """What was found about columns, once each."""
 
     def read(
         self, bad: BadRows, *, keep: Callable[[Line], bool] = lambda line: True
@@ -68,6 +70,7 @@ class Rows:
                     raise _no_prompts(self.role)
                 if keep(line := Line(file.name, number)):
                     yield line, example
+            self.warnings.update(dict.fromkeys(reader.warnings()))
 
     def called(self, file: str) -> str:
         """How bad rows name a file."""

@@ -67,7 +67,7 @@ class Stage:
         staged.evaluation.mkdir(exist_ok=True)
         drafter = self._drafter()
         with closing(BadRows(errors)) as bad:
-            main, general = self._drafts(drafter, bad)
+            main, general, told = self._drafts(drafter, bad)
             plan.require_decidable(self.evaluation, len(main))
             known = leaked.Known() if self.evaluation.data is not None else None
             corpus = self._corpus(known, bad)
@@ -86,7 +86,7 @@ class Stage:
         made = plan.plan_of(self.config, questions, self.rows)
         self._show(main, drafter.prompter)
         judges.check(self.evaluation, questions[0])
-        told = leaks.warnings(found, len(_lines(main)), leaks.EVALUATION)
+        told += leaks.warnings(found, len(_lines(main)), leaks.EVALUATION)
         told += [*warnings, *plan.warnings(made, self.evaluation.gate)]
         return Evaluation(plan=made, warnings=tuple(told))
 
@@ -99,8 +99,8 @@ class Stage:
             turns=self.evaluation.turns,
         )
 
-    def _drafts(self, drafter: Drafter, bad: BadRows) -> tuple[list[Draft], list[Draft]]:
-        """Questions of the sets Main and General; all bad rows of both are found together."""
+    def _drafts(self, drafter: Drafter, bad: BadRows) -> tuple[list[Draft], list[Draft], list[str]]:
+        """Questions of the sets Main and General, and warnings; all bad rows of both are found together."""
         evaluation, gate = self.evaluation, self.evaluation.gate
         regression = gate.must_not_regress if gate else None
         own = regression.data if regression else None
@@ -126,7 +126,8 @@ class Stage:
             raise InvalidInput(
                 "evaluation.gate.mustNotRegress has no questions to ask: give rows in its data, or remove it."
             )
-        return main, general
+        own_rows = [each for each in (rows, others) if each and each.role in ("evaluation", "regression")]
+        return main, general, [warning for each in own_rows for warning in each.warnings]
 
     @property
     def _asked_role(self) -> Role:
