@@ -6,6 +6,7 @@ tests/trainer/test_served_context.py has a reference that needs no serving image
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from dev.kubectl import Kubectl
 from kubetune.children.chat import chat_arguments
 from kubetune_trainer.contract.config import OUTPUT_MOUNT
 from kubetune_trainer.contract.errors import BadRow
+from kubetune_trainer.data.chat import check_messages
+from kubetune_trainer.data.tools import check_tools
+from kubetune_trainer.prepare.evaluation import requests as questions
 from tests.cluster.conftest import Cluster
 from tests.support.conversations import (
     CONVERSATIONS,
@@ -61,12 +65,13 @@ class Asked:
     body: dict[str, Any]
 
 
-def asked() -> list[Asked]:
-    """Every request that comes before a learned turn."""
+def asked(form: Callable[[list[dict[str, Any]], list[dict[str, Any]] | None], dict[str, Any]]) -> list[Asked]:
+    """Every request that comes before a learned turn, in a form."""
     return [
-        Asked(conversation=name, turn=turn, body=request(messages[:turn], tools))
+        Asked(conversation=name, turn=turn, body=form(messages[:turn], tools))
         for name, (messages, tools) in EVERY.items()
         for turn in trained_turns(messages)
+        if turn
     ]
 
 
@@ -82,6 +87,16 @@ def sent(message: dict[str, Any]) -> dict[str, Any]:
     """A message of a row, with reasoning under the name by which vLLM reads it."""
     names = {"reasoning_content": "reasoning"}
     return {names.get(key, key): value for key, value in message.items() if key != "weight"}
+
+
+def question(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """Body of a request as an evaluation asks it."""
+    checked = check_messages(messages, where="messages", needs_assistant=False)
+    body: dict[str, Any] = {"model": "model", "messages": list(questions.sent(checked.messages))}
+    if tools:
+        offered = questions.sent_tools(check_tools(tools, None))
+        body |= {"tools": list(offered), "tool_choice": "none"}
+    return body
 
 
 def case(name: str, own: Learner, folder: Path) -> dict[str, Any]:
@@ -205,21 +220,26 @@ def test_learned_turns_follow_the_tokens_that_the_server_makes(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
     own = learners()
-    places = asked()
+    forms = {"client": asked(request), "evaluation": asked(question)}
+    places = [(form, place) for form, found in forms.items() for place in found]
     given = {
-        "requests": [place.body for place in places],
+        "requests": [place.body for _, place in places],
         "cases": [case(name, each, tmp_path / name) for name, each in own.items()],
     }
 
     answers = renderings(cluster.kubectl, namespace, given)
 
-    keys = [(place.conversation, place.turn) for place in places]
-    compared = {
-        name: compare(each, dict(zip(keys, prompts, strict=True)))
-        for (name, each), prompts in zip(own.items(), answers, strict=True)
-    }
-    assert {name: found.different for name, found in compared.items() if found.different} == {}
+    compared = {}
+    for (name, each), prompts in zip(own.items(), answers, strict=True):
+        for form in forms:
+            served = {
+                (place.conversation, place.turn): prompt
+                for (kind, place), prompt in zip(places, prompts, strict=True)
+                if kind == form
+            }
+            compared[name, form] = compare(each, served)
+    assert {key: found.different for key, found in compared.items() if found.different} == {}
     nothing = {
-        list(TEMPLATES)[int(name.split("-")[1])] for name, found in compared.items() if not found.alike
+        list(TEMPLATES)[int(name.split("-")[1])] for (name, _), found in compared.items() if not found.alike
     }
     assert nothing == {"numbers", "ends the last turn"}  # they rewrite what came before

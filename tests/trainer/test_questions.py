@@ -91,12 +91,13 @@ def said(question: Question, name: str = "Plain") -> list[str]:
 def test_held_out_rows_are_asked_with_the_prompts_that_training_has(
     prepare: Prepare, tiny: Path, tmp_path: Path
 ) -> None:
-    result = prepare(
-        model=tiny,
-        train=write(tmp_path / "train.jsonl", *pairs(40)),
-        dataset={"validation_fraction": "0.25", "system_prompt": "Be brief."},
-        evaluation=evaluating(),
-    )
+    fields = {
+        "model": tiny,
+        "train": write(tmp_path / "train.jsonl", *pairs(40)),
+        "dataset": {"validation_fraction": "0.25", "system_prompt": "Be brief."},
+        "evaluation": evaluating(),
+    }
+    result = prepare(**fields)
     asked, rows = questions(result), result.rows("validation")
     assert len(asked) == len(rows) == 10
     for question, row in zip(asked, rows, strict=True):
@@ -126,6 +127,7 @@ def test_held_out_rows_are_asked_with_the_prompts_that_training_has(
         "break_even_requests": None,
     }
     assert 0.5 < float(plan.detectable_difference or 0) < 1
+    assert questions(prepare(name="sharing", **fields)) == asked
 
 
 def test_rows_of_a_validation_file_are_asked_but_those_that_were_dropped(
