@@ -344,7 +344,7 @@ def test_columns_that_are_not_read_are_told(prepare: Prepare, tiny: Path, tmp_pa
     )
     assert result.summary.dataset.warnings[-1] == (
         "pvc://inputs/eval.csv has context beside prompt and completion: not read, though it may be part of "
-        "what the model is told. Map it in evaluation.data.columns, or remove it."
+        "what the model is told. Map it in evaluation.dataset.columns, or remove it."
     )
 
 
@@ -408,7 +408,7 @@ REFUSED: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "plain text": (
         [json.dumps({"text": "t"}) + "\n"],
         {},
-        "An evaluation asks prompts, and the evaluation.data rows are plain text (format Text): give rows",
+        "An evaluation asks prompts, and the evaluation.dataset rows are plain text (format Text): give rows",
     ),
     "a metric that is none": (
         pairs(1, start=100),
@@ -423,7 +423,7 @@ REFUSED: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "columns of a wrong name": (
         pairs(1, start=100),
         {"data": {"columns": {"question": "q"}}},
-        "evaluation.data.columns maps 'question', which is no standard name",
+        "evaluation.dataset.columns maps 'question', which is no standard name",
     ),
 }
 
@@ -448,7 +448,7 @@ def test_a_file_with_a_header_alone_has_nothing_to_ask(prepare: Prepare, tiny: P
     )
     assert (result.code, result.message.message) == (
         ExitCode.INVALID_INPUT,
-        "evaluation.data has no rows to ask: give it some.",
+        "evaluation.dataset has no rows to ask: give it some.",
     )
 
 
@@ -458,7 +458,7 @@ def test_without_rows_of_any_kind_there_is_no_evaluation(
     result = prepare(model=tiny, train=write(tmp_path / "train.jsonl", *pairs(20)), evaluation=evaluating())
     assert (result.code, result.message.message) == (
         ExitCode.INVALID_INPUT,
-        "An evaluation needs rows to ask, and there are none: give evaluation.data, dataset.validation or "
+        "An evaluation needs rows to ask, and there are none: give evaluation.dataset, dataset.validation or "
         "dataset.validationFraction.",
     )
 
@@ -672,7 +672,7 @@ def test_a_source_that_is_not_there_is_named(prepare: Prepare, tiny: Path, tmp_p
     )
     assert result.code == ExitCode.INVALID_INPUT
     assert "pvc://inputs/no.jsonl does not exist." in result.message.message
-    assert result.message.message.endswith("Correct evaluation.data.source.uri.")
+    assert result.message.message.endswith("Correct evaluation.dataset.uri.")
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -120,7 +120,7 @@ class Server:
         asked = request.question
         text = f"The server of {self._candidate.name} does not take this question: {said}"
         if "tool" in said and "choice" in said:
-            text += " Set serving.toolCallParser to the parser of the model's calls."
+            text += " Set serving.engineArgs.tool-call-parser to the parser of the model's calls."
         row = BadRow(line=asked.line, kind="refused", message=text, file=asked.file)
         return DataInvalid(
             f"{asked.file}, line {asked.line}: {text}", rows=[row], classes={row.kind: 1}, errors=1

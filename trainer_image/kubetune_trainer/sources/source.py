@@ -17,8 +17,8 @@ _FIELDS: dict[Role, str] = {
     "model": "model",
     "train": "dataset.train",
     "validation": "dataset.validation",
-    "evaluation": "evaluation.data.source",
-    "regression": "evaluation.gate.mustNotRegress.data.source",
+    "evaluation": "evaluation.dataset",
+    "regression": "evaluation.gate.mustNotRegress.dataset",
 }
 
 

@@ -45,8 +45,8 @@ def require_consistent(config: TrainerConfig) -> None:
         return
     if evaluation.data is None and not config.dataset.has_validation:
         raise InvalidInput(
-            "An evaluation needs rows to ask, and there are none: give evaluation.data, dataset.validation "
-            "or dataset.validationFraction."
+            "An evaluation needs rows to ask, and there are none: give evaluation.dataset, "
+            "dataset.validation or dataset.validationFraction."
         )
     for metric in evaluation.metrics:
         if metric.type != "Judge":

@@ -48,7 +48,7 @@ def require_decidable(config: EvaluationConfig, rows: int) -> None:
     if config.gate is not None and rows < LEAST_ROWS:
         raise InvalidInput(
             f"evaluation.gate cannot decide on {rows} question{'' if rows == 1 else 's'}: give at least "
-            f"{LEAST_ROWS} rows in evaluation.data or for validation, or remove the gate."
+            f"{LEAST_ROWS} rows in evaluation.dataset or for validation, or remove the gate."
         )
 
 

@@ -21,8 +21,8 @@ from ..progress import Progress
 FIELDS: dict[Role, str] = {
     "train": "dataset",
     "validation": "dataset",
-    "evaluation": "evaluation.data",
-    "regression": "evaluation.gate.mustNotRegress.data",
+    "evaluation": "evaluation.dataset",
+    "regression": "evaluation.gate.mustNotRegress.dataset",
 }
 """Fields of the job with ``format`` and ``columns`` of a role's rows."""
 
