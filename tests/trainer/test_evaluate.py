@@ -195,7 +195,7 @@ def test_another_artifact_in_the_server_is_not_evaluated(run: EvaluationRun, ser
     message = run.evaluate()
     assert (run.code, message.reason) == (1, Reason.UNKNOWN)
     assert message.message == (
-        f"The candidate's server has the artifact sha256:other, and {wanted} is to be evaluated: another "
+        f"The server of Tuned has the artifact sha256:other, and {wanted} is to be evaluated: another "
         "model would be scored. It is tried again, as servers are replaced."
     )
     assert not server.asked
@@ -208,7 +208,7 @@ def test_a_server_that_does_not_answer_as_training_measured_is_not_evaluated(
     message = run.evaluate()
     assert (run.code, message.message) == (
         1,
-        "The candidate's server does not answer as training measured: It is Mismatch.",
+        "The server of Tuned does not answer as training measured: It is Mismatch.",
     )
 
 

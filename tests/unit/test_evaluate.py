@@ -276,7 +276,7 @@ def test_a_server_that_loads_is_asked_again_what_it_serves() -> None:
 
     slept: list[float] = []
     with serving(Guard) as url:
-        assert canary.proven(f"{url}/v1", "sha256:1", Patience(), sleep=slept.append) == "Who knows."
+        assert canary.proven("Tuned", f"{url}/v1", "sha256:1", Patience(), sleep=slept.append) == "Who knows."
     assert slept == [0.5, 1.0]
 
 

@@ -1,4 +1,4 @@
-"""Asks the candidate's server what it serves: only the artifact that the job has made is evaluated."""
+"""Asks a server what it serves: only the artifact that the job has made, and its base, are evaluated."""
 
 from __future__ import annotations
 
@@ -22,28 +22,32 @@ CANARY_PATH = "/kubetune/canary"
 _SECONDS = 60.0
 
 
-def proven(url: str, digest: str, patience: Patience, *, sleep: Callable[[float], None] = time.sleep) -> str:
-    """What the server at a base URL says of itself: that it answers as training measured, or why not proven.
+def proven(
+    name: str, url: str, digest: str, patience: Patience, *, sleep: Callable[[float], None] = time.sleep
+) -> str:
+    """What the server of a candidate says of itself: that it answers as training measured, or why not proven.
+
+    ``url`` is its base URL, and ``digest`` the artifact that it was made for.
 
     Raises:
-        Transient: it serves another artifact, answers otherwise than training measured, or is away for too
-            long.
+        Transient: it has another artifact, answers otherwise than training measured, or is away for too long.
     """
-    asked = url.rstrip("/").removesuffix("/v1") + CANARY_PATH
-    said = _asked(asked, Outage(f"The candidate's server at {asked}", patience.away), sleep)
+    server = f"The server of {name}"
+    said = _asked(server, url.rstrip("/").removesuffix("/v1") + CANARY_PATH, patience, sleep)
     if said.get("digest") != digest:
         raise Transient(
-            f"The candidate's server has the artifact {said.get('digest')}, and {digest} is to be evaluated: "
-            "another model would be scored. It is tried again, as servers are replaced."
+            f"{server} has the artifact {said.get('digest')}, and {digest} is to be evaluated: another model "
+            "would be scored. It is tried again, as servers are replaced."
         )
     message = str(said.get("message", ""))
     if said.get("verdict") == "Mismatch":
-        raise Transient(f"The candidate's server does not answer as training measured: {message}")
-    logger.info("the candidate's server has %s: %s", digest, message)
+        raise Transient(f"{server} does not answer as training measured: {message}")
+    logger.info("the server of %s has %s: %s", name, digest, message)
     return message
 
 
-def _asked(url: str, outage: Outage, sleep: Callable[[float], None]) -> dict[str, Any]:
+def _asked(server: str, url: str, patience: Patience, sleep: Callable[[float], None]) -> dict[str, Any]:
+    outage = Outage(server, patience.away)
     while True:
         try:
             with urllib.request.urlopen(url, timeout=_SECONDS) as answer:  # the operator's URL
@@ -52,8 +56,8 @@ def _asked(url: str, outage: Outage, sleep: Callable[[float], None]) -> dict[str
         except HTTPError as error:
             if error.code < 500:
                 raise Transient(
-                    f"The candidate's server does not say what it serves ({url}: HTTP {error.code}): it is "
-                    "not one that the operator has made."
+                    f"{server} does not say what it serves ({url}: HTTP {error.code}): it is none that the "
+                    "operator has made."
                 ) from None
             why = f"HTTP {error.code}."
         except (OSError, HTTPException, ValueError) as error:

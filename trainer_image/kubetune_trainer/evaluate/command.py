@@ -96,9 +96,11 @@ def evaluate(
     )
     url = environment.get(names.CANDIDATE_URL)
     if not url:
+        base = variable(environment, names.BASE_URL)
+        canary.proven("Base", base, artifact.digest, examination.patience)
         examination.sit()
         return None
-    said = canary.proven(url, artifact.digest, examination.patience)
+    said = canary.proven(names.TUNED, url, artifact.digest, examination.patience)
     papers = examination.sit()
     report = report_of(examination, papers, canary=said, dataset=_dataset(run))
     files.write_rows(run, papers.rows(examination.questions))
