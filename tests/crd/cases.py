@@ -111,6 +111,7 @@ _RESERVED_VARIABLES = (
     "HF_HUB_OFFLINE",
     "KUBETUNE_X",
     "MODEL_HF_TOKEN",
+    "ARTIFACT_HF_TOKEN",
     "TRAIN_HF_TOKEN",
     "VALIDATION_HF_TOKEN",
 )
@@ -573,6 +574,37 @@ VOLUMES = (
     ),
 )
 
+_ADOPTED: Changes = {"training": ABSENT, "dataset": ABSENT, "artifact": {"uri": "pvc://adapters/intents"}}
+
+
+def _adopted(**fields: Any) -> Changes:
+    """A job that adopts an artifact, with these fields of it."""
+    return {**_ADOPTED, "artifact": {"uri": "pvc://adapters/intents", **fields}}
+
+
+ARTIFACT = (
+    accept("an adapter on a claim", _ADOPTED),
+    accept("an adapter of the hub", _adopted(uri="hf://org/adapter")),
+    accept("a folder of a hub repository", _adopted(uri="hf://org/adapter@v1/checkpoint-500")),
+    accept("an adapter in a bucket", _adopted(uri="s3://my-bucket/adapters/intents")),
+    accept("an adapter with rows", {**_ADOPTED, "dataset": {"train": {"uri": "pvc://datasets/train.jsonl"}}}),
+    accept("a digest", _adopted(digest=f"sha256:{'0f' * 32}")),
+    accept("a short digest", _adopted(digest=f"sha256:{'0f' * 8}")),
+    accept("a Secret for an adapter", _adopted(uri="hf://org/adapter", credentials={"secretName": "hub"})),
+    accept("an adopted adapter that is served", {**_ADOPTED, "serving": {"gpus": 1, "mode": "Adapter"}}),
+    accept("a model that is served", {**_ADOPTED, "serving": {"gpus": 0, "mode": "Full"}}),
+    refuse("neither training nor artifact", {"training": ABSENT}, "set training or artifact"),
+    refuse("training and artifact", {"artifact": {"uri": "hf://org/adapter"}}, "set training or artifact"),
+    refuse("training without rows", {"dataset": ABSENT}, "training needs rows"),
+    refuse("an artifact without uri", {**_ADOPTED, "artifact": {}}, "uri"),
+    refuse("an artifact in a ConfigMap", _adopted(uri="configMap://a/b"), "not an artifact URI"),
+    refuse("an artifact by https", _adopted(uri="https://example.com/a.tar"), "not an artifact URI"),
+    refuse("a way out of an artifact's claim", _adopted(uri="pvc://a/b/../c"), "segment is . or .."),
+    refuse("a digest that is none", _adopted(digest="0f"), "digest"),
+    refuse("a Secret for a claim", _adopted(credentials={"secretName": "x"}), "only hf:// and s3:// sources"),
+    refuse("a server that may be on GPUs or not", {**_ADOPTED, "serving": {}}, "served on GPUs"),
+)
+
 SERVING = (
     accept("serving", {"serving": {}}),
     accept("an adapter that is served", {"serving.mode": "Adapter", **_LORA_SERVED}),
@@ -647,6 +679,14 @@ LATER = (
 UPDATES = (
     accept("the same again", {}, before={}),
     accept("another use case", {"useCase": "b"}, before={"useCase": "a"}),
+    refuse("another artifact", _adopted(uri="hf://org/a"), "artifact cannot be changed", before=_ADOPTED),
+    refuse("training in the place of an artifact", {}, "artifact cannot be changed", before=_ADOPTED),
+    refuse(
+        "rows that disappear",
+        _ADOPTED,
+        "dataset cannot be changed",
+        before={**_ADOPTED, "dataset": {"train": {"uri": "pvc://datasets/train.jsonl"}}},
+    ),
     accept("serving that appears", {"serving": {}}, before={}),
     accept("serving that disappears", {}, before={"serving": {}}),
     accept("more replicas", {"serving.replicas": 2}, before={"serving.replicas": 1}),
@@ -815,6 +855,7 @@ CASES: tuple[Case, ...] = (
     *SCHEDULING,
     *ENVIRONMENT,
     *VOLUMES,
+    *ARTIFACT,
     *SERVING,
     *STORAGE,
     *LATER,

@@ -134,7 +134,16 @@ def test_operator_resolved_defaults_are_not_in_the_schema() -> None:
 def test_blocks_of_the_spec_are_atomic() -> None:
     spec = SCHEMA["properties"]["spec"]["properties"]
     blocks = {name for name, field in spec.items() if field.get("x-kubernetes-map-type") == "atomic"}
-    assert blocks == {"model", "dataset", "training", "evaluation", "serving", "storage", "podTemplate"}
+    assert blocks == {
+        "model",
+        "dataset",
+        "training",
+        "artifact",
+        "evaluation",
+        "serving",
+        "storage",
+        "podTemplate",
+    }
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

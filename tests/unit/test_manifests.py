@@ -96,7 +96,7 @@ def test_a_pod_passes_the_restricted_standard_and_mounts_no_token(template: dict
 def test_only_prepare_gets_credentials(template: dict[str, Any]) -> None:
     (container,) = template["spec"]["containers"]
     secrets = [e["name"] for e in container["env"] if "secretKeyRef" in e.get("valueFrom", {})]
-    of_sources = ("MODEL_", "TRAIN_", "VALIDATION_", "EVALUATION_", "REGRESSION_")
+    of_sources = ("MODEL_", "ARTIFACT_", "TRAIN_", "VALIDATION_", "EVALUATION_", "REGRESSION_")
     allowed = {"prepare": (*of_sources, "JUDGE_"), "evaluate": ("JUDGE_",)}
     prefixes = allowed.get(template["metadata"]["labels"][LABEL_STAGE], ())
     assert all(name.startswith(prefixes) for name in secrets)

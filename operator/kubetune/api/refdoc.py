@@ -16,7 +16,8 @@ _INTRO: Final = """\
 
 `kubetune.dev/v1alpha1`, short name `ftj`, category `kubetune`. `kubectl explain ftj.spec` says the same.
 
-Three fields are required: `model.uri`, `dataset.train.uri` and `training.gpusPerNode`. Decimals are quoted.
+Three fields are required: `model.uri`, `dataset.train.uri` and `training.gpusPerNode`; of a job that adopts
+what was trained elsewhere `model.uri` and `artifact.uri`. Decimals are quoted.
 Only `useCase` and `serving` can be changed later."""
 
 _NEWLINE: Final = "\n"

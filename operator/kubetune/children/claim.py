@@ -36,4 +36,4 @@ def build_claim(job: FineTuneJob, settings: JobSettings) -> Manifest:
 def needs_sharing(job: FineTuneJob) -> bool:
     """Whether pods on several nodes need the output volume at a time."""
     serving = job.spec.serving
-    return job.spec.training.nodes > 1 or (serving is not None and (serving.replicas or 1) > 1)
+    return job.spec.trains.nodes > 1 or (serving is not None and (serving.replicas or 1) > 1)

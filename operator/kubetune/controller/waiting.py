@@ -238,7 +238,7 @@ def _stage_of(child: Waiting) -> str:
 
 def _gang(job: FineTuneJob, child: JobView) -> int:
     """How many pods a Job was made for."""
-    return job.spec.training.nodes if child.stage == names.TRAIN else 1
+    return job.spec.trains.nodes if child.stage == names.TRAIN else 1
 
 
 def _is_resized(job: FineTuneJob, child: Waiting) -> bool:

@@ -108,7 +108,7 @@ def _crowd(job: FineTuneJob, stage: str) -> dict[str, int]:
     """Fields that put several pods to work at a time."""
     serving = job.spec.serving
     counts = {
-        "training.nodes": 1 if stage == SERVE else job.spec.training.nodes,
+        "training.nodes": 1 if stage == SERVE else job.spec.trains.nodes,
         "serving.replicas": 1 if stage == TRAIN or serving is None else serving.replicas or 1,
     }
     return {name: count for name, count in counts.items() if count > 1}

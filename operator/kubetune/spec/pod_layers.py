@@ -44,7 +44,7 @@ def _layers(job: FineTuneJob, settings: JobSettings, stage: str) -> Iterator[tup
     yield "settings.podTemplate", settings.pod_template or PodTemplate()
     yield "spec.podTemplate", spec.pod_template or PodTemplate()
     if stage == TRAIN:
-        yield "spec.training.podTemplate", spec.training.pod_template or PodTemplate()
+        yield "spec.training.podTemplate", spec.trains.pod_template or PodTemplate()
     if stage == SERVE:
         serving = spec.serving.pod_template if spec.serving else None
         yield "spec.serving.podTemplate", serving or PodTemplate()

@@ -54,7 +54,7 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
     Raises SpecError where a field is wrong in a way that the schema could not say.
     """
     spec = job.spec
-    training = job.spec.training
+    training = job.spec.trains
     _check_resources(
         "training", training.resources, training_resources(job, settings), training.gpus_per_node, settings
     )
@@ -71,10 +71,10 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
         dataset=_dataset(job),
         training=_training(job, settings),
         images=ResolvedImages(
-            trainer=spec.training.image or settings.trainer_image, serving=serving_image(job, settings)
+            trainer=spec.trains.image or settings.trainer_image, serving=serving_image(job, settings)
         ),
-        gpu_memory_bytes=settings.gpu_memory_bytes if spec.training.gpus_per_node else None,
-        gpu_type=settings.gpu_type if spec.training.gpus_per_node else None,
+        gpu_memory_bytes=settings.gpu_memory_bytes if spec.trains.gpus_per_node else None,
+        gpu_type=settings.gpu_type if spec.trains.gpus_per_node else None,
         serving=_serving(job, settings),
         evaluation=resolve_evaluation(job),
         platform=PlatformConfig(
@@ -135,6 +135,8 @@ def serving_image(job: FineTuneJob, settings: JobSettings) -> str:
 
 def _dataset(job: FineTuneJob) -> DatasetConfig:
     dataset = job.spec.dataset
+    if dataset is None:
+        return DatasetConfig()
     columns = dataset.columns.manifest() if dataset.columns else {}
     validation = _file(dataset.validation.uri, "validation") if dataset.validation else None
     fraction = dataset.validation_fraction
@@ -169,7 +171,7 @@ def _file(uri: str, role: Role) -> FileSource:
 
 
 def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
-    training = job.spec.training
+    training = job.spec.trains
     adapter, rate = training.adapter, training.learning_rate
     return TrainingConfig(
         method=training.method,

@@ -29,7 +29,7 @@ _SERVING_MEMORY_LIMIT: Final = "8Gi"
 
 def training_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
     """Resources of one training container."""
-    training = job.spec.training
+    training = job.spec.trains
     return _resolve(
         training.resources, gpus=training.gpus_per_node, settings=settings, memory_limit=_CPU_MEMORY_LIMIT
     )
@@ -40,7 +40,7 @@ def serving_gpus(job: FineTuneJob, planned: int = 0) -> int:
     serving = job.spec.serving
     if serving is not None and serving.gpus is not None:
         return serving.gpus
-    return max(1, planned) if job.spec.training.gpus_per_node > 0 else 0
+    return max(1, planned) if job.spec.trains.gpus_per_node > 0 else 0
 
 
 def serving_resources(job: FineTuneJob, settings: JobSettings, planned: int = 0) -> ContainerResources:

@@ -12,14 +12,16 @@ from typing import Final, Literal
 from kubetune_trainer.contract.config import CREDENTIAL_KEYS, INPUT_MOUNT
 
 from ..api.v1alpha1 import FineTuneJob
+from ..api.v1alpha1.artifact import Artifact
 from ..api.v1alpha1.dataset import DataFile
 from ..api.v1alpha1.model import Model
 from ..vocabulary.names import Names
 
-Role = Literal["model", "train", "validation", "evaluation", "regression"]
+Role = Literal["model", "artifact", "train", "validation", "evaluation", "regression"]
 
 PREFIXES: Final[Mapping[Role, str]] = {
     "model": "MODEL_",
+    "artifact": "ARTIFACT_",
     "train": "TRAIN_",
     "validation": "VALIDATION_",
     "evaluation": "EVALUATION_",
@@ -59,23 +61,22 @@ class Source:
 
 
 def sources_of(job: FineTuneJob) -> tuple[Source, ...]:
-    """Model, training rows, and rows to validate and to evaluate with."""
-    spec = job.spec
-    gate = spec.evaluation.gate if spec.evaluation else None
+    """Model, artifact, and rows to train, validate and evaluate with, as far as the job has them."""
+    dataset, evaluation = job.spec.dataset, job.spec.evaluation
+    gate = evaluation.gate if evaluation else None
     regression = gate.must_not_regress if gate else None
-    given: tuple[tuple[Role, Model | DataFile | None], ...] = (
-        ("model", spec.model),
-        ("train", spec.dataset.train),
-        ("validation", spec.dataset.validation),
-        ("evaluation", spec.evaluation.dataset if spec.evaluation else None),
-        ("regression", regression.dataset if regression else None),
-    )
+    given: dict[Role, Model | Artifact | DataFile | None] = {
+        "model": job.spec.model,
+        "artifact": job.spec.artifact,
+        "train": dataset.train if dataset else None,
+        "validation": dataset.validation if dataset else None,
+        "evaluation": evaluation.dataset if evaluation else None,
+        "regression": regression.dataset if regression else None,
+    }
     return tuple(
-        Source(
-            role=role, uri=source.uri, secret=source.credentials.secret_name if source.credentials else None
-        )
-        for role, source in given
-        if source is not None
+        Source(role=role, uri=at.uri, secret=at.credentials.secret_name if at.credentials else None)
+        for role, at in given.items()
+        if at is not None
     )
 
 

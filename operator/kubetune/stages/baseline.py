@@ -30,7 +30,12 @@ class _Baseline(Asking):
 
     @override
     def wanted(self, job: FineTuneJob) -> bool:
-        return job.spec.evaluation is not None and job.spec.training.adapter.type == "Full"
+        if job.spec.evaluation is None:
+            return False
+        if job.spec.training is not None:
+            return job.spec.training.adapter.type == "Full"
+        known = job.status.artifact if job.status else None  # what is adopted prepare has to see first
+        return known is not None and known.type == "Full"
 
     @override
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:

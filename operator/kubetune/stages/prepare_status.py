@@ -151,7 +151,7 @@ def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings:
     evaluation, gpus = job.spec.evaluation, found.serving_gpus if found else 0
     serves = job.spec.serving is not None or evaluation is not None
     server = ContainerResources.model_validate(serving_resources(job, settings, gpus)) if serves else None
-    full = job.spec.training.adapter.type == "Full"
+    full = job.spec.trains.adapter.type == "Full"
     return PlanStatus(
         world_size=training.world_size,
         global_batch_size=training.batch_size,

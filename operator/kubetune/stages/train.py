@@ -43,8 +43,12 @@ class _Train(Stage):
     )
 
     @override
+    def wanted(self, job: FineTuneJob) -> bool:
+        return job.spec.training is not None
+
+    @override
     def gpus_per_pod(self, job: FineTuneJob, observed: Observed) -> int:
-        return job.spec.training.gpus_per_node
+        return job.spec.trains.gpus_per_node
 
     @override
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:
@@ -62,7 +66,7 @@ class _Train(Stage):
 
     @override
     def ongoing(self, job: FineTuneJob, observed: Observed) -> Finding:
-        run, nodes = observed.last_run(self.name), job.spec.training.nodes
+        run, nodes = observed.last_run(self.name), job.spec.trains.nodes
         pods = "1 pod" if nodes == 1 else f"{nodes} pods"
         if run is None:
             return Finding(Reason.TRAINING, f"Attempt 1 starts on {pods}.")

@@ -39,7 +39,7 @@ def remembered_artifact(job: FineTuneJob) -> ArtifactSummary | None:
         path=artifact.uri.removeprefix("pvc://").partition("/")[2],
         digest=artifact.digest,
         size_bytes=artifact.size_bytes or 0,
-        type=artifact.type or ("Full" if job.spec.training.adapter.type == "Full" else "LoRA"),
+        type=artifact.type or ("Full" if job.spec.trains.adapter.type == "Full" else "LoRA"),
         rank=artifact.rank,
         base_model=artifact.base_model or job.spec.model.uri,
         base_revision=artifact.base_revision or "",

@@ -22,7 +22,7 @@ def warnings_of(job: FineTuneJob, progress: Progress) -> tuple[str, ...]:
 def unused_rdma(job: FineTuneJob, transport: str | None) -> str | None:
     """Warn of several nodes that talk over sockets although their pods asked for RDMA devices."""
     resources = rdma_resources(job)
-    if job.spec.training.nodes < 2 or not resources or transport is None or SOCKETS not in transport:
+    if job.spec.trains.nodes < 2 or not resources or transport is None or SOCKETS not in transport:
         return None
     return (
         f"Gradients travel between nodes over TCP (NCCL chose sockets), and {' and '.join(resources)} in "
@@ -33,7 +33,7 @@ def unused_rdma(job: FineTuneJob, transport: str | None) -> str | None:
 
 def rdma_resources(job: FineTuneJob) -> list[str]:
     """Names of the RDMA devices that one training pod asks for."""
-    given = job.spec.training.resources
+    given = job.spec.trains.resources
     amounts = {**(given.requests or {}), **(given.limits or {})} if given else {}
     return sorted(
         name for name, amount in amounts.items() if amount_of(amount) and _RDMA.search(name.lower())

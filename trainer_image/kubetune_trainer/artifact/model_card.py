@@ -85,7 +85,7 @@ def _header(hub: str | None, lora: bool) -> str:
 
 def _data(config: TrainerConfig, dataset: DatasetSummary) -> dict[str, Any]:
     return {
-        "Training rows": f"{dataset.train_rows} from {config.dataset.train.uri}",
+        "Training rows": f"{dataset.train_rows} from {config.dataset.rows.uri}",
         "Validation rows": dataset.validation_rows,
         "Training tokens": dataset.train_tokens,
         "Tokens per row": f"mean {dataset.tokens_per_row.mean}, median {dataset.tokens_per_row.p50}, "

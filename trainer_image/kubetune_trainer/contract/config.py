@@ -68,7 +68,8 @@ class ModelSource(ConfigModel):
 class DatasetConfig(ConfigModel):
     """Rows and how to read them."""
 
-    train: FileSource
+    train: FileSource | None = None
+    """None of a job that adopts an artifact and has no rows; others always have some."""
     validation: FileSource | None = None
     validation_fraction: DecimalString | None = None
     format: Literal["Auto", "Chat", "ShareGPT", "PromptCompletion", "Alpaca", "Text"] = "Auto"
@@ -84,6 +85,12 @@ class DatasetConfig(ConfigModel):
     """What the chat template is given besides the conversation, in training and by default in serving."""
     on_leak: Literal["Warn", "Fail"] = "Warn"
     """What follows when validation rows stand in the training rows as well."""
+
+    @property
+    def rows(self) -> FileSource:
+        """The training rows, for all that comes only where there are some."""
+        assert self.train is not None
+        return self.train
 
     @property
     def has_validation(self) -> bool:

@@ -71,4 +71,4 @@ def _data(config: TrainerConfig, evaluation: EvaluationConfig) -> str:
         return evaluation.data.source.uri
     if dataset.validation is not None:
         return dataset.validation.uri
-    return f"{dataset.validation_fraction} of {dataset.train.uri}"
+    return f"{dataset.validation_fraction} of {dataset.rows.uri}"

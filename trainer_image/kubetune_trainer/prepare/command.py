@@ -183,7 +183,7 @@ def _fitting_checkpoints(config: TrainerConfig, run: RunDirectory) -> Checkpoint
 
 def _locate(config: TrainerConfig) -> dict[Role, DataSource]:
     data, platform = config.dataset, config.platform
-    sources: dict[Role, DataSource] = {"train": locate_data(data.train, "train", platform=platform)}
+    sources: dict[Role, DataSource] = {"train": locate_data(data.rows, "train", platform=platform)}
     if data.validation is not None:
         sources["validation"] = locate_data(data.validation, "validation", platform=platform)
     return sources

@@ -134,7 +134,7 @@ def stage(
     details = {
         "format": train.format,
         "rows_read": train.read,
-        "uri": config.dataset.train.uri,
+        "uri": config.dataset.rows.uri,
         "files": train.files,
         "validation_files": validation.files if validation else (),
         # A file that changed while it was read says nothing about the rows.
@@ -196,11 +196,11 @@ def _show(config: TrainerConfig, train: dataset.Split, tokenizer: Any, path: Pat
     decoder, rows = preview.Decoder(tokenizer), RowFile(train.path)
     facts = (
         f"Tokenised as for {config.model.uri}",
-        f"Rows: {config.dataset.train.uri}, read as {train.format}",
+        f"Rows: {config.dataset.rows.uri}, read as {train.format}",
         f"{len(train.lengths):,} rows, {sum(train.lengths):,} tokens; here are the first and the longest",
     )
     parts = preview.page(
-        title=f"Rows of {config.dataset.train.uri}",
+        title=f"Rows of {config.dataset.rows.uri}",
         facts=facts,
         rows=rows,
         places=train.shown,

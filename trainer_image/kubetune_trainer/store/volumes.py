@@ -115,6 +115,6 @@ def _explained(error: OSError, config: TrainerConfig | None) -> InvalidInput | N
 
 def _inputs(config: TrainerConfig) -> Iterator[tuple[ModelSource | FileSource, type[InvalidInput]]]:
     yield config.model, ModelUnavailable
-    yield config.dataset.train, DataInvalid
-    if config.dataset.validation is not None:
-        yield config.dataset.validation, DataInvalid
+    for rows in (config.dataset.train, config.dataset.validation):
+        if rows is not None:
+            yield rows, DataInvalid

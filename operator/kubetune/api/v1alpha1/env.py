@@ -25,7 +25,7 @@ RESERVED_ENV: Final = (
 )
 """Set by KubeTune: rendezvous, accelerator, and that nothing is downloaded while training."""
 
-RESERVED_ENV_PREFIXES: Final = ("KUBETUNE_", "MODEL_", "TRAIN_", "VALIDATION_")
+RESERVED_ENV_PREFIXES: Final = ("KUBETUNE_", "MODEL_", "ARTIFACT_", "TRAIN_", "VALIDATION_")
 """Prefixes of settings and credentials."""
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from kubetune.api.base import ApiModel, Rule, SpecModel, Text
 from kubetune.api.problems import as_spec_error
+from kubetune.api.v1alpha1.artifact import Artifact
 from kubetune.api.v1alpha1.dataset import Dataset
 from kubetune.api.v1alpha1.evaluation import Evaluation
 from kubetune.api.v1alpha1.model import Model
@@ -50,21 +51,44 @@ def _not_ending(suffix: str) -> Rule:
     )
 
 
+_UNTRAINED: Final = Training.model_validate({"gpusPerNode": 0})
+
+
 class FineTuneJobSpec(SpecModel):
     """What is wanted. Only useCase and serving can be changed later."""
 
     rules: ClassVar = (
         _immutable("model"),
-        _immutable("dataset"),
-        _immutable("training"),
+        _immutable_block("dataset"),
+        _immutable_block("training"),
+        _immutable_block("artifact"),
         _immutable_block("evaluation"),
         _immutable_block("storage"),
         _immutable_block("podTemplate"),
         Rule(
-            cel="!has(self.serving) || !has(self.serving.mode) || "
+            cel="has(self.training) != has(self.artifact)",
+            check=lambda spec: (spec.training is None) != (spec.artifact is None),
+            message="a job either trains or adopts what was trained elsewhere; set training or artifact, and "
+            "not both",
+        ),
+        Rule(
+            cel="!has(self.training) || has(self.dataset)",
+            check=lambda spec: spec.training is None or spec.dataset is not None,
+            path=".dataset",
+            message="training needs rows; set dataset.train.uri",
+        ),
+        Rule(
+            cel="!has(self.artifact) || !has(self.serving) || has(self.serving.gpus)",
+            check=lambda spec: spec.artifact is None or spec.serving is None or spec.serving.gpus is not None,
+            path=".serving.gpus",
+            message="an artifact does not say whether it is served on GPUs; set gpus, 0 for CPU",
+        ),
+        Rule(
+            cel="!has(self.training) || !has(self.serving) || !has(self.serving.mode) || "
             "(self.serving.mode == 'Adapter') == (self.training.adapter.type != 'Full')",
             check=lambda spec: (
-                spec.serving is None
+                spec.training is None
+                or spec.serving is None
                 or spec.serving.mode is None
                 or (spec.serving.mode == "Adapter") == (spec.training.adapter.type != "Full")
             ),
@@ -73,10 +97,12 @@ class FineTuneJobSpec(SpecModel):
             "change it to fit training.adapter.type",
         ),
         Rule(
-            cel="self.training.select.strategy != 'Best' || has(self.dataset.validation) "
-            "|| has(self.dataset.validationFraction)",
+            cel="!has(self.training) || !has(self.dataset) || self.training.select.strategy != 'Best' "
+            "|| has(self.dataset.validation) || has(self.dataset.validationFraction)",
             check=lambda spec: (
-                spec.training.select.strategy != "Best"
+                spec.training is None
+                or spec.dataset is None
+                or spec.training.select.strategy != "Best"
                 or spec.dataset.validation is not None
                 or spec.dataset.validation_fraction is not None
             ),
@@ -84,17 +110,31 @@ class FineTuneJobSpec(SpecModel):
             message="Best needs validation rows; set dataset.validation or dataset.validationFraction",
         ),
         Rule(
-            cel="!has(self.evaluation) || has(self.evaluation.dataset) || has(self.dataset.validation) "
-            "|| has(self.dataset.validationFraction)",
+            cel="!has(self.evaluation) || has(self.evaluation.dataset) || (has(self.dataset) && "
+            "(has(self.dataset.validation) || has(self.dataset.validationFraction)))",
             check=lambda spec: (
                 spec.evaluation is None
                 or spec.evaluation.dataset is not None
-                or spec.dataset.validation is not None
-                or spec.dataset.validation_fraction is not None
+                or (
+                    spec.dataset is not None
+                    and (spec.dataset.validation, spec.dataset.validation_fraction) != (None, None)
+                )
             ),
             path=".evaluation",
             message="there are no rows to evaluate with; set evaluation.dataset, dataset.validation or "
             "dataset.validationFraction",
+        ),
+        Rule(
+            cel="!has(self.evaluation) || has(self.dataset) || "
+            "self.evaluation.baselines.all(b, b.type == 'Base')",
+            check=lambda spec: (
+                spec.evaluation is None
+                or spec.dataset is not None
+                or all(baseline.type == "Base" for baseline in spec.evaluation.baselines)
+            ),
+            path=".evaluation.baselines",
+            message="FewShot and Retrieval take their examples from dataset.train; set it, or compare with "
+            "Base alone",
         ),
     )
 
@@ -102,10 +142,12 @@ class FineTuneJobSpec(SpecModel):
     """What the model is for, in a sentence; goes to the model card as it is when the job starts."""
     model: Model
     """The base model that is fine-tuned."""
-    dataset: Dataset
-    """Rows to train on, and rows to validate with."""
-    training: Training
-    """How the model is trained."""
+    dataset: Dataset | None = None
+    """Rows to train on, and rows to validate with. A job with an artifact needs none."""
+    training: Training | None = None
+    """How the model is trained. Exactly one of training and artifact is set."""
+    artifact: Artifact | None = None
+    """An adapter or a model that was trained elsewhere, which is verified and served instead of trained."""
     evaluation: Evaluation | None = None
     """How the result is judged before it is served; without it every verified result is served."""
     serving: Serving | None = None
@@ -115,6 +157,11 @@ class FineTuneJobSpec(SpecModel):
     pod_template: PodTemplate | None = None
     """What the platform needs to know about all pods of the job, prepare's too. What training.podTemplate and
     serving.podTemplate say goes on top of it, what the platform's settings say lies beneath."""
+
+    @property
+    def trains(self) -> Training:
+        """How the model is trained; of a job that adopts an artifact the defaults on CPU: it holds no GPU."""
+        return self.training or _UNTRAINED
 
 
 class Metadata(ApiModel):

@@ -10,11 +10,11 @@ from pydantic import StringConstraints
 from kubetune.api.base import ATOMIC, DNS_NAME, ObjectName, Rule, SpecModel
 
 _SEGMENT: Final = r"[^/\x00-\x20?#]+"
-_PATH: Final = f"{_SEGMENT}(/{_SEGMENT})*"
+PATH: Final = f"{_SEGMENT}(/{_SEGMENT})*"
 REPOSITORY: Final = r"hf://[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 BUCKET: Final = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-_OBJECT: Final = f"{BUCKET}/{_PATH}"
-_CLAIM: Final = f"pvc://{DNS_NAME}/{_PATH}"
+OBJECT: Final = f"{BUCKET}/{PATH}"
+CLAIM: Final = f"pvc://{DNS_NAME}/{PATH}"
 
 _DOTS: Final = r"/[.][.]?(/|$)"
 
@@ -64,8 +64,8 @@ class Model(SpecModel):
     rules: ClassVar = (
         *uri_rules(
             REPOSITORY,
-            _OBJECT,
-            _CLAIM,
+            OBJECT,
+            CLAIM,
             message="not a model URI; write hf://org/name, s3://bucket/prefix or pvc://claim/path, "
             "without a slash at the end",
         ),
