@@ -589,7 +589,6 @@ ARTIFACT = (
     accept("an adapter in a bucket", _adopted(uri="s3://my-bucket/adapters/intents")),
     accept("an adapter with rows", {**_ADOPTED, "dataset": {"train": {"uri": "pvc://datasets/train.jsonl"}}}),
     accept("a digest", _adopted(digest=f"sha256:{'0f' * 32}")),
-    accept("a short digest", _adopted(digest=f"sha256:{'0f' * 8}")),
     accept("a Secret for an adapter", _adopted(uri="hf://org/adapter", credentials={"secretName": "hub"})),
     accept("an adopted adapter that is served", {**_ADOPTED, "serving": {"gpus": 1, "mode": "Adapter"}}),
     accept("a model that is served", {**_ADOPTED, "serving": {"gpus": 0, "mode": "Full"}}),
@@ -600,7 +599,7 @@ ARTIFACT = (
     refuse("an artifact in a ConfigMap", _adopted(uri="configMap://a/b"), "not an artifact URI"),
     refuse("an artifact by https", _adopted(uri="https://example.com/a.tar"), "not an artifact URI"),
     refuse("a way out of an artifact's claim", _adopted(uri="pvc://a/b/../c"), "segment is . or .."),
-    refuse("a digest that is none", _adopted(digest="0f"), "digest"),
+    refuse("a digest that is cut short", _adopted(digest=f"sha256:{'0f' * 8}"), "digest"),
     refuse("a Secret for a claim", _adopted(credentials={"secretName": "x"}), "only hf:// and s3:// sources"),
     refuse("a server that may be on GPUs or not", {**_ADOPTED, "serving": {}}, "served on GPUs"),
 )

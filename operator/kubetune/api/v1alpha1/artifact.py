@@ -19,7 +19,7 @@ from kubetune.api.v1alpha1.model import (
 )
 
 _FOLDER: Final = REPOSITORY + rf"(@[A-Za-z0-9][A-Za-z0-9._-]{{0,95}})?(/{PATH})?"
-_Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{16}([0-9a-f]{48})?$", max_length=71)]
+_Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 
 
 class Artifact(SpecModel):
@@ -39,11 +39,12 @@ class Artifact(SpecModel):
     )
 
     uri: Uri
-    """The folder: hf://org/name[@revision][/path], s3://bucket/prefix, or pvc://claim/path for a claim in the
-    job's namespace. A LoRA adapter as PEFT writes it (adapter_config.json, adapter_model.safetensors),
-    trained on spec.model, or the safetensors weights of a model of the same shapes."""
+    """The folder: hf://org/name[@revision][/path], s3://bucket/prefix, or pvc://claim/path for a claim in
+    the job's namespace. A LoRA adapter as PEFT writes it (adapter_config.json, adapter_model.safetensors),
+    trained on spec.model, or the safetensors weights of a full fine-tune of it."""
     digest: _Digest | None = None
-    """What the folder must hold: status.artifact.digest of the job that made it, or of an earlier job that
-    adopted it. Without it whatever lies there is taken, and its digest recorded."""
+    """What the folder must hold: status.artifact.digest of the job that made it, or what
+    status.artifact.sourceDigest of an earlier job said of it. Without it whatever lies there is taken, and
+    its digest recorded."""
     credentials: Credentials | None = None
     """Secret for a private folder."""
