@@ -107,3 +107,26 @@ def test_jobs_of_before_keep_their_key() -> None:
 def test_a_full_fine_tune_has_one_key_whatever_the_adapter_says() -> None:
     keys = {config(training={"adapter": {"type": "Full", "rank": rank}}).run_key for rank in (4, 16)}
     assert len(keys) == 1
+
+
+ADOPTED: dict[str, dict[str, Any]] = {
+    "an artifact": {"uri": "hf://acme/adapter"},
+    "another artifact": {"uri": "hf://acme/other"},
+    "a digest": {"uri": "hf://acme/adapter", "digest": f"sha256:{'0' * 64}"},
+}
+
+
+def test_every_artifact_that_is_adopted_has_a_key_of_its_own() -> None:
+    keys = {config(adopt=adopt).run_key for adopt in ADOPTED.values()}
+    assert len(keys | {config().run_key}) == len(ADOPTED) + 1
+
+
+def test_an_adopted_artifact_has_one_key_wherever_it_is_mounted_and_whatever_training_says() -> None:
+    adopt = ADOPTED["an artifact"]
+    other = config(adopt={**adopt, "mount": "/inputs/artifact/a"}, training={"seed": 43})
+    assert other.run_key == config(adopt=adopt).run_key
+
+
+def test_rows_belong_to_the_key_of_an_adopted_artifact() -> None:
+    adopt = ADOPTED["an artifact"]
+    assert config(adopt=adopt, dataset={"max_length": 8}).run_key != config(adopt=adopt).run_key

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from kubetune_trainer.contract.config import (
     AdapterConfig,
+    AdoptedConfig,
     DatasetConfig,
     FileSource,
     ModelSource,
@@ -60,6 +61,7 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
     )
     check_pod_template(job, settings, PREPARE)
     check_pod_template(job, settings, TRAIN)
+    on_gpus = spec.trains.gpus_per_node > 0 or (spec.training is None and serving_gpus(job) > 0)
     revision = spec.model.revision or ("main" if spec.model.uri.startswith("hf://") else None)
     return TrainerConfig(
         namespace=job.metadata.namespace,
@@ -69,12 +71,13 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
             uri=spec.model.uri, revision=revision, mount=mount_of(spec.model.uri, role="model")
         ),
         dataset=_dataset(job),
+        adopt=_adopted(job),
         training=_training(job, settings),
         images=ResolvedImages(
             trainer=spec.trains.image or settings.trainer_image, serving=serving_image(job, settings)
         ),
-        gpu_memory_bytes=settings.gpu_memory_bytes if spec.trains.gpus_per_node else None,
-        gpu_type=settings.gpu_type if spec.trains.gpus_per_node else None,
+        gpu_memory_bytes=settings.gpu_memory_bytes if on_gpus else None,
+        gpu_type=settings.gpu_type if on_gpus else None,
         serving=_serving(job, settings),
         evaluation=resolve_evaluation(job),
         platform=PlatformConfig(
@@ -155,6 +158,14 @@ def _dataset(job: FineTuneJob) -> DatasetConfig:
         },
         on_leak=dataset.on_leak,
     )
+
+
+def _adopted(job: FineTuneJob) -> AdoptedConfig | None:
+    artifact = job.spec.artifact
+    if artifact is None:
+        return None
+    mount = mount_of(artifact.uri, role="artifact")
+    return AdoptedConfig(uri=artifact.uri, mount=mount, digest=artifact.digest)
 
 
 def _template_value(text: str) -> bool | int | float | str:

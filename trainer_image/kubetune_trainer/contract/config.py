@@ -28,7 +28,7 @@ OUTPUT_MOUNT = "/output"
 """Where the output claim is mounted in prepare and train (read-write) and in serving pods (read-only)."""
 
 INPUT_MOUNT = "/inputs"
-"""``/inputs/{model,train,validation,evaluation,regression}``: pvc:// and configMap:// sources, read-only."""
+"""``/inputs/{model,artifact,train,validation,evaluation,regression}``: pvc:// and configMap:// sources, read-only."""
 
 CREDENTIAL_KEYS: dict[str, dict[str, bool]] = {
     "hf": {"HF_TOKEN": True},
@@ -42,9 +42,9 @@ CREDENTIAL_KEYS: dict[str, dict[str, bool]] = {
 }
 """Keys of a credentials Secret by URI scheme, and whether the key must be there.
 
-Each becomes an environment variable of the prepare container with the source's prefix (MODEL_, TRAIN_,
-VALIDATION_, EVALUATION_ or REGRESSION_), since they may need different credentials. A variable without prefix
-is the fallback. A judge's key also goes to the evaluator (``evaluation.judge_variable``).
+Each becomes an environment variable of the prepare container with the source's prefix (MODEL_, ARTIFACT_,
+TRAIN_, VALIDATION_, EVALUATION_ or REGRESSION_), since they may need different credentials. A variable without
+prefix is the fallback. A judge's key also goes to the evaluator (``evaluation.judge_variable``).
 """
 
 RENDEZVOUS_PORT = 29500
@@ -63,6 +63,17 @@ class ModelSource(ConfigModel):
     """Requested branch, tag or commit (hf only); prepare resolves it to a commit."""
     mount: str | None = None
     """Where a pvc:// model is found in the pod; None when prepare fetches it to the output volume."""
+
+
+class AdoptedConfig(ConfigModel):
+    """An adapter or a model that was trained elsewhere: its folder."""
+
+    uri: str
+    """hf://org/name[@revision][/path], s3://bucket/prefix or pvc://claim/path."""
+    mount: str | None = None
+    """Where a pvc:// folder is found in the pod; None when prepare fetches it."""
+    digest: str | None = None
+    """What the folder must hold; None takes what is there."""
 
 
 class DatasetConfig(ConfigModel):
@@ -219,6 +230,8 @@ class TrainerConfig(ConfigModel):
     use_case: str | None = None
     model: ModelSource
     dataset: DatasetConfig
+    adopt: AdoptedConfig | None = None
+    """What is served in the place of something trained; ``training`` then says nothing. None to train."""
     training: TrainingConfig
     images: ResolvedImages
     gpu_memory_bytes: int | None = None
@@ -241,9 +254,13 @@ class TrainerConfig(ConfigModel):
         follows on divergence are left out: they change how a run goes, not what it yields.
         """
         training = self.training
-        decides = {
+        decides: dict[str, Any] = {
             "model": {"uri": self.model.uri, "revision": self.model.revision},
             "dataset": self.dataset.as_decided(),
+        }
+        if self.adopt is not None:
+            return digest_of(decides | {"adopt": self.adopt.model_dump(exclude={"mount"})})
+        decides |= {
             "training": {
                 "method": training.method,
                 "adapter": _normalised(training.adapter),

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from ..contract.errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line
+from ..contract.errors import InvalidInput, Transient, first_line
 from .source import Credentials, DataFile, DataSource, RemoteFile, Role, field_of, sha256
 from .splits import choose
 
@@ -75,7 +75,7 @@ class Hub:
         self._api = HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT"), token=token or False)
         self._has_token = token is not None
         self._answer_seconds = answer_seconds
-        self._failure: type[InvalidInput] = ModelUnavailable if credentials.role == "model" else DataInvalid
+        self._failure = credentials.failure
 
     def list_files(self, name: str, kind: Kind, revision: str | None) -> Listing:
         """Resolve a branch or tag to its commit, and list what is there."""

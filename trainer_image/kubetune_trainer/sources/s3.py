@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from ..contract.errors import DataInvalid, InvalidInput, ModelUnavailable, Transient, first_line
+from ..contract.errors import Transient, first_line
 from .source import Credentials, DataFile, DataSource, RemoteFile, field_of
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class ObjectStore:
         import s3fs
 
         self._credentials = credentials
-        self._failure: type[InvalidInput] = ModelUnavailable if credentials.role == "model" else DataInvalid
+        self._failure = credentials.failure
         endpoint, region = credentials.get("AWS_ENDPOINT_URL"), credentials.get("AWS_REGION")
         self._files: Any = s3fs.S3FileSystem(
             key=credentials.get("AWS_ACCESS_KEY_ID"),  # None: the pod's own identity
@@ -61,11 +61,23 @@ class ObjectStore:
     def list_files(self, uri: str) -> list[RemoteFile]:
         """Files directly below a prefix, in order of their names."""
         prefix = uri.removeprefix("s3://").rstrip("/")
-        entries = self._translated(uri, lambda: self._files.ls(prefix, detail=True))
         return sorted(
-            (_remote_file(entry) for entry in entries if entry["type"] == "file" and entry["name"] != prefix),
+            (
+                _remote_file(entry)
+                for entry in self._entries(uri)
+                if entry["type"] == "file" and entry["name"] != prefix
+            ),
             key=lambda file: file.name,
         )
+
+    def list_folders(self, uri: str) -> list[str]:
+        """Names of the prefixes directly below one, in their order."""
+        entries = self._entries(uri)
+        return sorted(PurePosixPath(entry["name"]).name for entry in entries if entry["type"] == "directory")
+
+    def _entries(self, uri: str) -> list[Mapping[str, Any]]:
+        prefix = uri.removeprefix("s3://").rstrip("/")
+        return list(self._translated(uri, lambda: self._files.ls(prefix, detail=True)))
 
     def download(self, uri: str, file: RemoteFile, target: Path) -> None:
         """Download one file of a prefix."""

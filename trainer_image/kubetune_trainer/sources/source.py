@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..contract.errors import Transient
+from ..contract.errors import DataInvalid, InvalidInput, ModelUnavailable, Transient
 
-Role = Literal["model", "train", "validation", "evaluation", "regression"]
+Role = Literal["model", "artifact", "train", "validation", "evaluation", "regression"]
 
 _FIELDS: dict[Role, str] = {
     "model": "model",
+    "artifact": "artifact",
     "train": "dataset.train",
     "validation": "dataset.validation",
     "evaluation": "evaluation.dataset",
@@ -72,6 +73,11 @@ class Credentials:
     def get(self, key: str) -> str | None:
         """Value of a key of CREDENTIAL_KEYS; the one without the source's prefix is the fallback."""
         return os.environ.get(f"{self.role.upper()}_{key}") or os.environ.get(key) or None
+
+    @property
+    def failure(self) -> type[InvalidInput]:
+        """What a source that cannot be had is for the job."""
+        return ModelUnavailable if self.role in ("model", "artifact") else DataInvalid
 
     @property
     def field(self) -> str:
