@@ -1,4 +1,5 @@
-"""Finds the base model: a mounted directory, or one fetched to the output volume that all jobs there share.
+"""Finds the base model, or an artifact to adopt: a mounted directory, or one fetched to the output volume
+that all jobs there share.
 
 A fetched model is complete or absent: files arrive in a directory of the job's own, get a manifest, and are
 renamed into place. Whoever is second finds the other's copy and drops its own; a job that is cut off goes on
@@ -10,14 +11,14 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..contract.config import ModelSource, TrainerConfig, digest_of
+from ..contract.config import AdoptedConfig, ModelSource, TrainerConfig, digest_of
 from ..contract.errors import ModelUnavailable, Transient, VolumeUnusable, name_list
 from ..contract.layout import model_path, output_root
-from ..sources.source import Credentials, RemoteFile, scheme_of
+from ..sources.source import Credentials, RemoteFile, Role, scheme_of
 from ..store import manifest
 from ..store.volumes import MAKE_ROOM
 from . import quantised
@@ -27,6 +28,11 @@ logger = logging.getLogger(__name__)
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
 _CONFIG = "config.json"
+_THEIR_MANIFEST = "source-manifest.json"
+
+Choose = Callable[[Sequence[RemoteFile], str], list[RemoteFile]]
+"""Which of a folder's files are taken, by its URI; raises for a folder that is not to be used. Those of its
+folders have a slash in their names, and only their name where nobody knows what is in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,17 @@ class PinnedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFolder:
+    """An artifact's files on a local path."""
+
+    path: Path
+    names: tuple[str, ...]
+    """The files that are taken; there may be others."""
+    manifest: Path | None
+    """Its own manifest, of a folder that has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundModel:
     """A base model whose files are known, and perhaps not here yet."""
 
@@ -48,6 +65,8 @@ class FoundModel:
     """Make only the files readable that say what the weights are, in a directory: this may spare them."""
     fetch: Callable[[], PinnedModel]
     """Make the files readable here."""
+    names: tuple[str, ...] = ()
+    """The files that are fetched."""
 
 
 def fetch_model(config: TrainerConfig) -> PinnedModel:
@@ -60,42 +79,98 @@ def find_model(config: TrainerConfig) -> FoundModel:
     source = config.model
     match scheme_of(source.uri):
         case "hf":
-            return _from_hub(source, config)
+            return _from_hub(source, config, role="model", choose=wanted)
         case "s3":
-            return _from_store(source, config.name)
+            return _from_store(source, config.name, role="model", choose=wanted)
         case _:
             mount = Path(source.mount or "")
             return FoundModel(present=True, fetch_config=lambda _: mount, fetch=lambda: _mounted(source))
 
 
-def _from_hub(source: ModelSource, config: TrainerConfig) -> FoundModel:
+def fetch_artifact(config: TrainerConfig, adopt: AdoptedConfig, choose: Choose) -> FoundFolder:
+    """Make the files of an artifact readable here; raises ModelUnavailable for one that is not to be had."""
+    source = ModelSource(uri=adopt.uri, mount=adopt.mount)
+    match scheme_of(adopt.uri):
+        case "hf":
+            found = _from_hub(source, config, role="artifact", choose=choose)
+        case "s3":
+            found = _from_store(source, config.name, role="artifact", choose=choose)
+        case _:
+            path = Path(adopt.mount or "")
+            if adopt.mount is None or not path.is_dir():
+                raise ModelUnavailable(f"{adopt.uri} is no directory on the claim. Correct artifact.uri.")
+            names = tuple(file.name for file in choose(_with_folders(path), adopt.uri))
+            return _folder(path, names, manifest.MANIFEST_NAME)
+    return _folder(found.fetch().path, found.names, _THEIR_MANIFEST)
+
+
+def _folder(path: Path, names: tuple[str, ...], manifest: str) -> FoundFolder:
+    return FoundFolder(
+        path=path,
+        names=tuple(name for name in names if name != manifest),
+        manifest=path / manifest if manifest in names else None,
+    )
+
+
+def _with_folders(path: Path) -> list[RemoteFile]:
+    """Files of a directory, and of the folders in it."""
+    found = [
+        *path.iterdir(),
+        *(inner for folder in path.iterdir() if folder.is_dir() for inner in folder.iterdir()),
+    ]
+    return sorted(
+        (
+            RemoteFile(name=file.relative_to(path).as_posix(), size=file.stat().st_size, etag="")
+            for file in found
+            if file.is_file()
+        ),
+        key=lambda file: file.name,
+    )
+
+
+def _from_hub(source: ModelSource, config: TrainerConfig, *, role: Role, choose: Choose) -> FoundModel:
     from ..sources.hub import Hub, Repository
 
     repository = Repository.of(source.uri)
-    if repository.path:
+    if repository.path and role == "model":
         raise ModelUnavailable(f"model.uri {source.uri} must be hf://organisation/name, without a path.")
-    hub = Hub(Credentials("model"), config.platform.hf_endpoint)
+    below = f"{repository.path}/" if repository.path else ""
+    hub = Hub(Credentials(role), config.platform.hf_endpoint)
     listing = hub.list_files(repository.name, "model", source.revision or repository.revision)
-    files = wanted(listing.files, source.uri)
+    files = choose(
+        [
+            replace(file, name=file.name.removeprefix(below))
+            for file in listing.files
+            if file.name.startswith(below)
+        ],
+        source.uri,
+    )
 
     def download(file: RemoteFile, directory: Path) -> None:
-        hub.download(repository.name, "model", listing.commit, file, directory)
+        remote, target = replace(file, name=f"{below}{_their_name(file)}"), directory / file.name
+        if remote.name != file.name and target.exists():
+            return
+        path = hub.download(repository.name, "model", listing.commit, remote, directory)
+        if path != target:
+            path.rename(target)
 
     return _found(source.uri, listing.commit, files, download, job=config.name)
 
 
-def _from_store(source: ModelSource, job: str) -> FoundModel:
+def _from_store(source: ModelSource, job: str, *, role: Role, choose: Choose) -> FoundModel:
     from ..sources.s3 import ObjectStore
 
-    store = ObjectStore(Credentials("model"))
-    files = wanted(store.list_files(source.uri), source.uri)
+    store = ObjectStore(Credentials(role))
+    folders = store.list_folders(source.uri) if role == "artifact" else []
+    inside = [RemoteFile(name=f"{name}/", size=0, etag="") for name in folders]
+    files = choose([*store.list_files(source.uri), *inside], source.uri)
     revision = digest_of([[file.name, file.size, file.etag] for file in files])
 
     def download(file: RemoteFile, directory: Path) -> None:
         target = directory / file.name
         if not target.exists():
             partial = target.with_name(f"{file.name}.partial")
-            store.download(source.uri, file, partial)
+            store.download(source.uri, replace(file, name=_their_name(file)), partial)
             partial.rename(target)
 
     return _found(source.uri, revision, files, download, job=job)
@@ -157,6 +232,8 @@ def _found(
     *,
     job: str,
 ) -> FoundModel:
+    files = [replace(file, name=_own_name(file)) for file in files]
+
     def fetch_config(directory: Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         for file in files:
@@ -168,7 +245,17 @@ def _found(
         present=_is_complete(model_path(uri, revision), files),
         fetch_config=fetch_config,
         fetch=lambda: _fetched(uri, revision, files, download, job=job),
+        names=tuple(file.name for file in files),
     )
+
+
+def _own_name(file: RemoteFile) -> str:
+    """Name of a file where it is fetched to: what is fetched gets a manifest of its own."""
+    return _THEIR_MANIFEST if file.name == manifest.MANIFEST_NAME else file.name
+
+
+def _their_name(file: RemoteFile) -> str:
+    return manifest.MANIFEST_NAME if file.name == _THEIR_MANIFEST else file.name
 
 
 def _fetched(
@@ -195,7 +282,9 @@ def _fetched(
     for file in files:
         logger.info("fetching %s (%s bytes)", file.name, f"{file.size:,}")
         download(file, partial)
-    shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub client's own records
+    for path in partial.iterdir():
+        if path.is_dir():  # the hub client's own records, and folders that files were taken out of
+            shutil.rmtree(path, ignore_errors=True)
     entries = []
     for file in files:
         entry = manifest.sync_file(partial, file.name)

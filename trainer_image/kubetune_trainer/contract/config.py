@@ -28,7 +28,8 @@ OUTPUT_MOUNT = "/output"
 """Where the output claim is mounted in prepare and train (read-write) and in serving pods (read-only)."""
 
 INPUT_MOUNT = "/inputs"
-"""``/inputs/{model,artifact,train,validation,evaluation,regression}``: pvc:// and configMap:// sources, read-only."""
+"""``/inputs/{model,artifact,train,validation,evaluation,regression}``: pvc:// and configMap:// sources,
+read-only."""
 
 CREDENTIAL_KEYS: dict[str, dict[str, bool]] = {
     "hf": {"HF_TOKEN": True},
@@ -43,8 +44,8 @@ CREDENTIAL_KEYS: dict[str, dict[str, bool]] = {
 """Keys of a credentials Secret by URI scheme, and whether the key must be there.
 
 Each becomes an environment variable of the prepare container with the source's prefix (MODEL_, ARTIFACT_,
-TRAIN_, VALIDATION_, EVALUATION_ or REGRESSION_), since they may need different credentials. A variable without
-prefix is the fallback. A judge's key also goes to the evaluator (``evaluation.judge_variable``).
+TRAIN_, VALIDATION_, EVALUATION_ or REGRESSION_), since they may need different credentials. A variable
+without prefix is the fallback. A judge's key also goes to the evaluator (``evaluation.judge_variable``).
 """
 
 RENDEZVOUS_PORT = 29500
