@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _LORA_B = ".lora_B."
+_PART = 1 << 24
+"""Numbers of a tensor that are looked at together: prepare has little memory."""
 
 
 def check_weights(
@@ -99,8 +101,20 @@ def _fits(module: str, inputs: tuple[int, ...], outputs: tuple[int, ...], base: 
     return None
 
 
+def require_finite(directory: Path) -> None:
+    """Refuse weights that are not numbers, or of which nothing is left.
+
+    Raises:
+        AdapterInvalid: some are not finite or empty; the message names them.
+        OSError: the volume did not let a file be read.
+    """
+    tensors = _Tensors(directory)
+    _refuse([name for name, shape in tensors.shapes.items() if 0 in shape], "are empty")
+    _refuse(tensors.not_finite, "hold NaN or infinite numbers")
+
+
 class _Tensors:
-    """What the files hold: one tensor in memory at a time."""
+    """What the files hold: a part of one tensor in memory at a time."""
 
     def __init__(self, directory: Path) -> None:
         from safetensors import SafetensorError, safe_open
@@ -121,7 +135,9 @@ class _Tensors:
         self.shapes[name] = tuple(tensor.shape)
         self.types[name] = tensor.dtype
         # The sum of absolute values tells both, in one pass and without a mask: NaN and inf survive a sum.
-        total = float(tensor.float().abs().sum())
+        flat = tensor.reshape(-1)
+        parts = (flat[begin : begin + _PART] for begin in range(0, flat.numel(), _PART))
+        total = math.fsum(float(part.float().abs().sum()) for part in parts)
         self.zero[name] = total == 0
         if not math.isfinite(total):
             self.not_finite.append(name)

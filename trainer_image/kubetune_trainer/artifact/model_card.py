@@ -69,6 +69,30 @@ def render(
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
+def adopted(
+    config: TrainerConfig, base: ModelSummary, *, source_digest: str, lora: bool, warnings: Sequence[str]
+) -> str:
+    """Write the card of an artifact that was trained elsewhere."""
+    assert config.adopt is not None
+    hub = config.model.uri.removeprefix("hf://") if config.model.uri.startswith("hf://") else None
+    listed = "\n".join(f"- {warning}" for warning in warnings)
+    parts = [
+        _header(hub, lora),
+        f"# {config.name}",
+        config.use_case or "A fine-tuned model.",
+        "The licences of the base model and of the adopted folder apply; this card grants none of its own.",
+        "## Base model\n",
+        _table({"Model": config.model.uri, "Revision": base.revision, "Architecture": base.architecture}),
+        "## Adopted\n",
+        "Trained elsewhere: this job has verified and served it.",
+        _table({"From": config.adopt.uri, "Digest of that folder": source_digest}),
+        *([listed] if warnings else []),
+        "## Use\n",
+        _use(hub, config.model.uri, config.name, lora, {}),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
 def _header(hub: str | None, lora: bool) -> str:
     lines = [
         "---",

@@ -53,7 +53,7 @@ def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
         try:
             manifest = verify_manifest(directory, apart=(CARD_NAME,))
             Ledger(run.root).require(directory.name, manifest)
-            return _summary(run, directory, manifest)
+            return summary_of(run, directory, manifest)
         except ManifestError as error:
             if directory.exists():
                 logger.warning("The artifact is not used: %s", error)
@@ -163,7 +163,7 @@ def _write(
     Ledger(run.root).record(final.name, manifest)
     directory.rename(final)
     sync_directory(run.root)
-    return _summary(run, final, manifest)
+    return summary_of(run, final, manifest)
 
 
 def _save_model(
@@ -198,7 +198,8 @@ def _last_part(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _summary(run: RunDirectory, directory: Path, manifest: Manifest) -> ArtifactSummary:
+def summary_of(run: RunDirectory, directory: Path, manifest: Manifest) -> ArtifactSummary:
+    """What is said of a published artifact."""
     details: Mapping[str, Any] = manifest.details
     return ArtifactSummary(
         path=run.relative(directory), digest=manifest.digest, size_bytes=manifest.size_bytes, **details

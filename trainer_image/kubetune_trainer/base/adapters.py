@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ..contract.config import AdapterConfig
@@ -131,6 +131,30 @@ def untrained_linears(model: Any) -> list[str]:
         and module is not output
         and not re.fullmatch(never, name.removeprefix("base_model.model."))
     ]
+
+
+def unserved_reason(base: Any) -> Callable[[str], str | None]:
+    """Of a model's module by name: why no server applies an adapter to it as it was trained, as the end of a
+    sentence; None where nothing is known against it."""
+    import torch
+
+    modules = dict(base.named_modules())
+    tables = {id(base.get_input_embeddings()), id(base.get_output_embeddings())}
+    patterns = {
+        _outside(base): "lie beside the text model",
+        _ROUTERS: "choose or weigh experts, which servers do not adapt",
+        _reordered(base): "have rows that vLLM reorders in the base and not in an adapter",
+    }
+
+    def reason(name: str) -> str | None:
+        if id(modules.get(name)) in tables:
+            return "hold token embeddings or the output layer, for which vLLM has no adapters in most models"
+        if (why := next((why for p, why in patterns.items() if re.fullmatch(p, name)), None)) is not None:
+            return why
+        linear = isinstance(modules.get(name), torch.nn.Linear)
+        return None if linear or name.endswith("experts") else "are no linear layers"
+
+    return reason
 
 
 def full_shape(parameter: Any) -> tuple[int, ...]:

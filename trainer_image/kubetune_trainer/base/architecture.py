@@ -86,7 +86,7 @@ def describe(path: Path, uri: str) -> Architecture:
     return Architecture(
         name=names[0],
         config=config,
-        parameters=sum(parameter.numel() for parameter in _on_meta(config, uri).parameters()),
+        parameters=sum(parameter.numel() for parameter in on_meta(config, uri).parameters()),
         context=getattr(text, "max_position_embeddings", None),
     )
 
@@ -111,7 +111,7 @@ def trainable(architecture: Architecture, adapter: AdapterConfig, uri: str) -> T
     )
     from .stored_names import adapter_names
 
-    model = add_lora(_on_meta(architecture.config, uri), adapter)
+    model = add_lora(on_meta(architecture.config, uri), adapter)
     if architecture.tensors:
         adapter_names(model, architecture.tensors)
     count = trainable_parameters(model)
@@ -155,7 +155,7 @@ def _require_whole(architecture: Architecture, uri: str) -> None:
     """A full fine-tune publishes the whole model: what transformers does not load would be lost."""
     from .stored_names import stored_names, unused_patterns
 
-    model = _on_meta(architecture.config, uri)
+    model = on_meta(architecture.config, uri)
     names = stored_names(model, architecture.tensors)
     loaded = {name for sources in names.values() for name in sources}
     unused = unused_patterns(model)
@@ -182,7 +182,7 @@ def _expert_projections(experts: Iterable[str]) -> set[str]:
     return names | ({"gate_proj", "up_proj"} if "gate_up_proj" in names else set())
 
 
-def _on_meta(config: Any, uri: str) -> Any:
+def on_meta(config: Any, uri: str) -> Any:
     """The model's modules without memory for weights."""
     import torch
     from transformers import AutoModelForCausalLM

@@ -38,13 +38,18 @@ def directory_digest(directory: Path) -> str:
     )
 
 
+def is_of_tokenizer(name: str) -> bool:
+    """Whether a file makes the tokenizer, its chat template included."""
+    return _TOKENIZER.fullmatch(name) is not None
+
+
 def tokenizer_digest(directory: Path) -> str:
     """Digest of the files that make the tokenizer, its chat template included.
 
     Raises:
         OSError: the volume did not let one be read.
     """
-    names = sorted(path.name for path in directory.iterdir() if _TOKENIZER.fullmatch(path.name))
+    names = sorted(path.name for path in directory.iterdir() if is_of_tokenizer(path.name))
     return digest_of([[name, content_digest(directory / name)] for name in names])
 
 

@@ -146,6 +146,10 @@ class ArtifactSummary(Message):
     """Optimizer step whose weights these are, where the best are chosen; else they are the last."""
     last_step: Count | None = None
     """Step at which training ended, where the best weights are chosen."""
+    source_digest: Short | None = None
+    """``sha256:...`` of the folder that was adopted, which ``adopt.digest`` pins; None if it was trained."""
+    warnings: Annotated[tuple[Sentence, ...], Field(max_length=20)] = ()
+    """What users should know about an artifact that was adopted."""
 
 
 class PrepareSummary(Message):
@@ -155,7 +159,8 @@ class PrepareSummary(Message):
     dataset: DatasetSummary
     plan: PlanSummary
     artifact: ArtifactSummary | None = None
-    """A finished artifact of the same run key, data and model: adopted instead of trained again."""
+    """The one that the job adopts; else a finished one of the same run key, data and model, which is not
+    trained again."""
     evaluation: EvaluationPlan | None = None
     """None when the result is not evaluated."""
 

@@ -84,7 +84,10 @@ def _shorten(data: dict[str, Any], *, excess: int) -> None:
     then what candidates score by the metrics that do not decide."""
     summary = data.get("summary", {})
     rows = summary.get("rows")  # of an evaluation it is their number
+    artifact = summary.get("artifact")  # of an evaluation it is a digest
     warnings = summary.get("dataset", summary).get("warnings")
+    if not warnings and isinstance(artifact, dict):
+        warnings = artifact.get("warnings")
     scored = [candidate for candidate in summary.get("candidates", ()) if candidate.get("scores")]
     if rows and isinstance(rows, list):
         rows.pop()

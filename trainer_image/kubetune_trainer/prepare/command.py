@@ -68,14 +68,15 @@ def prepare(
 
     found, data, own = fetch.find_model(config), _locate(config), given.locate(config)
     if not found.present:
-        staging.check(config, data, scratch=scratch)
+        if data:
+            staging.check(config, data, scratch=scratch)
         given.check(config, own, scratch=scratch)
         described = architecture.describe(found.fetch_config(scratch / "model"), config.model.uri)
-        architecture.trainable(described, config.training.adapter, config.model.uri)
+        if config.adopt is None:
+            architecture.trainable(described, config.training.adapter, config.model.uri)
         serving.serving_gpus(config, described)
     pinned = found.fetch()
     kind = architecture.inspect(pinned.path, config.model.uri)
-    trained = architecture.trainable(kind, config.training.adapter, config.model.uri)
     gpus = serving.serving_gpus(config, kind)
     summary = ModelSummary(
         revision=pinned.revision,
@@ -84,14 +85,19 @@ def prepare(
         parameters=kind.parameters,
         digest=directory_digest(pinned.path),
     )
-    source = staging.made_from(config, data, summary, kind)
+    trained = architecture.Trainable(parameters=0)
+    if config.adopt is None:
+        trained = architecture.trainable(kind, config.training.adapter, config.model.uri)
+    source = staging.made_from(config, data, summary, kind) if data else None
     held = adoption.held_rows(run, made_from=source, revision=pinned.revision)
     rows = held or shared.take(source, RunDirectory(scratch))
     if rows is not None:
         logger.info("these files were tokenised before: %s shows their rows", run.preview_file)
-    else:
+    elif data:
         rows = staging.stage(config, data, summary, kind, source=source, scratch=scratch)
         shared.keep(RunDirectory(scratch))
+    else:
+        rows = staging.without_rows(RunDirectory(scratch))
     staged = run if held else RunDirectory(scratch)
     if rows.leaked_rows and config.dataset.on_leak == "Fail":
         raise leaks.refusal(
@@ -101,8 +107,9 @@ def prepare(
             rows.validation_rows,
         )
     _require_validation(config, rows.validation_examples)
-    job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
-    rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
+    if config.adopt is None:
+        job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
+        rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
     questions = None
     if config.evaluation is not None:
         asked = evaluating.Job(
@@ -112,22 +119,31 @@ def prepare(
         rows = rows.model_copy(update={"warnings": (*rows.warnings, *questions.evaluation.warnings)})
     for warning in rows.warnings:
         logger.warning("%s", warning)
-    shape = estimate.Shape(
-        rows=rows.train_examples,
-        tokens=rows.train_tokens,
-        longest=rows.tokens_per_row.max,
-        validation_rows=rows.validation_examples,
-        validation_tokens=dataset.count_tokens(staged.validation_rows),
-    )
-    plan = estimate.plan(config, kind, trained.parameters, shape).model_copy(update={"serving_gpus": gpus})
+    plan = estimate.NOTHING
+    if config.adopt is None:
+        shape = estimate.Shape(
+            rows=rows.train_examples,
+            tokens=rows.train_tokens,
+            longest=rows.tokens_per_row.max,
+            validation_rows=rows.validation_examples,
+            validation_tokens=dataset.count_tokens(staged.validation_rows),
+        )
+        plan = estimate.plan(config, kind, trained.parameters, shape)
+    plan = plan.model_copy(update={"serving_gpus": gpus})
     if held is None:
         adoption.write_json(staged.model_file, summary.model_dump(mode="json"))
         staged.errors_file.touch()
         adoption.install(run, staged, confirm)
+    asked_for = questions.evaluation.plan if questions else None
     if questions is not None:
         questions.install(run, confirm)
-    passes.write(run, plan.tokens_per_pass)
     adoption.clear_errors(run)
+    if config.adopt is not None:
+        from ..adopt import install
+
+        adopted = install.adopt(config, run, summary, kind, confirm)
+        return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=adopted, evaluation=asked_for)
+    passes.write(run, plan.tokens_per_pass)
     artifact = adoption.finished_artifact(run)
     if artifact is None:
         checkpoints = _fitting_checkpoints(config, run)
@@ -135,7 +151,6 @@ def prepare(
         if (tight := space.check(run, checkpoints, trained=trained.parameters, best=best)) is not None:
             logger.warning("%s", tight)
             rows = rows.model_copy(update={"warnings": (*rows.warnings, tight)})
-    asked_for = questions.evaluation.plan if questions else None
     return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact, evaluation=asked_for)
 
 
@@ -143,10 +158,15 @@ def sentence(config: TrainerConfig, summary: PrepareSummary) -> str:
     """What prepare found, for people."""
     rows = summary.dataset
     name = config.model.uri.rstrip("/").rpartition("/")[2]
+    pinned = f"{name} pinned at {summary.model.revision[:7]}"
+    if config.adopt is not None and summary.artifact is not None:
+        kind = "model" if summary.artifact.type == "Full" else "adapter"
+        held = f"the {kind} in {config.adopt.uri} holds {summary.artifact.source_digest}"
+        return f"{held}, and was checked against the base; {pinned}"
     validation = f" and {rows.validation_rows:,} for validation" if rows.validation_rows else ""
     examples = f" as {rows.train_examples:,} examples" if rows.split_rows else ""
     text = f"{rows.train_rows:,} rows{examples}{validation}, {rows.train_tokens:,} tokens"
-    text = f"{text}; {name} pinned at {summary.model.revision[:7]}"
+    text = f"{text}; {pinned}"
     return f"{text}; a finished artifact is adopted" if summary.artifact else text
 
 
@@ -183,7 +203,9 @@ def _fitting_checkpoints(config: TrainerConfig, run: RunDirectory) -> Checkpoint
 
 def _locate(config: TrainerConfig) -> dict[Role, DataSource]:
     data, platform = config.dataset, config.platform
-    sources: dict[Role, DataSource] = {"train": locate_data(data.rows, "train", platform=platform)}
+    if data.train is None:
+        return {}
+    sources: dict[Role, DataSource] = {"train": locate_data(data.train, "train", platform=platform)}
     if data.validation is not None:
         sources["validation"] = locate_data(data.validation, "validation", platform=platform)
     return sources

@@ -16,7 +16,7 @@ from ..base.digest import tokenizer_digest
 from ..base.limits import limits_of
 from ..contract.config import TrainerConfig, digest_of
 from ..contract.layout import RunDirectory
-from ..contract.messages import DatasetSummary, ModelSummary
+from ..contract.messages import DatasetSummary, ModelSummary, TokensPerRow
 from ..data.bad_rows import BadRows
 from ..data.row_files import RowFile
 from ..sources.source import DataSource, Role
@@ -144,6 +144,20 @@ def stage(
     }
     adoption.write_json(run.dataset_file, {**summary.model_dump(mode="json"), "details": details})
     return summary
+
+
+def without_rows(run: RunDirectory) -> DatasetSummary:
+    """Write a ``prepared/`` of a job that needs no rows, and return what it says of them."""
+    run.prepared.mkdir()
+    none = DatasetSummary(
+        fingerprint="",
+        train_rows=0,
+        validation_rows=0,
+        train_tokens=0,
+        tokens_per_row=TokensPerRow(mean=0, p50=0, p95=0, max=0),
+    )
+    adoption.write_json(run.dataset_file, none.model_dump(mode="json"))
+    return none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,9 @@ from . import gpus, smallest
 from .looks import ValidationPlan
 from .memory import memory_of, tokens_per_pass
 
+NOTHING = PlanSummary(total_steps=0, trainable_parameters=0, memory_per_gpu_bytes=0, estimated_seconds=0)
+"""Of a job that trains nothing."""
+
 _CPU_FLOPS = 8e10  # of one busy core (measured: 217 tokens/s on two, 135 M parameters)
 _STARTUP_SECONDS = 60
 

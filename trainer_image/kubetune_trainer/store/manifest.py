@@ -120,7 +120,11 @@ def read_manifest(directory: Path) -> Manifest:
         ManifestError: it is missing, cut short or not ours.
         OSError: the volume did not let it be read, which says nothing about its content.
     """
-    path = directory / MANIFEST_NAME
+    return parse_manifest(directory / MANIFEST_NAME)
+
+
+def parse_manifest(path: Path) -> Manifest:
+    """The same of a manifest under any name; raises as ``read_manifest`` does."""
     try:
         with naming(path):
             content = path.read_bytes()
@@ -130,7 +134,7 @@ def read_manifest(directory: Path) -> Manifest:
             for file in document.pop("files")
         )
     except (*_ABSENT, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ManifestError(f"{directory.name}: {MANIFEST_NAME} cannot be read: {error}") from error
+        raise ManifestError(f"{path.parent.name}: {MANIFEST_NAME} cannot be read: {error}") from error
     return Manifest(files=files, details=document, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 

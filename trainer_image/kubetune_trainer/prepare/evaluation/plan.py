@@ -33,13 +33,14 @@ def plan_of(config: TrainerConfig, questions: Sequence[Question], rows: DatasetS
     means = {name: _mean_tokens(name, questions) for name in names}
     with_examples = [mean for name, mean in means.items() if any(name in one.prompts for one in questions)]
     saved = max(0, round(min(with_examples) - means[TUNED])) if with_examples else 0
+    trained = _trained_tokens(config, rows) if config.adopt is None else 0
     shown = detectable(len(questions), confidence=float(config.evaluation.confidence))
     return EvaluationPlan(
         rows=len(questions),
         prompt_tokens={name: round(mean) for name, mean in means.items()},
         detectable_difference=f"{shown:.4f}" if math.isfinite(shown) else None,
         tokens_saved_per_request=saved,
-        break_even_requests=math.ceil(_PASSES * _trained_tokens(config, rows) / saved) if saved else None,
+        break_even_requests=math.ceil(_PASSES * trained / saved) if saved and trained else None,
     )
 
 

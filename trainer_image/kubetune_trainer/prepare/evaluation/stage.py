@@ -69,7 +69,8 @@ class Stage:
         with closing(BadRows(errors)) as bad:
             main, general, told = self._drafts(drafter, bad)
             plan.require_decidable(self.evaluation, len(main))
-            known = leaked.Known() if self.evaluation.data is not None else None
+            compared = self.evaluation.data is not None and self.config.dataset.train is not None
+            known = leaked.Known() if compared else None
             corpus = self._corpus(known, bad)
             found = self._leaks(main, known, staged.evaluation_leaks_file)
             if found.leaked and self.evaluation.on_leak == "Fail":
@@ -124,7 +125,7 @@ class Stage:
             raise InvalidInput(f"{self._asked_field} has no rows to ask: give it some.")
         if regression and not general:
             raise InvalidInput(
-                "evaluation.gate.mustNotRegress has no questions to ask: give rows in its data, or remove it."
+                "evaluation.gate.mustNotRegress has no questions to ask: give its dataset rows, or remove it."
             )
         own_rows = [each for each in (rows, others) if each and each.role in ("evaluation", "regression")]
         return main, general, [warning for each in own_rows for warning in each.warnings]
