@@ -11,11 +11,12 @@ from kubetune_trainer.contract.config import FileSource, ModelSource, TrainerCon
 def trainer_config(
     *,
     model: str | Path,
-    train: str | Path,
+    train: str | Path | None = None,
     validation: str | Path | None = None,
     revision: str | None = None,
     dataset: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
+    adopt: str | Path | dict[str, Any] | None = None,
     **fields: Any,
 ) -> TrainerConfig:
     """Build a configuration; a Path is a mounted pvc:// source, a string is the URI itself."""
@@ -24,7 +25,9 @@ def trainer_config(
         if isinstance(model, Path)
         else ModelSource(uri=model, revision=revision)
     )
-    rows: dict[str, Any] = {"train": _file(train), "max_length": 256, **(dataset or {})}
+    rows: dict[str, Any] = {"max_length": 256, **(dataset or {})}
+    if train is not None:
+        rows["train"] = _file(train)
     if validation is not None:
         rows["validation"] = _file(validation)
     defaults: dict[str, Any] = {
@@ -47,6 +50,7 @@ def trainer_config(
             "model": model_source,
             "dataset": rows,
             "training": {**defaults, **(training or {})},
+            "adopt": adopt if adopt is None or isinstance(adopt, dict) else _file(adopt).model_dump(),
             "images": {"trainer": "trainer"},
             **fields,
         }

@@ -78,7 +78,7 @@ class _Adapter:
         self, placed: Mapping[str, Placed], pairs: Pairs, settings: AdapterSettings, uri: str
     ) -> None:
         self._placed, self._pairs, self._settings = placed, pairs, settings
-        ranks = {module: self._rank(module) for module in placed}
+        ranks = {module: self._rank(module) for module in sorted(placed)}
         wrong = [m for m, rank in ranks.items() if not self._is_fused(m) and rank != rank_of(m, settings)]
         if wrong:
             raise refusal(

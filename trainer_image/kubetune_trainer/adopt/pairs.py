@@ -80,6 +80,8 @@ def read_pairs(path: Path, uri: str) -> Pairs:
     keys: dict[tuple[str, str], str] = {}
     others: list[str] = []
     for name in headers:
+        if name.endswith(".base_layer.weight"):
+            continue  # PEFT's copy of a table that it has adapted; what is adapted is judged by its pair
         if (found := matrix_of(name)) is None:
             others.append(name)
         else:

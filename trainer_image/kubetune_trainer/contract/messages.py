@@ -147,7 +147,7 @@ class ArtifactSummary(Message):
     last_step: Count | None = None
     """Step at which training ended, where the best weights are chosen."""
     source_digest: Short | None = None
-    """``sha256:...`` of the folder that was adopted, which ``adopt.digest`` pins; None if it was trained."""
+    """``sha256:...`` of the folder that was adopted, which ``adopt.digest`` pins; None if trained."""
     warnings: Annotated[tuple[Sentence, ...], Field(max_length=20)] = ()
     """What users should know about an artifact that was adopted."""
 
