@@ -101,7 +101,7 @@ def trl(base: Path, directory: Path) -> Path:
 
 
 def axolotl(base: Path, directory: Path) -> Path:
-    """axolotl's output_dir: the base's config.json beside the adapter, and what ``axolotl merge-lora`` adds."""
+    """axolotl's output_dir: the base's config.json beside the adapter, and the merged model."""
     lora(base, directory, lora_dropout=0.05)
     shutil.copy(base / "config.json", directory)
     tokenizer_files(base, directory, eos="<|im_end|>")
