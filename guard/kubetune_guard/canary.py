@@ -17,6 +17,7 @@ from .verdict import Question, Record, Verdict, decide
 
 RECORD: Final = "canary.json"
 WEIGHTS: Final = "adapter_model.safetensors"
+MANIFEST: Final = "MANIFEST.json"
 _VERSION: Final = 1
 _MOST: Final = 64
 """Questions: more keep a server from starting."""
@@ -74,8 +75,7 @@ async def _verdict(app: App, scope: Scope, served: Served) -> Verdict:
         record = read(served.artifact / RECORD)
         record = _of_base(record) if served.is_base else record
     except FileNotFoundError:
-        text = f"The artifact has no {RECORD}: an earlier version trained it. Train again to have it proven."
-        return Verdict("Unproven", text)
+        return Verdict("Unproven", f"The artifact has no {RECORD}: {_why(served.artifact)}.")
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Verdict(
             "Unproven", f"The artifact's {RECORD} cannot be read: {type(error).__name__}: {error}."
@@ -91,6 +91,17 @@ async def _verdict(app: App, scope: Scope, served: Served) -> Verdict:
 def _of_base(record: Record) -> Record:
     """What a server of the base alone must answer: as training measured it before the first step."""
     return replace(record, questions=tuple(replace(q, tuned=q.base, base=q.tuned) for q in record.questions))
+
+
+def _why(artifact: Path) -> str:
+    """Why training left no record."""
+    try:
+        adopted = "source_digest" in json.loads((artifact / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        adopted = False
+    if adopted:
+        return "it was trained elsewhere and adopted, and nobody measured what it answers"
+    return "an earlier version trained it. Train again to have it proven"
 
 
 def read(path: Path) -> Record:

@@ -24,4 +24,4 @@ def stall_of(job: FineTuneJob, observed: Observed, stages: Stages = STAGES) -> F
     stage = stage_at_hand(job, observed, stages)
     if stage is None:
         return None
-    return stage.refusal(job, observed) or exhausted(stage, observed, most=job.spec.trains.retries.max)
+    return stage.refusal(job, observed) or exhausted(stage, observed, job=job)

@@ -46,8 +46,7 @@ class Asking(Stage):
         When no further run follows, the server gives its GPUs back.
         """
         job, observed, artifact = look.job, look.observed, look.observed.artifact
-        most = job.spec.trains.retries.max
-        if look.stalled and exhausted(self, observed, most=most) is not None:
+        if look.stalled and exhausted(self, observed, job=job) is not None:
             return Plan(delete=doomed(server_children(job, observed, *ROLES)))
         server = rollout(job, observed, look.config, look.settings, role=self.role, service=self.service)
         others = server_children(job, observed, *(r for r in ROLES if r not in (self.role, self.service)))

@@ -17,7 +17,7 @@ def foundation(look: Look) -> tuple[Manifest, ...]:
     missing = [*configuration(look)]
     if named_claim(job) is None and (Kind.CLAIM, names.output) not in present:
         missing.append(build_claim(job, look.settings))
-    if (Kind.SERVICE, names.rendezvous) not in present:
+    if job.spec.training is not None and (Kind.SERVICE, names.rendezvous) not in present:
         missing.append(build_rendezvous(job))
     return tuple(missing)
 

@@ -82,7 +82,8 @@ def observe(
 
 def _runs(stage: Stage, job: FineTuneJob, family: Family, known: Known) -> tuple[Run, ...]:
     jobs = (v for v in family.present.values() if isinstance(v, JobView) and v.stage == stage.name)
-    judged = (judge(v, family.pods[v.uid], known=known, more_memory=stage.more_memory) for v in jobs)
+    advice = stage.advice_on_memory(job)
+    judged = (judge(v, family.pods[v.uid], known=known, more_memory=advice) for v in jobs)
     return with_remembered((stage.checked(run) for run in judged), stage.remembered_runs(job))
 
 

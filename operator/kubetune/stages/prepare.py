@@ -37,6 +37,13 @@ class _Prepare(Stage):
     more_memory = f"Raise the memory limit in training.resources, {APPLY_AGAIN}."
 
     @override
+    def advice_on_memory(self, job: FineTuneJob) -> str:
+        if job.spec.training is not None:
+            return self.more_memory
+        merged = "or the merged model, whose weights are read in parts"
+        return f"Adopt an adapter in 16 bits, {merged}; {APPLY_AGAIN}."
+
+    @override
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:
         return observed.prepared is not None or observed.artifact is not None
 
@@ -59,12 +66,19 @@ class _Prepare(Stage):
             return Finding(Reason.RETRYING, f"Prepare runs again. {run.ending.message}")
         if run is not None and run.state is RunState.SUSPENDED:
             return suspended(run)
+        if job.spec.artifact is not None:
+            return Finding(Reason.PREPARING, "Model and artifact are fetched and checked.")
         return Finding(Reason.PREPARING, "Model and data are fetched, checked and tokenised.")
 
     @override
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
         if not self.reached(job, observed):
             return None
+        if job.spec.artifact is not None:
+            kind = "model" if observed.artifact and observed.artifact.type == "Full" else "adapter"
+            return Finding(
+                Reason.COMPLETED, f"The {kind} in {job.spec.artifact.uri} was verified: nothing was trained."
+            )
         if observed.prepared is None:
             return Finding(Reason.COMPLETED, "Model and data were checked.")
         data, steps = observed.prepared.dataset, observed.prepared.plan.total_steps

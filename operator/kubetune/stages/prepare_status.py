@@ -48,7 +48,7 @@ def fields(
     old = job.status.plan if job.status else None
     return {
         "model": _model(job, observed),
-        "dataset": _dataset(observed),
+        "dataset": _dataset(observed) if job.spec.dataset is not None else None,
         "plan": _plan(job, observed, config, settings) if config and settings else old,
         "output": _output(job, observed),
     }
@@ -57,10 +57,13 @@ def fields(
 def remembered(job: FineTuneJob) -> PrepareSummary | None:
     """Summary of prepare from the status; None when it never got there."""
     status = job.status
-    if status is None or status.model is None or status.dataset is None or status.plan is None:
+    if status is None or status.model is None or status.plan is None:
         return None
-    model, dataset, plan = status.model, status.dataset, status.plan
-    if model.revision is None or dataset.fingerprint is None or plan.total_steps is None:
+    model, plan = status.model, status.plan
+    dataset = status.dataset if job.spec.dataset is not None else DatasetStatus(fingerprint="")
+    if model.revision is None or dataset is None or dataset.fingerprint is None:
+        return None
+    if job.spec.training is not None and plan.total_steps is None:
         return None
     tokens = dataset.tokens_per_row
     uri = job.spec.model.uri
@@ -90,7 +93,7 @@ def remembered(job: FineTuneJob) -> PrepareSummary | None:
             warnings=dataset.warnings or (),
         ),
         plan=PlanSummary(
-            total_steps=plan.total_steps,
+            total_steps=plan.total_steps or 0,
             trainable_parameters=plan.trainable_parameters or 0,
             memory_per_gpu_bytes=bytes_of(plan.memory_per_gpu or "0"),
             estimated_seconds=plan.estimated_seconds or 0,
@@ -146,23 +149,17 @@ def _dataset(observed: Observed) -> DatasetStatus | None:
 
 def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings: JobSettings) -> PlanStatus:
     """Every default resolved: what runs is shown here, never written to the spec."""
-    training = config.training
     found = observed.prepared.plan if observed.prepared else None
     evaluation, gpus = job.spec.evaluation, found.serving_gpus if found else 0
     serves = job.spec.serving is not None or evaluation is not None
     server = ContainerResources.model_validate(serving_resources(job, settings, gpus)) if serves else None
-    full = job.spec.trains.adapter.type == "Full"
+    trains = job.spec.training is not None
+    full = observed.artifact.type == "Full" if observed.artifact else job.spec.trains.adapter.type == "Full"
     return PlanStatus(
-        world_size=training.world_size,
-        global_batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        total_steps=found.total_steps if found else None,
-        memory_per_gpu=mebibytes(found.memory_per_gpu_bytes) if found else None,
-        estimated_seconds=found.estimated_seconds if found else None,
-        trainable_parameters=found.trainable_parameters if found else None,
+        **(_training(config, found) if trains else {}),
         serving_gpus=gpus or None,
         resources=PlanResources(
-            training=ContainerResources.model_validate(training_resources(job, settings)),
+            training=ContainerResources.model_validate(training_resources(job, settings)) if trains else None,
             serving=server,
             evaluator=ContainerResources.model_validate(prepare_resources(job, settings))
             if evaluation is not None
@@ -174,3 +171,16 @@ def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings:
             trainer=config.images.trainer, serving=serving_image(job, settings) if serves else None
         ),
     )
+
+
+def _training(config: TrainerConfig, found: PlanSummary | None) -> dict[str, Any]:
+    training = config.training
+    return {
+        "world_size": training.world_size,
+        "global_batch_size": training.batch_size,
+        "learning_rate": training.learning_rate,
+        "total_steps": found.total_steps if found else None,
+        "memory_per_gpu": mebibytes(found.memory_per_gpu_bytes) if found else None,
+        "estimated_seconds": found.estimated_seconds if found else None,
+        "trainable_parameters": found.trainable_parameters if found else None,
+    }

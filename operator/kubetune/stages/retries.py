@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
+from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed, Outcome, Run, Tally
 from ..facts.views import Kind, Manifest
 from ..vocabulary.periods import LOOK_AFTER, doubled
@@ -50,7 +51,7 @@ def next_run(
     return Plan(create_once=(*base, build(number)), requeue_after=LOOK_AFTER)
 
 
-def exhausted(stage: Stage, observed: Observed, *, most: int) -> Finding | None:
+def exhausted(stage: Stage, observed: Observed, *, job: FineTuneJob) -> Finding | None:
     """Say that too many runs of a stage have failed, or that it failed in a way that another would repeat."""
     last = observed.last_run(stage.name)
     ending = last.ending if last else None
@@ -58,13 +59,14 @@ def exhausted(stage: Stage, observed: Observed, *, most: int) -> Finding | None:
         return None
     if REASONS[ending.reason].stalls:
         return Finding(ending.reason, ending.message)
-    failures = observed.tally(stage.name).failures
+    failures, most = observed.tally(stage.name).failures, job.spec.trains.retries.max
+    limit = "training.retries.max is" if job.spec.training else "the most for a job that trains nothing is"
     if failures <= most or not ending.settled:
         return None
     tries = f"{failures} {stage.run_noun}{'' if failures == 1 else 's'}"
     return Finding(
         Reason.RETRIES_EXHAUSTED,
-        f"{tries} of {stage.name} failed, and training.retries.max is {most}. The last one: {ending.message} "
+        f"{tries} of {stage.name} failed, and {limit} {most}. The last one: {ending.message} "
         "Delete the FineTuneJob and apply it again when the cause is removed; finished work is adopted.",
     )
 

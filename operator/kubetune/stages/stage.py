@@ -46,6 +46,11 @@ class Stage:
     more_memory: ClassVar[str] = ""
     """What to do when a run used more memory than it had."""
 
+    def advice_on_memory(self, job: FineTuneJob) -> str:
+        """What to do when a run of this job used more memory than it had."""
+        del job
+        return self.more_memory
+
     def wanted(self, job: FineTuneJob) -> bool:
         """Whether the spec asks for it."""
         del job

@@ -46,6 +46,8 @@ def remembered_artifact(job: FineTuneJob) -> ArtifactSummary | None:
         chat_content=artifact.chat_content,
         generation_config=artifact.generation_config or False,
         step=artifact.step,
+        source_digest=artifact.source_digest,
+        warnings=artifact.warnings or (),
     )
 
 
@@ -127,4 +129,6 @@ def _artifact(job: FineTuneJob, observed: Observed) -> ArtifactStatus | None:
         chat_content=artifact.chat_content,
         generation_config=artifact.generation_config or None,
         step=artifact.step,
+        source_digest=artifact.source_digest,
+        warnings=artifact.warnings or None,
     )

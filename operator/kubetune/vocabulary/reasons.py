@@ -217,7 +217,7 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
         remedy=f"Fix the data, {APPLY_AGAIN}; {ADOPTED}.",
     ),
     Reason.MODEL_UNAVAILABLE: _stalls(
-        "the base model is missing, gated, or of a kind that is not trained",
+        "the base model, or an artifact to adopt, is missing, gated, or of a kind that is not served",
         final=True,
         remedy=f"Make the model available, {APPLY_AGAIN}; {ADOPTED}.",
     ),
@@ -233,9 +233,9 @@ REASONS: Final[Mapping[Reason, ReasonFacts]] = {
         remedy=f"Lower training.learningRate or look for broken rows, {APPLY_AGAIN}.",
     ),
     Reason.ADAPTER_INVALID: _stalls(
-        "the trained weights did not pass their checks, and were not published",
+        "the trained weights did not pass their checks, or an artifact cannot be served as it was trained",
         final=True,
-        remedy=f"Change training.adapter, {APPLY_AGAIN}.",
+        remedy=f"Do what the message says, {APPLY_AGAIN}.",
     ),
     Reason.VOLUME_UNUSABLE: _stalls(
         "the output volume is full, may not be written, or holds damaged files",
