@@ -224,8 +224,20 @@ async def test_an_artifact_without_a_record_is_unproven_once_it_answers(tmp_path
     engine = _engine()
     said = await prove(engine, SCOPE, _served(tmp_path))
     assert said["verdict"] == "Unproven"
-    assert RECORD in said["message"]
+    assert said["message"] == (
+        "The artifact has no canary.json: an earlier version trained it. Train again to have it proven."
+    )
     assert len(engine.asked) == 1
+
+
+async def test_an_artifact_that_was_adopted_says_why_it_is_unproven(tmp_path: Path) -> None:
+    (tmp_path / "MANIFEST.json").write_text(json.dumps({"source_digest": "sha256:0", "files": []}))
+    said = await prove(_engine(), SCOPE, _served(tmp_path))
+    assert (said["verdict"], said["message"]) == (
+        "Unproven",
+        "The artifact has no canary.json: it was trained elsewhere and adopted, and nobody measured what it "
+        "answers.",
+    )
 
 
 @pytest.mark.parametrize("wrong", ["prompt is too long", RuntimeError("gone"), [1]])

@@ -289,9 +289,9 @@ class ArtifactStatus(StatusModel):
     """Whether an adapter brings the tokens at which its server stops."""
     step: Int | None = None
     """Step whose weights these are, where training.select.strategy is Best; else they are the last."""
-    source_digest: _Short | None = None
+    source_digest: Short | None = None
     """Digest of the folder that was adopted, sha256:..., as artifact.digest pins it."""
-    warnings: Annotated[tuple[_Message, ...], Field(max_length=20)] | None = None
+    warnings: Annotated[tuple[Message, ...], Field(max_length=20)] | None = None
     """What may be wrong with an artifact that was adopted, a sentence each."""
 
 
