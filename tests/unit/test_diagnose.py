@@ -151,6 +151,7 @@ class Case:
     job_events: list[dict[str, Any]] = field(default_factory=list)
     refusal: str = ""
     stalled: bool = False
+    trains: bool = True
     seen: float = 100
     """Seconds that the operator has seen it for."""
 
@@ -349,6 +350,14 @@ CASES = [
         ),
     ),
     Case(
+        "no node has the memory for a job that trains nothing",
+        Reason.UNSCHEDULABLE,
+        ("No node has 1Gi memory free", "Free some, or add nodes."),
+        stage="prepare",
+        trains=False,
+        pod=unscheduled("0/2 nodes are available: 2 Insufficient memory.", memory="1Gi"),
+    ),
+    Case(
         "every node is tainted",
         Reason.UNSCHEDULABLE,
         ("0/2 nodes fit: 2 node(s) had untolerated taint {nvidia.com/gpu: present}", "podTemplate"),
@@ -475,6 +484,22 @@ CASES = [
                 "limits.cpu for: trainer",
             )
         ],
+    ),
+    Case(
+        "a quota asks for limits of a job that trains nothing",
+        Reason.QUOTA_EXCEEDED,
+        ("must specify limits.cpu for: trainer. Give the namespace a LimitRange with defaults.",),
+        stage="prepare",
+        trains=False,
+        refusal='pods "intents-1-" is forbidden: failed quota: compute: must specify limits.cpu for: trainer',
+    ),
+    Case(
+        "a quota leaves no room for a job that trains nothing",
+        Reason.QUOTA_EXCEEDED,
+        ("Free resources, or raise the quota.",),
+        stage="prepare",
+        trains=False,
+        refusal='pods "intents-1-" is forbidden: exceeded quota: compute, requested: requests.cpu=500m',
     ),
     Case(
         "a quota asks for limits, which serving.resources has not",
@@ -932,6 +957,7 @@ def test_the_diagnosis(case: Case) -> None:
         claim_events=case.claim_events,
         refusal=case.refusal or refusal_of(case.job_events),
         seen_for=lambda _uid, _what: timedelta(seconds=case.seen),
+        trains=case.trains,
     )
     if case.reason is None:
         assert found is None

@@ -183,6 +183,7 @@ class Looker:
             refusal=refusal,
             seen_for=seen_for,
             canaries=await self._canaries(shown) if stage == names.SERVE else {},
+            trains=job.spec.training is not None,
         )
 
     async def _canaries(self, pods: Sequence[Raw]) -> dict[str, Canary]:

@@ -65,12 +65,14 @@ def diagnose(
     refusal: str,
     seen_for: SeenFor,
     canaries: Mapping[str, Canary] = MappingProxyType({}),
+    trains: bool = True,
 ) -> Diagnosis | None:
     """Find the most telling reason; None when nothing is wrong.
 
     ``events`` are those of the pods, by pod name; ``claim`` is the output claim or None when it does not
     exist; ``refusal`` is what the API server says to whoever makes the pods, empty when it takes them;
-    ``canaries`` is what servers that are not ready say of themselves, by pod name.
+    ``canaries`` is what servers that are not ready say of themselves, by pod name; ``trains`` is False of a
+    job without spec.training.
     """
     all_found = _findings(
         stage,
@@ -81,6 +83,7 @@ def diagnose(
         refusal=refusal,
         seen_for=seen_for,
         canaries=canaries,
+        trains=trains,
     )
     return next(
         (finding for finding in tuple(all_found) if finding is not None), None
@@ -105,6 +108,7 @@ def _findings(
     refusal: str,
     seen_for: SeenFor,
     canaries: Mapping[str, Canary],
+    trains: bool,
 ) -> Iterator[Diagnosis | None]:
     """Everything that may be wrong, the most telling first; what is still under way comes last."""
     staying = [pod for pod in pods if not is_deleting(pod)]
@@ -120,11 +124,11 @@ def _findings(
         yield diagnose_startup(stage, pod, own, peers, seen_for)
     yield diagnose_claim(stage, claim, claim_events, staying, seen_for)
     for pod in staying:
-        yield diagnose_unscheduled(stage, pod, seen_for, binding=is_binding(claim))
+        yield diagnose_unscheduled(stage, pod, seen_for, binding=is_binding(claim), trains=trains)
     for pod in pods:
         yield diagnose_lost(stage, pod, seen_for)
     if refusal:
-        yield _refused(stage, refusal)
+        yield _refused(stage, refusal, trains=trains)
     if stage == SERVE:
         for pod, own in told:
             yield diagnose_probe(pod, own, seen_for)
@@ -132,15 +136,19 @@ def _findings(
         yield diagnose_pulling(stage, pod, own)
 
 
-def _refused(stage: str, refusal: str) -> Diagnosis:
+def _refused(stage: str, refusal: str, *, trains: bool) -> Diagnosis:
     """Pods that the API server refuses to create."""
     message = re.sub(r'^pods "[^"]*" is forbidden: ', "", refusal)
     if "exceeded quota" in message:
         what = f"A quota of this namespace leaves no room for the pod: {shortened(message, limit=400)}"
+        if not trains and stage != SERVE:
+            return found(Reason.QUOTA_EXCEEDED, stage, what, "Free resources, or raise the quota")
         ask = respec("ask for less", stage=stage)
         return found(Reason.QUOTA_EXCEEDED, stage, what, f"Free resources, raise the quota, or {ask}")
     if "must specify" in message:
         what = f"A quota of this namespace asks for more to be set: {shortened(message, limit=400)}"
+        if not trains and stage != SERVE:
+            return found(Reason.QUOTA_EXCEEDED, stage, what, "Give the namespace a LimitRange with defaults")
         block = "serving" if stage == SERVE else "training"
         fix = respec(f"Set it in {block}.resources", stage=stage)
         return found(

@@ -17,8 +17,13 @@ from ..vocabulary.times import parse_time, rfc3339
 from .evidence import PATIENCE, SLOW, SeenFor, condition, created, found, is_deleting, name_of, uid_of
 
 
-def diagnose_unscheduled(stage: str, pod: Raw, seen_for: SeenFor, *, binding: bool) -> Diagnosis | None:
-    """A pod for which no scheduler finds a node; ``binding``: one did, and waits for the output volume."""
+def diagnose_unscheduled(
+    stage: str, pod: Raw, seen_for: SeenFor, *, binding: bool, trains: bool
+) -> Diagnosis | None:
+    """A pod for which no scheduler finds a node; ``binding``: one did, and waits for the output volume.
+
+    ``trains`` is False of a job without spec.training, which says how much prepare asks for.
+    """
     scheduled = condition(pod, "PodScheduled")
     if not scheduled:
         return None if binding else _unseen(stage, pod, seen_for)
@@ -28,7 +33,7 @@ def diagnose_unscheduled(stage: str, pod: Raw, seen_for: SeenFor, *, binding: bo
     message = str(scheduled.get("message", "")).partition(" preemption:")[0].removesuffix(". not found")
     match scheduled.get("reason"):
         case "Unschedulable":
-            return _unschedulable(stage, pod, message)
+            return _unschedulable(stage, pod, message, is_fixed=not trains and stage != SERVE)
         case "SchedulingGated":
             what = f"Pod {name} waits for a scheduling gate"
             return found(Reason.UNSCHEDULABLE, stage, what, "Its owner removes it")
@@ -94,7 +99,7 @@ def _unseen(stage: str, pod: Raw, seen_for: SeenFor) -> Diagnosis | None:
     return found(Reason.UNSCHEDULABLE, stage, what, f"Start that scheduler, or {change}")
 
 
-def _unschedulable(stage: str, pod: Raw, message: str) -> Diagnosis:
+def _unschedulable(stage: str, pod: Raw, message: str, *, is_fixed: bool) -> Diagnosis:
     name, block = name_of(pod), "serving" if stage == SERVE else "training"
     claim = re.search(r'persistentvolumeclaim "([^"]+)" (not found|is being deleted)', message)
     if claim is not None:
@@ -115,6 +120,8 @@ def _unschedulable(stage: str, pod: Raw, message: str) -> Diagnosis:
     if lacking:
         needs = ", ".join(f"{_requested(pod, resource)} {resource}" for resource in dict.fromkeys(lacking))
         what = f"No node has {needs} free for pod {name}: {_reasons(message)}"
+        if is_fixed:
+            return found(Reason.UNSCHEDULABLE, stage, what, "Free some, or add nodes")
         change = respec(f"lower {block}.resources", stage=stage)
         return found(Reason.UNSCHEDULABLE, stage, what, f"Free some, add nodes, or {change}")
     if "unbound immediate PersistentVolumeClaims" in message or "persistent volumes to bind" in message:

@@ -23,7 +23,8 @@ MERGE: Final = (
 )
 """What is left of nearly everything that a server cannot apply as an adapter."""
 
-_PICKLED: Final = ("adapter_model.bin", "adapter_model.pt")
+PICKLED: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Files that can run code when they are loaded."""
 _TRAINER: Final = frozenset(
     {"trainer_state.json", "all_results.json", "train_results.json", "eval_results.json", "trainer_log.json"}
 )
@@ -77,7 +78,7 @@ def _is_about_text(name: str) -> bool:
 def _require_adapter_weights(names: Collection[str], files: Sequence[RemoteFile], uri: str) -> None:
     if ADAPTER_WEIGHTS in names:
         return
-    if pickled := next((name for name in _PICKLED if name in names), None):
+    if pickled := next((n for n in sorted(names) if n.startswith("adapter") and n.endswith(PICKLED)), None):
         raise refusal(
             uri,
             f"has its weights only as {pickled}, which can run code when it is loaded",

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from ..artifact import model_card
 from ..artifact.publish import summary_of, verified_artifact
 from ..base.architecture import Architecture
@@ -28,7 +30,7 @@ from ..store import manifest, unfinished
 from ..store.ledger import Ledger
 from ..store.manifest import FileEntry, Manifest, ManifestError, naming
 from .adapter import write_adapter
-from .folder import ADAPTER_CONFIG, artifact_files, refusal
+from .folder import ADAPTER_CONFIG, PICKLED, artifact_files, refusal
 from .model import put, write_model
 from .settings import read_settings
 from .text import write_adapter_text, write_model_text
@@ -103,8 +105,14 @@ def _published(path: Path, files: Mapping[str, FileEntry]) -> Manifest | None:
         found = manifest.parse_manifest(path)
     except ManifestError:
         return None
-    if found.details.get("type") not in ("LoRA", "Full") or "base_revision" not in found.details:
+    try:
+        said = ArtifactSummary(path="", digest=found.digest, size_bytes=found.size_bytes, **found.details)
+    except (TypeError, ValidationError):
         return None  # of something else, such as a model that was fetched
+    if said.type not in ("LoRA", "Full"):
+        return None
+    if any(file.name.endswith(PICKLED) for file in found.files):
+        return None
     if wrong := [file.name for file in found.files if files.get(file.name) != file]:
         logger.warning(
             "%s is not what the job that published it wrote: it is checked as any other folder",
@@ -173,6 +181,7 @@ def _write(
     assert config.adopt is not None
     folder, names, at = source.folder.path, source.folder.names, Path(base.path)
     rank, warnings = None, list[str]()
+    published = source.published.details if source.published else {}
     if source.lora:
         settings = read_settings(folder, config.adopt.uri)
         written = write_adapter(folder, directory, settings, config, base, kind)
@@ -182,13 +191,19 @@ def _write(
     else:
         write_model(folder, names, directory, config, kind)
         text = write_model_text(config, at, names, directory)
+    told = {"type": "LoRA" if source.lora else "Full", "rank": rank}
+    if published and {name: published.get(name) for name in told} != told:
+        raise refusal(
+            config.adopt.uri,
+            f"is not what its {manifest.MANIFEST_NAME} says ({told})",
+            f"Copy it again from the job's volume, or remove {manifest.MANIFEST_NAME}",
+        )
     for warning in warnings:
         logger.warning("%s", warning)
     card = model_card.adopted(config, base, source_digest=source.digest, lora=source.lora, warnings=warnings)
     (directory / "README.md").write_text(card, encoding="utf-8")
     return {
-        "type": "LoRA" if source.lora else "Full",
-        "rank": rank,
+        **told,
         "base_model": config.model.uri,
         "base_revision": base.revision,
         "base_digest": base.digest,

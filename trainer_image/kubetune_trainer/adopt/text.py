@@ -113,10 +113,13 @@ def _template(source: Path, names: Collection[str]) -> Any:
 
 def _added(source: Path, names: Collection[str]) -> Iterator[tuple[int, str]]:
     """Id and text of the tokens that the folder's tokenizer has beside its vocabulary."""
-    for token in _read(source, names, _FAST).get("added_tokens") or ():
-        yield token["id"], token["content"]
-    for identity, token in (_read(source, names, _CONFIG).get("added_tokens_decoder") or {}).items():
-        yield int(identity), token["content"]
+    try:
+        for token in _read(source, names, _FAST).get("added_tokens") or ():
+            yield int(token["id"]), str(token["content"])
+        for identity, token in (_read(source, names, _CONFIG).get("added_tokens_decoder") or {}).items():
+            yield int(identity), str(token["content"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return  # of a form of its own: the server has the base's tokenizer anyway
 
 
 def _ends(source: Path, names: Collection[str], vocabulary: Mapping[str, int]) -> Iterator[int]:

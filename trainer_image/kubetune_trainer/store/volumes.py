@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..contract.config import FileSource, ModelSource, TrainerConfig
+from ..contract.config import AdoptedConfig, FileSource, ModelSource, TrainerConfig
 from ..contract.errors import DataInvalid, InvalidInput, ModelUnavailable, VolumeUnusable
 from ..contract.layout import output_root
 
@@ -113,8 +113,12 @@ def _explained(error: OSError, config: TrainerConfig | None) -> InvalidInput | N
     return None
 
 
-def _inputs(config: TrainerConfig) -> Iterator[tuple[ModelSource | FileSource, type[InvalidInput]]]:
+def _inputs(
+    config: TrainerConfig,
+) -> Iterator[tuple[ModelSource | AdoptedConfig | FileSource, type[InvalidInput]]]:
     yield config.model, ModelUnavailable
+    if config.adopt is not None:
+        yield config.adopt, ModelUnavailable
     for rows in (config.dataset.train, config.dataset.validation):
         if rows is not None:
             yield rows, DataInvalid

@@ -84,6 +84,12 @@ class FineTuneJobSpec(SpecModel):
             message="an artifact does not say whether it is served on GPUs; set gpus, 0 for CPU",
         ),
         Rule(
+            cel="!has(self.artifact) || !has(self.serving) || !has(self.serving.mode)",
+            check=lambda spec: spec.artifact is None or spec.serving is None or spec.serving.mode is None,
+            path=".serving.mode",
+            message="an artifact says itself whether it is an adapter or a full model; remove mode",
+        ),
+        Rule(
             cel="!has(self.training) || !has(self.serving) || !has(self.serving.mode) || "
             "(self.serving.mode == 'Adapter') == (self.training.adapter.type != 'Full')",
             check=lambda spec: (

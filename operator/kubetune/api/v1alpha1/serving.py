@@ -43,14 +43,14 @@ class Serving(SpecModel):
 
     mode: Literal["Adapter", "Full"] | None = None
     """Adapter serves the base model with the LoRA adapter, Full the weights of a full fine-tune.
-    Default: what training.adapter.type asks for."""
+    Default: what training.adapter.type asks for. An artifact says it itself."""
     replicas: int | None = Field(default=None, ge=1, le=100, strict=True)
     """Number of servers behind the Service. Left out, it is one at first and then left to others: an
     autoscaler or kubectl scale. Servers on more than one node need a claim with ReadWriteMany, which the
     operator makes only where replicas, or training.nodes, is above 1."""
     gpus: int | None = Field(default=None, ge=0, le=64, strict=True)
     """GPUs of one server; 0 serves on CPU. Default: what the model needs (status.plan.servingGpus) when
-    training uses GPUs, or 1 where that is not known; else 0."""
+    training uses GPUs, or 1 where that is not known; else 0. With an artifact it has to be said."""
     resources: Resources | None = None
     """Resources of one server. Default: its GPUs, and requests of 2 CPUs and 12Gi of memory for each; without
     GPUs 1 CPU and 4Gi of memory, which is then limited to 8Gi."""
