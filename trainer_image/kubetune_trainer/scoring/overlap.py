@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenizers import Tokenizer
 from typing_extensions import override
 
 from ..contract.evaluation import MetricConfig
@@ -44,6 +42,8 @@ class RougeL(Metric):
     """
 
     def __init__(self, config: MetricConfig) -> None:
+        from rouge_score.rouge_scorer import RougeScorer  # a second of imports, for who asks for it
+
         self.name = config.name
         self._scorer = RougeScorer(["rougeL"], tokenizer=_Words())
 
@@ -58,7 +58,9 @@ class RougeL(Metric):
         return None if words(question.expected) else "its expected answer has no words"
 
 
-class _Words(Tokenizer):
+class _Words:
+    """A tokenizer as rouge-score asks it."""
+
     def tokenize(self, text: str) -> list[str]:
         return words(text)
 
