@@ -419,3 +419,12 @@ def test_questions_that_prepare_did_not_write_for_this_evaluation_are_told(
     assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.VOLUME_UNUSABLE)
     what = "is missing" if broken == "missing" else "is not what prepare writes"
     assert message.message == f"{path} {what}: delete it, and make the job again."
+
+
+def test_the_jobs_own_servers_are_not_asked_through_the_platforms_proxy(
+    tmp_path: Path, server: OpenAI
+) -> None:
+    run = evaluation_run(tmp_path, server, QUESTIONS[:3])
+    nowhere = "http://127.0.0.1:9"
+    message = run.evaluate(HTTP_PROXY=nowhere, http_proxy=nowhere, NO_PROXY="", no_proxy="")
+    assert message.reason == Reason.COMPLETED, run.stderr

@@ -92,7 +92,7 @@ class Examination:
 
     async def _sit(self, answers: Kept[Answer], grades: Kept[KeptGrade]) -> Papers:
         async with (
-            openai.DefaultAsyncHttpxClient() as connections,
+            openai.DefaultAsyncHttpxClient(trust_env=False) as connections,  # a proxy is for judges
             Grading(judges_of(self.evaluation, self.environment), grades) as grading,
         ):
             generation = self.evaluation.generation
