@@ -840,6 +840,22 @@ EVALUATION: tuple[Case, ...] = (
         "what must not regress",
         _evaluation(gate={"mustNotRegress": {"maxDrop": "0.02", "dataset": {"uri": "hf://o/n/t.jsonl"}}}),
     ),
+    accept(
+        "an artifact that is compared with its base",
+        {**_ADOPTED, "evaluation": {"metrics": _METRICS, "dataset": {"uri": "pvc://data/test.jsonl"}}},
+    ),
+    refuse(
+        "examples for an artifact without training rows",
+        {
+            **_ADOPTED,
+            "evaluation": {
+                "metrics": _METRICS,
+                "dataset": {"uri": "pvc://data/test.jsonl"},
+                "baselines": [{"type": "FewShot"}],
+            },
+        },
+        "take their examples from dataset.train",
+    ),
     refuse("a gate on a metric that is none", _evaluation(gate={"metric": "BLEU"}), "none of the metrics"),
     refuse("a gate with nothing to compare", _evaluation(baselines=[], gate={}), "no baseline to be better"),
     refuse("a score above 1", _evaluation(gate={"minScore": "60"}), "scores are from 0 to 1"),
