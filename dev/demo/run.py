@@ -1,7 +1,8 @@
-"""The demo from start to end: data in place, job applied, followed, served, asked."""
+"""The demo from start to end: data in place, job applied, followed, judged, served."""
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -9,9 +10,8 @@ import yaml
 
 from dev import paths
 from dev.cluster import s3
-from dev.demo.ask import Example, ask, held_out, models
+from dev.demo import table
 from dev.demo.follow import StalledError, follow
-from dev.demo.table import build
 from dev.kubectl import Kubectl
 from dev.progress import console, note, step
 
@@ -23,7 +23,6 @@ CHANGES_ELSEWHERE = (
     "apply in it the ConfigMap triage and the FineTuneJob triage-1, which takes a GPU and a claim of 5 GiB",
 )
 """What the demo changes in a cluster that is not ours, the installation aside."""
-QUEUES = ("access", "billing", "gpu", "images", "monitoring", "network", "rollout", "storage")
 _DEADLINE = 1800.0  # seconds; generous: a cold pull of 5 GB images is in it
 
 
@@ -36,16 +35,17 @@ def run(kubectl: Kubectl, *, manifest: str, surroundings: list[dict[str, Any]]) 
         kubectl("apply", "--validate=strict", "-f", TRIAGE / manifest)
     start = time.monotonic()
     try:
-        status = follow(kubectl, namespace=namespace, name=name, until="Ready", deadline=_DEADLINE)["status"]
+        done = follow(kubectl, namespace=namespace, name=name, until="Ready", deadline=_DEADLINE)
     except StalledError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         note(f"\n  {kubectl.environment}\n  kubectl describe ftj {name} -n {namespace}")
         raise SystemExit(1) from None
     note(f"   served {time.monotonic() - start:.0f} s after kubectl apply")
-    examples = held_out(TRIAGE / "heldout.jsonl")
-    base, tuned = answers(kubectl, job, status, examples)
-    console.print(build(examples, base=base, tuned=tuned))
-    _what_next(kubectl, namespace=namespace, name=name, status=status)
+    found = done["status"]["evaluation"]
+    console.print(table.scores(found))
+    console.print(table.answers(evaluated_rows(kubectl, done), found["metric"]))
+    note(f"\n{found['message']}")
+    _what_next(kubectl, namespace=namespace, name=name, status=done["status"])
 
 
 def _is_there(kubectl: Kubectl, wanted: dict[str, Any]) -> bool:
@@ -87,29 +87,18 @@ def s3_credentials() -> dict[str, str]:
     }
 
 
-def answers(
-    kubectl: Kubectl, job: dict[str, Any], status: dict[str, Any], examples: list[Example]
-) -> tuple[list[str], list[str]]:
-    """Ask base and tuned model, which live in the same server.
-
-    The tuned model gets the prompt that it was trained with; the base model's names the possible answers,
-    or it could not know them.
-    """
+def evaluated_rows(kubectl: Kubectl, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """rows.jsonl of the evaluation, by the server, which has the job's volume."""
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
-    short = job["spec"]["dataset"]["systemPrompt"]
-    fair = f"{short} Answer with one word, one of: {', '.join(QUEUES)}."
-    with kubectl.port_forward(namespace, f"svc/{name}", 80) as port:
-        url = f"http://127.0.0.1:{port}/v1"
-        with step(f"Ask the base model {len(examples)} held-out requests"):
-            base_model = next(model for model in models(url) if model != status["serving"]["modelName"])
-            base = ask(url, model=base_model, system_prompt=fair, examples=examples)
-        with step(f"Ask the tuned model {len(examples)} held-out requests"):
-            tuned = ask(url, model=status["serving"]["modelName"], system_prompt=short, examples=examples)
-    return base, tuned
+    folder = job["status"]["evaluation"]["reportUri"].removeprefix("pvc://").partition("/")[2]
+    path = f"/output/{folder}/rows.jsonl"
+    text = kubectl("exec", "-n", namespace, f"deploy/{name}", "--", "cat", path)
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def _what_next(kubectl: Kubectl, *, namespace: str, name: str, status: dict[str, Any]) -> None:
     url, model = status["serving"]["url"], status["serving"]["modelName"]
+    report = status["evaluation"]["reportUri"].removeprefix("pvc://").partition("/")[2]
     prompt = "My pod has been in ImagePullBackOff since lunch."
     messages = (
         f'[{{"role": "system", "content": "Name the team that answers this request."}}, '
@@ -120,6 +109,7 @@ def _what_next(kubectl: Kubectl, *, namespace: str, name: str, status: dict[str,
         f"  {kubectl.environment}\n"
         f"  kubectl get ftj -n {namespace}\n"
         f"  kubectl describe ftj {name} -n {namespace}\n"
+        f"  kubectl exec -n {namespace} deploy/{name} -- cat /output/{report}/report.html > report.html\n"
         f"  kubectl port-forward -n {namespace} svc/{name} 8000:80 & sleep 2; "
         f"curl -s --noproxy localhost localhost:8000/v1/chat/completions -H 'Content-Type: application/json' "
         f'-d \'{{"model": "{model}", "temperature": 0, "messages": {messages}}}\'',

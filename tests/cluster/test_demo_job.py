@@ -17,8 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from dev.demo.ask import exact_match, held_out
-from dev.demo.run import NAMESPACE, TRIAGE, answers, local_surroundings
+from dev.demo.run import NAMESPACE, TRIAGE, evaluated_rows, local_surroundings
 from dev.kubectl import Kubectl, condition
 from kubetune_trainer.data.row_files import RowFile
 from tests.cluster.conftest import Cluster, until
@@ -63,16 +62,44 @@ def test_validation_loss_falls_by_at_least_thirty_percent(demo: Demo, cluster: C
     assert losses[-1] <= 0.7 * losses[0]
 
 
-def test_the_tuned_model_beats_the_base_by_at_least_point_three(demo: Demo, cluster: Cluster) -> None:
-    examples = held_out(TRIAGE / "heldout.jsonl")
-    assert len(examples) == 80
-    base, tuned = answers(cluster.kubectl, demo.job, demo.job["status"], examples)
-    assert exact_match(tuned, examples) >= exact_match(base, examples) + 0.3
+def test_the_tuned_model_beats_every_baseline_by_at_least_point_three(demo: Demo) -> None:
+    found = demo.job["status"]["evaluation"]
+    scores = {candidate["name"]: float(candidate["score"]) for candidate in found["candidates"]}
+    assert (found["rows"], found["verdict"]) == (80, "Passed")
+    assert set(scores) == {"Tuned", "Base", "FewShot", "Retrieval"}
+    tuned = scores.pop("Tuned")
+    assert tuned >= max(scores.values()) + 0.3
+
+
+def test_the_server_that_was_judged_is_the_one_that_serves(demo: Demo, cluster: Cluster) -> None:
+    assert condition(demo.job, "Promoted")["reason"] == "GatePassed"
+    assert demo.job["status"]["evaluation"]["artifact"] == demo.job["status"]["artifact"]["digest"]
+    deployment = cluster.kubectl.get("deployment", NAME, "-n", NAMESPACE)
+    assert deployment["metadata"]["generation"] == 1
+    asked = cluster.kubectl.get("job", f"{NAME}-evaluate", "-n", NAMESPACE)["metadata"]["creationTimestamp"]
+    (pod,) = _servers(cluster)
+    assert pod["metadata"]["creationTimestamp"] <= asked
+    assert cluster.kubectl.find("service", f"{NAME}-candidate", "-n", NAMESPACE) is None
+
+
+def test_the_report_lies_beside_the_result(demo: Demo, cluster: Cluster) -> None:
+    rows = evaluated_rows(cluster.kubectl, demo.job)
+    assert len(rows) == 80
+    report = json.loads(_volume_file(cluster, "evaluation/report.json"))
+    assert report["said"] == demo.job["status"]["evaluation"]["message"]
+    assert report["losses"]
+    assert report["said"] in _volume_file(cluster, "evaluation/report.html").replace("&#x27;", "'")
+    assert "| Retrieval |" in _volume_file(cluster, "adapter/README.md").replace("**", "")
 
 
 def test_prometheus_has_series_of_operator_trainer_and_server(demo: Demo, cluster: Cluster) -> None:
     assert demo.training_series
     assert "Reconciling" in [series["metric"]["condition"] for series in demo.jobs_series]
+    scores = until(
+        lambda: cluster.series(f'kubetune_evaluation_score{{namespace="{NAMESPACE}",finetunejob="{NAME}"}}'),
+        "kubetune_evaluation_score in Prometheus",
+    )
+    assert {series["metric"]["candidate"] for series in scores} == {"Tuned", "Base", "FewShot", "Retrieval"}
     assert until(
         lambda: cluster.series(
             f'{{__name__=~"vllm:.+",namespace="{NAMESPACE}",kubetune_dev_finetunejob="{NAME}"}}'
@@ -81,7 +108,7 @@ def test_prometheus_has_series_of_operator_trainer_and_server(demo: Demo, cluste
     )
 
 
-@pytest.mark.parametrize("condition", ["Trained", "Served", "Ready"])
+@pytest.mark.parametrize("condition", ["Trained", "Evaluated", "Promoted", "Served", "Ready"])
 def test_kubectl_wait_returns(demo: Demo, cluster: Cluster, condition: str) -> None:
     output = cluster.kubectl(
         "wait", f"--for=condition={condition}", f"ftj/{NAME}", "-n", NAMESPACE, "--timeout=10s"
