@@ -764,6 +764,8 @@ def _metric(**fields: Any) -> Changes:
 
 _JUDGE: Json = {"url": "https://models.example.com/v1", "model": "m", "rubric": "Polite."}
 
+_OWN_ROWS = {"metrics": _METRICS, "dataset": {"uri": "pvc://data/test.jsonl"}}
+
 EVALUATION: tuple[Case, ...] = (
     accept("an evaluation with the validation rows", _ASKED),
     accept(
@@ -772,6 +774,15 @@ EVALUATION: tuple[Case, ...] = (
     ),
     refuse(
         "an evaluation without rows", {"evaluation": {"metrics": _METRICS}}, "there are no rows to evaluate"
+    ),
+    accept(
+        "an adopted adapter that is compared with its base",
+        {**_ADOPTED, "evaluation": {**_OWN_ROWS, "baselines": [{"type": "Base"}]}},
+    ),
+    refuse(
+        "examples without training rows",
+        {**_ADOPTED, "evaluation": {**_OWN_ROWS, "baselines": [{"type": "FewShot"}]}},
+        "take their examples from dataset.train",
     ),
     refuse("an evaluation without metrics", _evaluation(metrics=[]), "evaluation.metrics"),
     refuse(
@@ -839,22 +850,6 @@ EVALUATION: tuple[Case, ...] = (
     accept(
         "what must not regress",
         _evaluation(gate={"mustNotRegress": {"maxDrop": "0.02", "dataset": {"uri": "hf://o/n/t.jsonl"}}}),
-    ),
-    accept(
-        "an artifact that is compared with its base",
-        {**_ADOPTED, "evaluation": {"metrics": _METRICS, "dataset": {"uri": "pvc://data/test.jsonl"}}},
-    ),
-    refuse(
-        "examples for an artifact without training rows",
-        {
-            **_ADOPTED,
-            "evaluation": {
-                "metrics": _METRICS,
-                "dataset": {"uri": "pvc://data/test.jsonl"},
-                "baselines": [{"type": "FewShot"}],
-            },
-        },
-        "take their examples from dataset.train",
     ),
     refuse("a gate on a metric that is none", _evaluation(gate={"metric": "BLEU"}), "none of the metrics"),
     refuse("a gate with nothing to compare", _evaluation(baselines=[], gate={}), "no baseline to be better"),

@@ -6,11 +6,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kubetune_trainer.artifact.model_card import CARD_NAME
 from kubetune_trainer.contract.messages import ArtifactSummary, ExitCode, Reason
-from kubetune_trainer.store.manifest import verify_manifest
+from kubetune_trainer.store.manifest import read_manifest, verify_manifest
 from tests.support import trained_elsewhere as elsewhere
 from tests.support.chat_templates import CHATML
 from tests.support.hub_server import HubServer, files_of, hub_server
@@ -50,7 +52,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 def artifact_of(prepared: Prepared) -> ArtifactSummary:
     artifact = prepared.summary.artifact
     assert artifact is not None
-    verify_manifest(prepared.run.adapter if artifact.type == "LoRA" else prepared.run.model)
+    verify_manifest(prepared.run.adapter, apart=(CARD_NAME,))
     return artifact
 
 
@@ -228,7 +230,7 @@ def published(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_another_job_published_is_adopted_as_it_is(
     base: Path, published: Path, tmp_path: Path, prepare: Prepare, hub: HubServer
 ) -> None:
-    digest = verify_manifest(published).digest
+    digest = read_manifest(published).digest
     pinned = {"uri": "pvc://inputs/adapter", "mount": str(published), "digest": digest}
     artifact = artifact_of(mounted := prepare(model=base, adopt=pinned))
     assert (artifact.digest, artifact.source_digest) == (digest, digest)
@@ -248,5 +250,48 @@ def test_what_was_edited_after_it_was_published_is_any_folder(
     shutil.copytree(published, folder)
     elsewhere.change_tensors(folder, {n: 2 * t for n, t in elsewhere.tensors_of(folder).items()})
     artifact = artifact_of(prepared := prepare(model=base, adopt=folder))
-    assert artifact.source_digest != verify_manifest(published).digest
+    assert artifact.source_digest != read_manifest(published).digest
     assert not (prepared.run.adapter / "canary.json").exists(), "it says what other weights answer"
+
+
+@pytest.mark.parametrize("fields", [{"rank": "many"}, {"type": "Other"}, {"base_revision": None}])
+def test_a_manifest_that_no_job_wrote_makes_a_folder_no_other(
+    fields: dict[str, Any], base: Path, published: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    folder = tmp_path / "adapter"
+    shutil.copytree(published, folder)
+    path = folder / "MANIFEST.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    artifact = artifact_of(prepared := prepare(model=base, adopt=folder))
+    assert artifact.source_digest != read_manifest(folder).digest
+    assert not (prepared.run.adapter / "canary.json").exists()
+
+
+def test_a_manifest_that_says_another_rank_than_the_weights_have_is_refused(
+    base: Path, published: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    folder = tmp_path / "adapter"
+    shutil.copytree(published, folder)
+    path = folder / "MANIFEST.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rank": 8}))
+    prepared = prepare(model=base, adopt=folder)
+    assert prepared.message.reason is Reason.ADAPTER_INVALID
+    assert "is not what its MANIFEST.json says" in prepared.message.message
+
+
+def test_prompts_of_an_evaluation_are_counted_with_the_template_of_the_artifact(
+    base: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    folder = elsewhere.lora(base, tmp_path / "adapter")
+    rows = write_chat_rows(tmp_path / "rows" / "test.jsonl", count=12)
+    evaluation = {
+        "data": {"source": {"uri": "pvc://inputs/test.jsonl", "mount": str(rows)}},
+        "metrics": [{"type": "ExactMatch", "name": "ExactMatch"}],
+    }
+    plain = prepare(model=base, adopt=folder, evaluation=evaluation).summary.evaluation
+    added = " or so"
+    elsewhere.tokenizer_files(base, folder, template=CHATML.replace("SmolLM", f"SmolLM{added}"))
+    own = prepare(model=base, adopt=folder, evaluation=evaluation, name="own").summary.evaluation
+    assert plain is not None
+    assert own is not None
+    assert own.prompt_tokens["Tuned"] == plain.prompt_tokens["Tuned"] + len(added)

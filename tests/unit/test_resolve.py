@@ -13,7 +13,7 @@ from kubetune.spec.resources import prepare_resources, serving_resources, traini
 from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.errors import SpecError
 from kubetune.vocabulary.quantities import amount_of, bytes_of, mebibytes
-from kubetune_trainer.contract.config import ServingConfig, TrainerConfig
+from kubetune_trainer.contract.config import AdoptedConfig, ServingConfig, TrainerConfig
 
 SETTINGS = JobSettings(trainer_image="trainer:1", serving_image="vllm:1", serving_cpu_image="vllm-cpu:1")
 
@@ -250,3 +250,24 @@ def test_quantities(quantity: str, amount: str) -> None:
 @pytest.mark.parametrize("size", [0, 1, 2**20, 2**20 + 1, 2040109466])
 def test_mebibytes_do_not_grow_when_they_are_read_again(size: int) -> None:
     assert mebibytes(bytes_of(mebibytes(size))) == mebibytes(size)
+
+
+@pytest.mark.parametrize(("gpus", "memory"), [(0, None), (2, 80 * 10**9)])
+def test_an_artifact_is_judged_by_the_gpus_of_its_server(gpus: int, memory: int | None) -> None:
+    adopting = validate_spec(
+        {
+            "metadata": {"name": "intents-1", "namespace": "team-a", "uid": "1"},
+            "spec": {
+                "model": {"uri": "hf://org/name"},
+                "artifact": {"uri": "pvc://adapters/intents", "digest": f"sha256:{'0f' * 32}"},
+                "serving": {"gpus": gpus},
+            },
+        }
+    )
+    settings = SETTINGS.model_copy(update={"gpu_memory_bytes": 80 * 10**9})
+    config = resolve(adopting, settings)
+    assert config.adopt == AdoptedConfig(
+        uri="pvc://adapters/intents", mount="/inputs/artifact/intents", digest=f"sha256:{'0f' * 32}"
+    )
+    assert config.gpu_memory_bytes == memory
+    assert config.dataset.train is None

@@ -18,6 +18,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from ..artifact import model_card
+from ..artifact.model_card import CARD_NAME
 from ..artifact.publish import summary_of, verified_artifact
 from ..base.architecture import Architecture
 from ..base.fetch import FoundFolder, fetch_artifact
@@ -157,6 +158,7 @@ def _install(
             entries = [
                 manifest.sync_file(directory, name, sha256=known.get(name))
                 for name in manifest.list_files(directory)
+                if name != CARD_NAME
             ]
             written = manifest.write_manifest(directory, entries, details)
         confirm()
@@ -201,7 +203,7 @@ def _write(
     for warning in warnings:
         logger.warning("%s", warning)
     card = model_card.adopted(config, base, source_digest=source.digest, lora=source.lora, warnings=warnings)
-    (directory / "README.md").write_text(card, encoding="utf-8")
+    (directory / CARD_NAME).write_text(card, encoding="utf-8")
     return {
         **told,
         "base_model": config.model.uri,
@@ -225,4 +227,6 @@ def _as_published(source: _Source, published: Manifest, directory: Path) -> Mani
     shutil.copyfile(source.folder.manifest, directory / manifest.MANIFEST_NAME)
     manifest.sync_file(directory, manifest.MANIFEST_NAME, sha256=published.digest)
     manifest.sync_directory(directory)
-    return manifest.verify_manifest(directory)
+    if CARD_NAME in source.folder.names and not (directory / CARD_NAME).exists():
+        shutil.copyfile(source.folder.path / CARD_NAME, directory / CARD_NAME)
+    return manifest.verify_manifest(directory, apart=(CARD_NAME,))

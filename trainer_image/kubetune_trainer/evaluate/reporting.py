@@ -49,8 +49,8 @@ def report_of(examination: Examination, papers: Papers, *, canary: str, dataset:
         gate=passed,
         price=results.price(candidates, evaluation.main_metric),
         unstable=unstable,
-        training=config.training.model_dump(mode="json"),
-        dataset=dataset,
+        training=config.training.model_dump(mode="json") if config.adopt is None else {},
+        dataset=dataset if config.dataset.train is not None else {},
         losses=losses.curve(examination.run),
         warnings=tuple(
             warnings.found(

@@ -16,7 +16,7 @@ from ..contract import termination
 from ..contract.config import TrainerConfig
 from ..contract.errors import DataInvalid, InvalidInput
 from ..contract.layout import RunDirectory
-from ..contract.messages import ExitCode, ModelSummary, PrepareSummary
+from ..contract.messages import ArtifactSummary, ExitCode, ModelSummary, PrepareSummary
 from ..sizing import estimate, space
 from ..sources.locate import locate_data
 from ..sources.source import DataSource, Role
@@ -107,13 +107,27 @@ def prepare(
             rows.validation_rows,
         )
     _require_validation(config, rows.validation_examples)
-    if config.adopt is None:
+    adopted = None
+    if config.adopt is not None:
+        from ..adopt import install
+
+        if held is None:
+            _install_rows(run, staged, summary, confirm)
+        staged, held = run, rows
+        adopted = install.adopt(config, run, summary, kind, confirm)
+    else:
         job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
         rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
     questions = None
     if config.evaluation is not None:
         asked = evaluating.Job(
-            config=config, data=data, own=own, model=summary, kind=kind, prepared=staged, rows=rows
+            config=config,
+            data=data,
+            own=own,
+            model=_as_spoken_to(run, summary, adopted),
+            kind=kind,
+            prepared=staged,
+            rows=rows,
         )
         questions = evaluating.questions(asked, run, scratch=scratch)
         rows = rows.model_copy(update={"warnings": (*rows.warnings, *questions.evaluation.warnings)})
@@ -131,17 +145,12 @@ def prepare(
         plan = estimate.plan(config, kind, trained.parameters, shape)
     plan = plan.model_copy(update={"serving_gpus": gpus})
     if held is None:
-        adoption.write_json(staged.model_file, summary.model_dump(mode="json"))
-        staged.errors_file.touch()
-        adoption.install(run, staged, confirm)
-    asked_for = questions.evaluation.plan if questions else None
+        _install_rows(run, staged, summary, confirm)
     if questions is not None:
         questions.install(run, confirm)
     adoption.clear_errors(run)
-    if config.adopt is not None:
-        from ..adopt import install
-
-        adopted = install.adopt(config, run, summary, kind, confirm)
+    asked_for = questions.evaluation.plan if questions else None
+    if adopted is not None:
         return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=adopted, evaluation=asked_for)
     passes.write(run, plan.tokens_per_pass)
     artifact = adoption.finished_artifact(run)
@@ -152,6 +161,22 @@ def prepare(
             logger.warning("%s", tight)
             rows = rows.model_copy(update={"warnings": (*rows.warnings, tight)})
     return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact, evaluation=asked_for)
+
+
+def _install_rows(
+    run: RunDirectory, staged: RunDirectory, model: ModelSummary, confirm: Callable[[], None]
+) -> None:
+    adoption.write_json(staged.model_file, model.model_dump(mode="json"))
+    staged.errors_file.touch()
+    adoption.install(run, staged, confirm)
+
+
+def _as_spoken_to(run: RunDirectory, base: ModelSummary, adopted: ArtifactSummary | None) -> ModelSummary:
+    """The model whose tokenizer and chat template write prompts: an artifact that is adopted has its own."""
+    if adopted is None:
+        return base
+    directory = run.model if adopted.type == "Full" else run.adapter
+    return base.model_copy(update={"path": str(directory)})
 
 
 def sentence(config: TrainerConfig, summary: PrepareSummary) -> str:
