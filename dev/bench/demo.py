@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from dev import paths
+from dev.bench import audit
 from dev.bench.figures import Figure
 from dev.cluster import containerd
 from dev.demo.run import NAMESPACE
@@ -19,6 +21,7 @@ NAME: Final = "triage-1"
 FIRST_STEP: Final = 60
 FIRST_ANSWER: Final = 80
 PROCESS_START: Final = 10
+PROMOTION: Final = 2
 _STEP: Final = re.compile(r"^(\S+) .*\bstep \d+ of \d+:", re.MULTILINE)
 
 Raw = Mapping[str, Any]
@@ -41,10 +44,27 @@ def measure(kubectl: Kubectl, *, namespace: str = NAMESPACE, name: str = NAME) -
         return []
     selector = f"kubetune.dev/finetunejob={name}"
     pods = kubectl.get("pods", "-n", namespace, "-l", selector)["items"]
-    return list(_figures(job, pods, _first_step(kubectl, pods)))
+    return list(_figures(job, pods, _first_step(kubectl, pods), _public(namespace, name)))
 
 
-def _figures(job: Raw, pods: Sequence[Raw], first_step: float | None) -> Iterator[Figure]:
+def _public(namespace: str, name: str) -> float | None:
+    """When the operator asked for the public Service, by the audit log; None where that is not there."""
+    log = paths.cluster_state() / "logs" / "audit.jsonl"
+    if not log.exists():
+        return None
+    asked = [
+        request.received
+        for request in audit.read(log)
+        if (request.verb, request.resource, request.namespace, request.name)
+        == ("create", "services", namespace, name)
+        and request.is_write
+    ]
+    return asked[-1] if asked else None
+
+
+def _figures(
+    job: Raw, pods: Sequence[Raw], first_step: float | None, public: float | None
+) -> Iterator[Figure]:
     applied = _seconds(job["metadata"]["creationTimestamp"])
     trained, served = _since(job, "Trained"), _since(job, "Served")
     if first_step is not None:
@@ -60,12 +80,18 @@ def _figures(job: Raw, pods: Sequence[Raw], first_step: float | None) -> Iterato
             yield _figure("training container to first step", first_step - max(started), PROCESS_START)
     if trained is None or served is None:
         return
-    yield _figure("Trained to first completion", served - trained, FIRST_ANSWER)
+    asked = next(iter(_of_stage(pods, "evaluate")), None)
+    answered = asked.created if asked is not None else served
+    yield _figure("Trained to first completion", answered - trained, FIRST_ANSWER)
     server = next(iter(_of_stage(pods, "serve")), None)
     if server is not None and server.started and server.ready:
         yield _figure("- Trained to the server's container", server.started - trained)
         yield _figure("- server's container to its readiness", server.ready - server.started)
-        yield _figure("- readiness to Served", served - server.ready)
+        yield _figure("- readiness to first completion", answered - server.ready)
+    if asked is not None and asked.started and asked.ended:
+        yield _figure("evaluator's container", asked.ended - asked.started)
+        if public is not None:
+            yield _figure("end of the evaluation to the public Service", public - asked.ended, PROMOTION)
 
 
 def _figure(name: str, seconds: float, bar: float | None = None) -> Figure:

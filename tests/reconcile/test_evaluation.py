@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubetune_trainer.contract.evaluation import Verdict
+from kubetune_trainer.contract.evaluation import Override, Verdict
 from tests.support import messages, virtual_time
 from tests.support.harness import Controllers, Operator, Outcome, finetunejob, true_conditions, until
 from tests.support.memory_kube import MemoryKube, Object
@@ -26,8 +26,10 @@ def _job(*, serving: bool = True, **training: Any) -> Object:
 def _ends(verdict: Verdict) -> Any:
     def script(pod: Object) -> Outcome | None:
         stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
-        if stage in ("evaluate", "promote"):
+        if stage == "evaluate":
             return 0, messages.evaluated(verdict)
+        if stage == "promote":
+            return 0, messages.evaluated(verdict, _decision(pod))
         return messages.ends_well(pod)
 
     return script
@@ -39,6 +41,11 @@ def _there(kube: MemoryKube) -> set[tuple[str, str]]:
     return {(kind, name) for kind, name in found if kind in ("Deployment", "Service")} - {
         ("Service", "job-train")
     }
+
+
+def _decision(pod: Object) -> Override:
+    env = {e["name"]: e.get("value") for e in pod["spec"]["containers"][0]["env"]}
+    return Override.model_validate_json(env["KUBETUNE_OVERRIDE"])
 
 
 SERVED = {("Deployment", "job"), ("Service", "job")}
@@ -169,6 +176,12 @@ def test_a_person_overrides_the_gate_and_takes_it_back(restart: bool) -> None:
             kube.requests.clear()
             await asyncio.sleep(300)
             assert kube.writes == []
+        _annotate(kube, "Legal has said so.", manager="jane")
+        await until(lambda: kube.find("Job", "job-promote-2") is not None)
+        assert _there(kube) == SERVED
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
+        assert job_of(kube)["status"]["evaluation"]["override"]["by"] == "jane"
+        assert kube.find("Job", "job-promote-3") is None
         _annotate(kube, None)
         await until(lambda: "Stalled" in true_conditions(job_of(kube)))
         await asyncio.sleep(60)

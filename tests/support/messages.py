@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubetune_trainer.contract.evaluation import CandidateSummary, EvaluateSummary, Verdict
+from kubetune_trainer.contract.evaluation import CandidateSummary, EvaluateSummary, Override, Verdict
 from kubetune_trainer.contract.messages import (
     ArtifactSummary,
     DatasetSummary,
@@ -61,7 +61,7 @@ def trained(artifact: ArtifactSummary = ARTIFACT) -> str:
     return _message(Reason.COMPLETED, "Trained.", summary.model_dump(mode="json"), step=30)
 
 
-def evaluated(verdict: Verdict = "Passed") -> str:
+def evaluated(verdict: Verdict = "Passed", override: Override | None = None) -> str:
     """Message of a completed evaluation."""
     said = "ExactMatch 0.78 is 0.21 above Base's 0.57 (95 % interval 0.12 to 0.30)."
     scores = {"prompt_tokens": 45, "latency_seconds": "0.5", "seconds_per_request": "0.25"}
@@ -85,6 +85,7 @@ def evaluated(verdict: Verdict = "Passed") -> str:
         verdict=verdict,
         said=said if verdict == "Passed" else f"Not passed: {said}",
         report="job/0123456789abcdef/evaluation",
+        override=override,
     )
     return _message(Reason.COMPLETED, said, summary.model_dump(mode="json"))
 

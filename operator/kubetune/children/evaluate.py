@@ -15,7 +15,7 @@ from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.views import Manifest
-from ..spec.resources import prepare_resources
+from ..spec.resources import evaluator_resources
 from ..spec.settings import JobSettings
 from ..vocabulary.names import (
     BASELINE,
@@ -74,7 +74,7 @@ def build_evaluation(
                     }
                 ),
             ],
-            "resources": prepare_resources(job, settings),
+            "resources": evaluator_resources(job, settings),
         },
         volumes=volumes,
         settings=settings,

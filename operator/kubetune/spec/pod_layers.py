@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.pod_template import PodTemplate
 from ..vocabulary.errors import SpecError
-from ..vocabulary.names import SERVE, TRAIN
+from ..vocabulary.names import BASELINE, EVALUATE, SERVE, TRAIN
 from .pod_template import merged, mount_without_volume
 from .settings import JobSettings
 
@@ -45,9 +45,19 @@ def _layers(job: FineTuneJob, settings: JobSettings, stage: str) -> Iterator[tup
     yield "spec.podTemplate", spec.pod_template or PodTemplate()
     if stage == TRAIN:
         yield "spec.training.podTemplate", spec.trains.pod_template or PodTemplate()
+    if stage in (BASELINE, EVALUATE):
+        yield "spec.serving.podTemplate", _places(spec.serving.pod_template if spec.serving else None)
     if stage == SERVE:
         serving = spec.serving.pod_template if spec.serving else None
         yield "spec.serving.podTemplate", serving or PodTemplate()
+
+
+def _places(serving: PodTemplate | None) -> PodTemplate:
+    """Where servers may run: an evaluator runs on the node of the server that it asks, for their volume."""
+    if serving is None:
+        return PodTemplate()
+    places = {"node_selector": serving.node_selector, "tolerations": serving.tolerations}
+    return PodTemplate().model_copy(update=places)
 
 
 def _listed(fields: list[str]) -> str:

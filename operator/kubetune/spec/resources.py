@@ -5,6 +5,7 @@ Every container has requests: Kueue counts them, quotas ask for them, and a pod 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from ..api.v1alpha1 import FineTuneJob
@@ -15,6 +16,8 @@ from .settings import JobSettings
 ContainerResources = dict[str, dict[str, str]]
 
 _PREPARE: Final = {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"}
+_EVALUATOR: Final = {"cpu": "100m", "ephemeral-storage": "1Gi", "memory": "512Mi"}
+"""It waits for servers most of the time, on their own node."""
 _DEFAULT: Final = {"cpu": "1", "memory": "4Gi"}
 _CPUS_PER_GPU: Final = 2
 _GIB_PER_GPU: Final = 12
@@ -52,16 +55,23 @@ def serving_resources(job: FineTuneJob, settings: JobSettings, planned: int = 0)
 
 
 def prepare_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
-    """Resources of prepare: little, no GPU, and at most what a training pod may use.
+    """Resources of prepare: little, no GPU, and at most what a training pod may use."""
+    return _little(job, settings, _PREPARE)
 
-    It names all that training.resources name, since a quota refuses pods that do not name what it counts.
-    """
+
+def evaluator_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
+    """Resources of the evaluator: still less."""
+    return _little(job, settings, _EVALUATOR)
+
+
+def _little(job: FineTuneJob, settings: JobSettings, little: Mapping[str, str]) -> ContainerResources:
+    """So much of what training.resources name: a quota refuses pods that do not name what it counts."""
     training = training_resources(job, settings)
     asked, most = training.get("requests", {}), training.get("limits", {})
-    limits = {resource: most[resource] for resource in _PREPARE if resource in most}
+    limits = {resource: most[resource] for resource in little if resource in most}
     requests = {
-        resource: min(little, limits.get(resource, little), key=amount_of)
-        for resource, little in _PREPARE.items()
+        resource: min(amount, limits.get(resource, amount), key=amount_of)
+        for resource, amount in little.items()
         if resource in asked
     }
     return {"limits": limits, "requests": requests} if limits else {"requests": requests}

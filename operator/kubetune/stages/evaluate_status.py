@@ -21,6 +21,7 @@ from ..api.v1alpha1.evaluation_status import (
     EvaluationStatus,
     OverrideStatus,
 )
+from ..facts import termination
 from ..facts.observed import Observed, Outcome
 from ..spec.sources import output_claim
 from ..vocabulary.names import PROMOTE
@@ -116,7 +117,9 @@ def is_written(job: FineTuneJob, observed: Observed) -> bool:
     if observed.override is None or remembered_override(job) == observed.override:
         return observed.override is not None
     run = observed.last_run(PROMOTE)
-    return run is not None and run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
+    succeeded = run is not None and run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
+    found = termination.evaluate_summary(run.said) if run is not None and succeeded else None
+    return found is not None and found.override == observed.override
 
 
 def _candidate(candidate: CandidateSummary) -> CandidateStatus:

@@ -30,7 +30,7 @@ from ..api.v1alpha1.status import TokensPerRow as TokensPerRowStatus
 from ..facts.observed import Observed
 from ..facts.views import Kind
 from ..spec.resolve import serving_image
-from ..spec.resources import prepare_resources, serving_resources, training_resources
+from ..spec.resources import evaluator_resources, serving_resources, training_resources
 from ..spec.settings import JobSettings
 from ..spec.sources import mount_of, named_claim
 from ..vocabulary.names import PREPARE, Names
@@ -161,7 +161,7 @@ def _plan(job: FineTuneJob, observed: Observed, config: TrainerConfig, settings:
         resources=PlanResources(
             training=ContainerResources.model_validate(training_resources(job, settings)) if trains else None,
             serving=server,
-            evaluator=ContainerResources.model_validate(prepare_resources(job, settings))
+            evaluator=ContainerResources.model_validate(evaluator_resources(job, settings))
             if evaluation is not None
             else None,
             baseline=server if evaluation is not None and full else None,

@@ -214,4 +214,6 @@ class EvaluateSummary(Message):
     report: Path
     """Directory of the report, relative to the output volume."""
     tokens_saved_per_request: Count = 0
+    override: Override | None = None
+    """The decision that stands in the report and the model card."""
     warnings: Annotated[tuple[Sentence, ...], Field(max_length=5)] = ()

@@ -20,6 +20,7 @@ def summary_of(report: Report, directory: str) -> EvaluateSummary:
         verdict=report.verdict,
         said=report.said[:_SAID],
         report=directory,
+        override=report.override,
         tokens_saved_per_request=max(0, round(saved)),
         warnings=tuple(warning[:_SAID] for warning in report.warnings[:_WARNINGS]),
     )
