@@ -12,6 +12,7 @@ import yaml
 
 from dev.chart import CHART, values
 from dev.paths import REPOSITORY
+from kubetune.api.v1alpha1 import validate_spec
 from kubetune.process.metrics import Metrics
 from kubetune.vocabulary.reasons import Reason
 from tests.support import chart
@@ -63,6 +64,16 @@ def test_pods_that_a_page_shows_are_pods() -> None:
     page = REPOSITORY / "docs" / "how-to" / "copy-files.md"
     [shown] = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
     kubernetes_validate.validate(yaml.safe_load(shown), "1.31", strict=True)
+
+
+def test_the_evaluation_that_a_page_shows_is_one() -> None:
+    page = REPOSITORY / "docs" / "how-to" / "evaluate.md"
+    [shown] = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    job = yaml.safe_load((REPOSITORY / "examples" / "minimal.yaml").read_text())
+    job["spec"]["dataset"]["validationFraction"] = "0.1"
+    evaluation = validate_spec({**job, "spec": job["spec"] | yaml.safe_load(shown)}).spec.evaluation
+    assert evaluation is not None
+    assert evaluation.gate is not None
 
 
 def test_the_reference_has_every_metric_of_the_trainer() -> None:

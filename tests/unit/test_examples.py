@@ -11,6 +11,7 @@ import yaml
 
 from dev.demo.run import TRIAGE, hub_surroundings
 from dev.paths import REPOSITORY
+from kubetune.api.v1alpha1 import validate_spec
 from kubetune_trainer.contract.config import DatasetConfig, FileSource
 from kubetune_trainer.contract.errors import BadRow
 from kubetune_trainer.data.formats import RowReader
@@ -60,6 +61,13 @@ def test_rows_in_a_config_map_are_good_and_enough(
         assert not isinstance(row, BadRow)
         reader.read(row)
     assert len(rows) >= (MIN_ROWS if split == "train" else 1)
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_jobs_of_the_examples_are_valid(path: Path) -> None:
+    jobs = [document for document in documents(path) if document["kind"] == "FineTuneJob"]
+    assert [validate_spec(job).metadata.name for job in jobs] == [job["metadata"]["name"] for job in jobs]
+    assert jobs
 
 
 def test_an_example_has_its_rows_in_a_config_map_and_so_has_the_demo_elsewhere() -> None:
