@@ -8,10 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dev.bench import burst, delivery, demo, estimate, idle, machine, processor, rows, speed, writes
+from dev.bench import (
+    burst,
+    delivery,
+    demo,
+    estimate,
+    idle,
+    machine,
+    processor,
+    questions,
+    rows,
+    speed,
+    writes,
+)
 from dev.bench.figures import Figure, show
 from dev.cluster.kubeconfig import local_kubeconfig
 from dev.errors import DevError
+from dev.kubectl import Kubectl
 from dev.progress import note
 from dev.shell import CommandError
 from dev.target import kubectl_of
@@ -37,7 +50,8 @@ PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     processor.PART: lambda o: processor.measure(jobs=o.jobs, gate=o.gate, profile=o.profile),
     idle.PART: lambda o: idle.measure(finished=o.finished, seconds=o.idle_seconds),
     burst.PART: lambda o: burst.measure(jobs=o.jobs, repeats=o.repeats, gate=o.gate, profile=o.profile),
-    demo.PART: lambda _: _demo(),
+    demo.PART: lambda _: _of_demo(demo.measure),
+    questions.PART: lambda _: _of_demo(questions.measure),
     rows.PART: lambda _: rows.measure(),
     speed.PART: lambda o: speed.measure(repeats=o.repeats),
     estimate.PART: lambda _: estimate.measure(),
@@ -60,13 +74,13 @@ def run(only: Collection[str], options: Options) -> list[Figure]:
     return found
 
 
-def _demo() -> list[Figure]:
+def _of_demo(measure: Callable[[Kubectl], list[Figure]]) -> list[Figure]:
     kubeconfig = local_kubeconfig()
     try:
-        figures = demo.measure(kubectl_of(kubeconfig)) if kubeconfig.exists() else []
+        figures = measure(kubectl_of(kubeconfig)) if kubeconfig.exists() else []
     except CommandError as error:
         note(f"   {error}")
         figures = []
     if not figures:
-        note(f"   no trained job {demo.NAME}: `make demo` runs it")
+        note(f"   no finished job {demo.NAME}: `make demo` runs it")
     return figures
