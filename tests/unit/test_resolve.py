@@ -188,9 +188,10 @@ def test_a_server_gets_the_gpus_that_prepare_says_else_one_when_training_has_som
             {"engineArgs": {"max-model-len": "4096", "gpu-memory-utilization": "0.95"}},
             ServingConfig(max_model_len=4096, gpu_memory_utilization="0.95"),
         ),
+        ({"engineArgs": {"tool-call-parser": "hermes"}}, ServingConfig(tool_call_parser=True)),
     ],
 )
-def test_prepare_is_told_what_decides_the_memory_of_a_server(
+def test_prepare_is_told_what_a_server_holds_and_takes(
     serving: dict[str, Any] | None, expected: ServingConfig | None
 ) -> None:
     assert resolve(job(serving=serving) if serving is not None else job(), SETTINGS).serving == expected

@@ -230,6 +230,7 @@ def _serving(job: FineTuneJob, settings: JobSettings) -> ServingConfig | None:
         gpus=serving_gpus(job) if named else serving.gpus,
         max_model_len=None if length is None else int(length),
         gpu_memory_utilization=options.gpu_memory_utilization if options else None,
+        tool_call_parser=options is not None and options.tool_call_parser is not None,
     )
 
 

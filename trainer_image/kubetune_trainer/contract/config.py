@@ -220,6 +220,8 @@ class ServingConfig(ConfigModel):
     """Longest sequence in tokens."""
     gpu_memory_utilization: DecimalString | None = None
     """Part of a GPU's memory that the server takes."""
+    tool_call_parser: bool = False
+    """Whether the server reads calls of tools in answers; without it, it takes no request with tools."""
 
 
 class TrainerConfig(ConfigModel):
