@@ -10,7 +10,7 @@ import pytest
 from kubetune_trainer.contract.errors import InvalidInput, TrainerError, Transient
 from kubetune_trainer.contract.evaluation import JudgeConfig
 from kubetune_trainer.scoring.grade import REMINDER, Grade, grading_prompt, read_grade
-from kubetune_trainer.scoring.judge import Judge, NonsenseError
+from kubetune_trainer.scoring.judge import Judge, NoGradeError
 from kubetune_trainer.scoring.metrics import Said
 from kubetune_trainer.scoring.questions import PLAIN, Prompt, Question
 from tests.support.judge_server import KEY, MODEL, JudgeServer, Reply, fails, judge_server, says
@@ -181,7 +181,7 @@ async def test_nonsense_twice_is_told(text: str | None) -> None:
         error = await failure(server)
 
     assert len(server.requests) == 2
-    assert isinstance(error, NonsenseError)
+    assert isinstance(error, NoGradeError)
     assert str(error) == (
         "The judge of evaluation.metrics[Quality], judge-1, gave no grade from 1 to 5, and none when it was "
         "reminded: take a model in judge.model that follows instructions."
@@ -217,8 +217,20 @@ async def test_nonsense_twice_is_told(text: str | None) -> None:
                 400, "The prompt is longer than the context of 4096 tokens.", code="context_length_exceeded"
             ),
             KEY,
-            InvalidInput,
+            NoGradeError,
             "refuses what it is asked (status 400): The prompt is longer than the context of 4096 tokens.",
+        ),
+        (
+            Reply(422, {"detail": "messages: too long"}),
+            KEY,
+            NoGradeError,
+            "refuses what it is asked (status 422): messages: too long.",
+        ),
+        (
+            fails(402, "Your credit is used up."),
+            KEY,
+            InvalidInput,
+            "refuses what it is asked (status 402): Your credit is used up.",
         ),
         (
             fails(429, "Rate limit reached", {"Retry-After": "0.01"}),
@@ -322,3 +334,23 @@ async def test_what_a_model_does_not_take_is_left_out_from_then_on() -> None:
 
     assert ["temperature" in request for request in server.requests] == [True, False, False]
     assert all(request["seed"] == 0 for request in server.requests)
+
+
+async def test_a_key_is_read_without_the_newline_that_a_file_ends_with() -> None:
+    with judge_server([GOOD]) as server:
+        await grade(server, key=f"{KEY}\n")
+
+    assert server.keys == [f"Bearer {KEY}"]
+
+
+@pytest.mark.parametrize("key", ["sk-\u00e4bc", "sk-abc\nsk-def", "sk-\x00"])
+async def test_a_key_that_is_none_is_told_and_not_shown(key: str) -> None:
+    with judge_server([GOOD]) as server:
+        error = await failure(server, key=key)
+
+    assert type(error) is InvalidInput
+    assert str(error) == (
+        "The key of evaluation.metrics[Quality] has characters that no key has: correct OPENAI_API_KEY in "
+        "the Secret of judge.credentials."
+    )
+    assert not server.requests

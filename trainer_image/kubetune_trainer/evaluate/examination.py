@@ -25,7 +25,7 @@ from .results import Paper
 from .server import Answer, Server
 from .sitting import Sitting
 
-_NONSENSE = 0.1
+_UNGRADED = 0.1
 """Part of the questions that may be without a grade."""
 
 
@@ -81,7 +81,7 @@ class Examination:
 
         Raises:
             TrainerError: a server or a judge cannot be asked; what was answered before is kept.
-            InvalidInput: too much of what a judge said is no grade.
+            InvalidInput: a judge gave too few grades.
             OSError: the volume failed.
         """
         with (
@@ -135,9 +135,9 @@ def _require_grades(papers: Sequence[Paper], grading: Grading) -> None:
         return
     rows = len(papers[0].answers)
     for metric, count in results.ungraded(papers).items():
-        if count > _NONSENSE * rows:
+        if count > _UNGRADED * rows:
             raise InvalidInput(
                 f"The judge of {metric} gave {count:,} of {rows:,} questions no grade: "
-                f"{grading.nonsense[metric]} Take another model as judge, or say in its rubric more clearly "
+                f"{grading.ungraded[metric]} Take another model as judge, or say in its rubric more clearly "
                 "what a good answer is."
             )

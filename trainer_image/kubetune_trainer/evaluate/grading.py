@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from ..contract.evaluation import EvaluationConfig, judge_variable
-from ..scoring.judge import Judge, NonsenseError
+from ..scoring.judge import Judge, NoGradeError
 from ..scoring.questions import PLAIN, Question
 from .kept import Kept
 from .request import digest
@@ -49,8 +49,8 @@ class Grading:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """By the grade's key."""
-        self.nonsense: dict[str, str] = {}
-        """What a judge last said that is no grade, by the metric's name. Another process asks again."""
+        self.ungraded: dict[str, str] = {}
+        """Why a judge gave no grade the last time, by the metric's name. Another process asks again."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,7 +96,7 @@ class Grading:
         async with self._room:
             try:
                 grade = await self._judges[metric].grade(question, answer.said)
-            except NonsenseError as error:
-                self.nonsense[metric] = str(error)
+            except NoGradeError as error:
+                self.ungraded[metric] = str(error)
                 return
         self._kept.add(key, KeptGrade(score=grade.score, why=grade.why))

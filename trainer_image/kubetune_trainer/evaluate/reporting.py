@@ -60,6 +60,8 @@ def report_of(examination: Examination, papers: Papers, *, canary: str, dataset:
                 leaked=leaked,
                 unstable=unstable,
                 ungraded=results.ungraded(papers.main),
+                general_rows=len(examination.general),
+                general_ungraded=results.ungraded(papers.general) if papers.general else {},
             )
         ),
     )

@@ -24,22 +24,35 @@ from .questions import Question
 _TOKENS: Final = 2048
 """Of reasons and grade; models that think aloud need many."""
 
+_REFUSES_ONE: Final = (400, 413, 422)
+"""Status codes that are about what is asked, such as an answer longer than the judge's context."""
+
 _log = logging.getLogger(__name__)
 
 
-class NonsenseError(InvalidInput):
-    """What the judge said is no grade, twice."""
+class NoGradeError(InvalidInput):
+    """One answer has no grade: what the judge said is none, twice, or it does not take this answer."""
 
 
 class Judge:
     """Asks for grades; for one event loop. It waits and asks again itself where a server is busy or away."""
 
     def __init__(self, name: str, config: JudgeConfig, key: str | None, *, retries: int = 4) -> None:
-        """``name`` is the metric's; without a key the server is asked without one that it could know."""
+        """``name`` is the metric's; without a key the server is asked without one that it could know.
+
+        Raises:
+            InvalidInput: the key is none.
+        """
+        key = key and key.strip()  # a file that a Secret is made from ends with a newline
         self.config = config
         self._field = f"evaluation.metrics[{name}]"
         self._key = key
         self._retries = retries
+        if key and not (key.isascii() and key.isprintable()):
+            raise InvalidInput(
+                f"The key of {self._field} has characters that no key has: correct {JUDGE_KEY} in the Secret "
+                "of judge.credentials."
+            )
         self._client = openai.AsyncOpenAI(
             base_url=config.url, api_key=key or "none", timeout=config.timeout_seconds, max_retries=retries
         )
@@ -66,7 +79,7 @@ class Judge:
         """Grade what was said to a question.
 
         Raises:
-            NonsenseError: the judge said no grade, and none when it was reminded.
+            NoGradeError: the judge said no grade, and none when it was reminded, or refuses what it is asked.
             InvalidInput: the judge cannot be asked as it is configured.
             Transient: it does not answer now.
         """
@@ -77,7 +90,7 @@ class Judge:
         messages += [{"role": "assistant", "content": text}, {"role": "user", "content": REMINDER}]
         if (grade := read_grade(await self._ask(messages))) is not None:
             return grade
-        raise NonsenseError(
+        raise NoGradeError(
             f"The judge of {self._field}, {self.config.model}, gave no grade from 1 to 5, and none when it "
             "was reminded: take a model in judge.model that follows instructions."
         )
@@ -156,6 +169,8 @@ class Judge:
                 "or take another judge."
             )
         if status < 500 and status not in (408, 409):
-            said = error.body.get("message") if isinstance(error.body, dict) else None
-            return InvalidInput(f"{who} refuses what it is asked (status {status}): {str(said)[:300]}")
+            body = error.body if isinstance(error.body, dict) else {}
+            said = str(body.get("message") or body.get("detail") or "it says not why")[:300]
+            kind = NoGradeError if status in _REFUSES_ONE else InvalidInput
+            return kind(f"{who} refuses what it is asked (status {status}): {said.rstrip('.')}.")
         return Transient(f"{who} cannot be asked now: it answers with status {status}.")
