@@ -16,7 +16,7 @@ from kubetune_trainer.contract.evaluation import EvaluateSummary
 from kubetune_trainer.contract.messages import ExitCode, Reason, TerminationMessage
 from kubetune_trainer.evaluate.asking import PATIENCE_VARIABLE
 from kubetune_trainer.evaluate.sitting import TWICE
-from kubetune_trainer.scoring.questions import PLAIN, Prompt, write_questions
+from kubetune_trainer.scoring.questions import PLAIN, Prompt, Question, write_questions
 from kubetune_trainer.scoring.report import Report
 from tests.support.evaluation_runs import (
     BASE_MODEL,
@@ -173,8 +173,9 @@ def test_a_server_that_stays_away_is_a_failure_that_may_pass(run: EvaluationRun,
     message = run.evaluate(**{PATIENCE_VARIABLE: "0.5"})
     assert (run.code, message.reason) == (1, Reason.UNKNOWN)
     assert message.message == (
-        "The server of Tuned has not answered for 0.5 seconds, the last time with: HTTP 503: Loading. What "
-        "was answered before is kept: an evaluator that is started again asks the rest."
+        "The server of Tuned has not answered for 0.5 seconds, the last time with: HTTP 503: Loading. The "
+        "log of its pod shows what it does. What was answered before is kept: an evaluator that is started "
+        "again asks the rest."
     )
 
 
@@ -315,14 +316,16 @@ def grades(body: Body, silent: str = "nothing") -> str:
     return "Who knows." if silent in asked else json.dumps({"why": "So.", "score": score})
 
 
-def judged(run_root: Path, server: OpenAI, **config: Any) -> EvaluationRun:
+def judged(
+    run_root: Path, server: OpenAI, questions: list[Question] = QUESTIONS, **fields: Any
+) -> EvaluationRun:
     """A run with a judge at the same server, as its second metric."""
-    judge = {"url": server.url, "model": JUDGE, "rubric": "The colour is right.", "has_key": True, **config}
+    judge = {"url": server.url, "model": JUDGE, "rubric": "The colour is right.", "has_key": True}
     metrics = [
         {"name": "ExactMatch", "type": "ExactMatch"},
         {"name": "Judge", "type": "Judge", "judge": judge},
     ]
-    run = evaluation_run(run_root, server, QUESTIONS, metrics=metrics)
+    run = evaluation_run(run_root, server, questions, metrics=metrics, **fields)
     run.environment[names.judge_variable(1)] = "sk-secret-of-the-judge"
     return run
 
@@ -345,9 +348,56 @@ def test_questions_without_a_grade_are_left_out_and_told(tmp_path: Path, server:
     run = judged(tmp_path, server)
     run.evaluate()
     assert run.report().warnings == (
-        "1 of 30 questions are left out of Judge: what its judge answered is no grade.",
+        "1 of 30 questions are left out of Judge: its judge gave no grade for an answer to them.",
     )
     assert run.rows()[4].candidates["Tuned"].scores == {"ExactMatch": 1.0}
+
+
+def test_an_answer_that_the_judge_does_not_take_has_no_grade(tmp_path: Path, server: OpenAI) -> None:
+    long = (400, "The prompt is longer than the context of 4096 tokens.", {})
+    server.answers = grades
+    server.fails = lambda number, body: (
+        long if body["model"] == JUDGE and "item 5?" in json.dumps(body) else None
+    )
+    run = judged(tmp_path, server)
+    message = run.evaluate()
+    assert message.reason == Reason.COMPLETED, run.stderr
+    assert run.report().warnings == (
+        "1 of 30 questions are left out of Judge: its judge gave no grade for an answer to them.",
+    )
+    server.fails = lambda number, body: (
+        long if body["model"] == JUDGE and "item 2" in json.dumps(body) else None
+    )
+    run = judged(tmp_path / "many", server)
+    message = run.evaluate()
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.INVALID_INPUT)
+    assert message.message == (
+        "The judge of Judge gave 11 of 30 questions no grade: The judge of evaluation.metrics[Judge] at "
+        f"{server.url} refuses what it is asked (status 400): The prompt is longer than the context of 4096 "
+        "tokens. Take another model as judge, or say in its rubric more clearly what a good answer is."
+    )
+
+
+def test_rows_of_ones_own_that_must_not_be_forgotten_are_graded_by_the_gates_judge(
+    tmp_path: Path, server: OpenAI
+) -> None:
+    server.answers = lambda body: grades(body, silent="item 9?")
+    data = {"source": {"uri": "pvc://data/general.jsonl"}}
+    run = judged(
+        tmp_path,
+        server,
+        [*QUESTIONS, *(general(number) for number in range(1, 13))],
+        gate={"metric": "Judge", "min_score": "0.9", "must_not_regress": {"max_drop": "0.1", "data": data}},
+    )
+    message = run.evaluate()
+    assert message.reason == Reason.COMPLETED, run.stderr
+    report = run.report()
+    assert (report.verdict, report.general_metric, report.general_rows) == ("Passed", "Judge", 12)
+    assert [each.scores["Judge"].mean for each in report.general] == [1.0, pytest.approx(3 / 11)]
+    assert report.warnings[-1] == (
+        "1 of 12 questions of gate.mustNotRegress are left out of Judge: its judge gave no grade for an "
+        "answer to them."
+    )
 
 
 def test_a_judge_that_gives_few_grades_ends_the_evaluation(tmp_path: Path, server: OpenAI) -> None:

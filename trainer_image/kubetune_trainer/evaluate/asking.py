@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from ..contract.errors import Transient, VolumeUnusable
 from .kept import Kept
@@ -46,9 +47,12 @@ class Patience:
 class Outage:
     """How long a server has not answered, and when it is asked again."""
 
-    def __init__(self, what: str, patience: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """``what`` begins the sentence of the error."""
+    def __init__(
+        self, what: str, url: str, patience: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``what`` begins the sentence of the error; ``url`` says where its log is."""
         self._what = what
+        self._log = _log_of(url)
         self._patience = patience
         self._clock = clock
         self._last = clock()
@@ -67,7 +71,8 @@ class Outage:
         if self._clock() - self._last > self._patience:
             raise Transient(
                 f"{self._what} has not answered for {self._patience:g} seconds, the last time with: {why} "
-                "What was answered before is kept: an evaluator that is started again asks the rest."
+                f"{self._log} shows what it does. What was answered before is kept: an evaluator that is "
+                "started again asks the rest."
             )
         if self._pause == _FIRST_PAUSE:
             logger.warning("%s does not answer: %s It is asked again for a while.", self._what, why)
@@ -109,7 +114,7 @@ class Asking:
                 "has asked, is gone: make the job again."
             )
         pace = Pace()
-        outage = Outage(f"The server of {self._name}", self._patience)
+        outage = Outage(f"The server of {self._name}", self._server.url, self._patience)
         told = _Told(self._name, len(whole), len(whole) - len(pending))
         running: dict[asyncio.Task[None], Request] = {}
         try:
@@ -150,6 +155,14 @@ class Asking:
     async def _one(self, server: Server, request: Request) -> None:
         # Kept here, so that an answer that came is not lost by what another one raises.
         self._kept.add(request.key, await server.ask(request))
+
+
+def _log_of(url: str) -> str:
+    """How to see the log of a server: by its Service, whose URL is ``http://<name>.<namespace>.svc/v1``."""
+    host = (urlsplit(url).hostname or "").split(".")
+    if len(host) != 3 or host[2] != "svc":
+        return "The log of its pod"
+    return f"`kubectl logs -n {host[1]} service/{host[0]}`"
 
 
 class _Told:

@@ -47,7 +47,7 @@ def proven(
 
 
 def _asked(server: str, url: str, patience: Patience, sleep: Callable[[float], None]) -> dict[str, Any]:
-    outage = Outage(server, patience.away)
+    outage = Outage(server, url, patience.away)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for what lies outside
     while True:
         try:

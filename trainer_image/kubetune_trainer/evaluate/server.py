@@ -72,6 +72,11 @@ class Server:
             http_client=connections,  # shared: each takes a tenth of a second to make
         )
 
+    @property
+    def url(self) -> str:
+        """Base URL."""
+        return str(self._client.base_url)
+
     async def ask(self, request: Request) -> Answer:
         """Ask once.
 
