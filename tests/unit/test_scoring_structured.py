@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kubetune_trainer.contract.errors import InvalidInput
-from kubetune_trainer.scoring.metrics import Said, metric_of
+from kubetune_trainer.scoring.metrics import Said, metric_of, misfit
 from kubetune_trainer.scoring.numeric import last_number
 from tests.support.scored_questions import metric, question, score, why_not
 
@@ -242,3 +242,18 @@ def test_calls_are_compared_as_json(
     asked = question("", *expected)
 
     assert metric_of(metric("ToolCall")).score(asked, Said("Let me see.", tuple(said))) == worth
+
+
+@pytest.mark.parametrize(
+    ("tools", "calls", "why"),
+    [
+        ([WEATHER], [WEATHER], None),
+        ([WEATHER], [], "its expected answer calls no tool"),
+        ([], [WEATHER], "it lists no tools, and without them a server reads no calls"),
+    ],
+)
+def test_calls_are_scored_where_a_row_lists_tools_and_expects_some(
+    tools: list[dict[str, Any]], calls: list[dict[str, Any]], why: str | None
+) -> None:
+    asked = question("", *calls).model_copy(update={"tools": tuple(tools)})
+    assert misfit(metric("ToolCall"), asked) == why

@@ -16,7 +16,7 @@ from ..contract import termination
 from ..contract.config import TrainerConfig
 from ..contract.errors import DataInvalid, InvalidInput
 from ..contract.layout import RunDirectory
-from ..contract.messages import ArtifactSummary, ExitCode, ModelSummary, PrepareSummary
+from ..contract.messages import ExitCode, ModelSummary, PrepareSummary
 from ..sizing import estimate, space
 from ..sources.locate import locate_data
 from ..sources.source import DataSource, Role
@@ -107,27 +107,28 @@ def prepare(
             rows.validation_rows,
         )
     _require_validation(config, rows.validation_examples)
-    adopted = None
-    if config.adopt is not None:
-        from ..adopt import install
-
-        if held is None:
-            _install_rows(run, staged, summary, confirm)
-        staged, held = run, rows
-        adopted = install.adopt(config, run, summary, kind, confirm)
-    else:
+    if config.adopt is None:
         job = warnings.of_job(config, rows, context=kind.context, notes=trained.warnings)
         rows = rows.model_copy(update={"warnings": (*rows.warnings, *job)})
+    adopted = served = None
+    if config.adopt is not None:  # before questions, which are asked through its chat template
+        from ..adopt import install
+
+        _install(run, staged, summary, confirm)
+        staged = run
+        adopted = install.adopt(config, run, summary, kind, confirm)
+        served = run.model if adopted.type == "Full" else run.adapter
     questions = None
     if config.evaluation is not None:
         asked = evaluating.Job(
             config=config,
             data=data,
             own=own,
-            model=_as_spoken_to(run, summary, adopted),
+            model=summary,
             kind=kind,
             prepared=staged,
             rows=rows,
+            adopted=served,
         )
         questions = evaluating.questions(asked, run, scratch=scratch)
         rows = rows.model_copy(update={"warnings": (*rows.warnings, *questions.evaluation.warnings)})
@@ -144,12 +145,11 @@ def prepare(
         )
         plan = estimate.plan(config, kind, trained.parameters, shape)
     plan = plan.model_copy(update={"serving_gpus": gpus})
-    if held is None:
-        _install_rows(run, staged, summary, confirm)
+    _install(run, staged, summary, confirm)
+    asked_for = questions.evaluation.plan if questions else None
     if questions is not None:
         questions.install(run, confirm)
     adoption.clear_errors(run)
-    asked_for = questions.evaluation.plan if questions else None
     if adopted is not None:
         return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=adopted, evaluation=asked_for)
     passes.write(run, plan.tokens_per_pass)
@@ -163,20 +163,15 @@ def prepare(
     return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact, evaluation=asked_for)
 
 
-def _install_rows(
+def _install(
     run: RunDirectory, staged: RunDirectory, model: ModelSummary, confirm: Callable[[], None]
 ) -> None:
+    """Move a new ``prepared/`` into the run, unless it is there."""
+    if staged == run:
+        return
     adoption.write_json(staged.model_file, model.model_dump(mode="json"))
     staged.errors_file.touch()
     adoption.install(run, staged, confirm)
-
-
-def _as_spoken_to(run: RunDirectory, base: ModelSummary, adopted: ArtifactSummary | None) -> ModelSummary:
-    """The model whose tokenizer and chat template write prompts: an artifact that is adopted has its own."""
-    if adopted is None:
-        return base
-    directory = run.model if adopted.type == "Full" else run.adapter
-    return base.model_copy(update={"path": str(directory)})
 
 
 def sentence(config: TrainerConfig, summary: PrepareSummary) -> str:

@@ -28,14 +28,18 @@ class Reading:
     control: ControlTokens
 
     @classmethod
-    def of(cls, config: TrainerConfig, model: ModelSummary, kind: Architecture) -> Reading:
-        """That of a job; raises ModelUnavailable where the tokenizer cannot be used."""
+    def of(
+        cls, config: TrainerConfig, model: ModelSummary, kind: Architecture, *, texts: Path | None = None
+    ) -> Reading:
+        """That of a job; raises ModelUnavailable where the tokenizer cannot be used.
+
+        ``texts`` has another tokenizer and chat template than the model: an artifact with what it brings.
+        """
         from transformers import AutoTokenizer
 
+        path = texts or Path(model.path)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                model.path, trust_remote_code=False, local_files_only=True
-            )
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # whatever a wrong tokenizer file makes the library raise
             raise ModelUnavailable(
                 f"The tokenizer of {config.model.uri} cannot be loaded: {first_line(error)}"
@@ -48,7 +52,7 @@ class Reading:
             max_length=rows.max_length,
             on_too_long=rows.on_too_long,
             limits=limits_of(kind),
-            stops=frozenset(base_stops(Path(model.path))),
+            stops=frozenset(base_stops(path)),
         )
         control = ControlTokens.of(tokenizer)
         return cls(tokenizer=tokenizer, source=source, tokeniser=tokeniser, control=control)

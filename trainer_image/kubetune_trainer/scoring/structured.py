@@ -101,7 +101,9 @@ class ToolCall(Metric):
 
     @override
     def misfit(self, question: Question) -> str | None:
-        return None if question.expected_calls else "its expected answer calls no tool"
+        if not question.expected_calls:
+            return "its expected answer calls no tool"
+        return None if question.tools else "it lists no tools, and without them a server reads no calls"
 
 
 def _calls(calls: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...contract.errors import BadRow
+from ...contract.errors import BadRow, InvalidInput
 from ...contract.evaluation import EvaluationConfig, MetricConfig
 from ...data.bad_rows import BadRows
 from ...data.chat import Conversation, Message
@@ -43,6 +43,8 @@ class Drafter:
     """None without a chat template."""
     room: Room
     turns: Turns
+    reads_calls: bool
+    """Whether the server reads calls of tools in answers."""
 
     def drafts(
         self,
@@ -56,7 +58,8 @@ class Drafter:
         """Questions of the chosen rows; every row that cannot be asked or scored is added to ``bad``.
 
         Raises:
-            InvalidInput: a metric is none, or the template takes no system prompt of the job.
+            InvalidInput: a metric is none, the template takes no system prompt of the job, or a row has
+                tools that the server does not take.
         """
         names = [file.name for file in rows.files]
         found: list[Draft] = []
@@ -92,6 +95,8 @@ class Drafter:
         self, line: Line, row: Example, place: int | None, of: Set, metrics: Sequence[MetricConfig]
     ) -> Iterator[Draft]:
         for asked in asked_of(line, row, self.turns, self.finder):
+            if not self.reads_calls and (asked.tools or asked.calls):
+                raise _no_parser(asked)
             question = Question(
                 id=_identity(asked, place, of),
                 set=of,
@@ -113,6 +118,15 @@ class Drafter:
 def metrics_of(config: EvaluationConfig, of: Set) -> list[MetricConfig]:
     """The metrics that score own rows of a set: of General only the one that decides."""
     return [one for one in config.metrics if of == "Main" or one.name == config.main_metric]
+
+
+def _no_parser(asked: Asked) -> InvalidInput:
+    what = "lists tools" if asked.tools else "expects a call of a tool"
+    return InvalidInput(
+        f"{asked.line.file}, line {asked.line.number}, {what}, and the server takes no tools without a "
+        "parser of the model's calls: set serving.engineArgs.tool-call-parser to the one for this model, "
+        "such as hermes, or leave such rows out of the evaluation."
+    )
 
 
 def _identity(asked: Asked, place: int | None, of: Set) -> str:

@@ -40,16 +40,18 @@ def made_from(
     *,
     rows: str | None,
     context: int | None,
+    texts: str | None = None,
 ) -> str | None:
     """Digest of everything that decides what is asked; None when it cannot be told.
 
-    ``rows`` is that of the job's rows, ``context`` what the server holds. Remote files are known by their
+    ``rows`` is that of the job's rows, ``context`` what the server holds, ``texts`` the artifact whose chat
+    template the server has, where that is not trained here. Remote files are known by their
     etags, so that nothing is fetched.
     """
     contents = {role: [asdict(file) for file in source.contents()] for role, source in sources.items()}
     if rows is None or not all(file["etag"] for files in contents.values() for file in files):
         return None
-    evaluation, training = config.evaluation, config.training
+    evaluation, training, serving = config.evaluation, config.training, config.serving
     assert evaluation is not None
     made_by: dict[str, Any] = {
         "version": QUESTIONS_VERSION,
@@ -57,6 +59,8 @@ def made_from(
         "rows": rows,
         "contents": contents,
         "context": context,
+        "texts": texts,
+        "calls": serving is not None and serving.tool_call_parser,
         "seed": training.seed,
         "evaluation": evaluation.model_dump(mode="json"),
         "training": [training.epochs, training.max_steps, training.batch_size],

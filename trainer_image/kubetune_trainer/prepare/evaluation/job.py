@@ -10,6 +10,7 @@ from ...base.architecture import Architecture
 from ...contract.config import TrainerConfig
 from ...contract.layout import RunDirectory
 from ...contract.messages import DatasetSummary, ModelSummary
+from ...store.manifest import read_manifest
 from .. import adoption
 from ..reading import Reading
 from ..staging import Data
@@ -33,6 +34,8 @@ class Job:
     prepared: RunDirectory
     """Where the job's rows are."""
     rows: DatasetSummary
+    adopted: Path | None = None
+    """An artifact with tokenizer and chat template of its own, by which it is served, and its base too."""
 
     @property
     def context(self) -> int | None:
@@ -65,8 +68,9 @@ def questions(job: Job, run: RunDirectory, *, scratch: Path) -> Questions:
     """
     config, evaluation = job.config, job.config.evaluation
     assert evaluation is not None
-    rows = adoption.source_of(job.prepared)
-    source = files.made_from(config, job.own, rows=rows, context=job.context)
+    rows = adoption.source_of(job.prepared) if job.data else ""
+    texts = None if job.adopted is None else read_manifest(job.adopted).digest
+    source = files.made_from(config, job.own, rows=rows, context=job.context, texts=texts)
     if job.prepared == run and (kept := files.kept(run, source)) is not None:
         return Questions(evaluation=kept, staged=None)
     stage = Stage(
@@ -75,13 +79,13 @@ def questions(job: Job, run: RunDirectory, *, scratch: Path) -> Questions:
         sources={**job.data, **job.own},
         prepared=job.prepared,
         rows=job.rows,
-        reading=Reading.of(config, job.model, job.kind),
+        reading=Reading.of(config, job.model, job.kind, texts=job.adopted),
         scratch=scratch,
         context=job.context,
     )
     made = stage.write()
     staged = RunDirectory(scratch)
     # A file that changed while it was read says nothing about the questions.
-    same = source == files.made_from(config, job.own, rows=rows, context=job.context)
+    same = source == files.made_from(config, job.own, rows=rows, context=job.context, texts=texts)
     files.write(staged, made, source if same else None)
     return Questions(evaluation=made, staged=staged)

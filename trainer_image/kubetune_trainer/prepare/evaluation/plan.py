@@ -46,10 +46,21 @@ def plan_of(config: TrainerConfig, questions: Sequence[Question], rows: DatasetS
 
 def require_decidable(config: EvaluationConfig, rows: int) -> None:
     """Refuse a gate on too few questions."""
-    if config.gate is not None and rows < LEAST_ROWS:
+    gate = config.gate
+    if gate is None:
+        return
+    asked = f"{rows:,} question{'' if rows == 1 else 's'}"
+    if rows < LEAST_ROWS:
+        more = (
+            f"raise evaluation.maxRows, which is {config.max_rows}, to at least {LEAST_ROWS}"
+            if config.max_rows < LEAST_ROWS
+            else f"give at least {LEAST_ROWS} rows in evaluation.dataset or for validation"
+        )
+        raise InvalidInput(f"evaluation.gate cannot decide on {asked}: {more}, or remove the gate.")
+    if gate.min_delta is not None and math.isinf(detectable(rows, confidence=float(gate.confidence))):
         raise InvalidInput(
-            f"evaluation.gate cannot decide on {rows} question{'' if rows == 1 else 's'}: give at least "
-            f"{LEAST_ROWS} rows in evaluation.dataset or for validation, or remove the gate."
+            f"evaluation.gate cannot decide on {asked} with a confidence of {gate.confidence}, at which they "
+            "show no difference, however large: lower evaluation.gate.confidence, or give more rows."
         )
 
 

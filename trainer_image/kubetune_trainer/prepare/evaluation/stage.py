@@ -92,12 +92,20 @@ class Stage:
         return Evaluation(plan=made, warnings=tuple(told))
 
     def _drafter(self) -> Drafter:
+        answer = self.evaluation.generation.max_tokens
+        if self.context is not None and answer >= self.context:
+            raise InvalidInput(
+                f"evaluation.generation.maxTokens {answer:,} leaves no room for a prompt in the server's "
+                f"{self.context:,} tokens: lower it, or raise max-model-len in serving.engineArgs if the "
+                "model reads more."
+            )
         finder = self.reading.tokeniser.turns
         return Drafter(
             prompter=Prompter(self.reading.tokenizer, finder.template if finder else None),
             finder=finder,
-            room=Room(context=self.context, answer=self.evaluation.generation.max_tokens),
+            room=Room(context=self.context, answer=answer),
             turns=self.evaluation.turns,
+            reads_calls=self.config.serving is not None and self.config.serving.tool_call_parser,
         )
 
     def _drafts(self, drafter: Drafter, bad: BadRows) -> tuple[list[Draft], list[Draft], list[str]]:
