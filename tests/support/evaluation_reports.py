@@ -149,7 +149,7 @@ def overridden() -> Report:
 
 
 def measured() -> Report:
-    """One metric of the tuned model alone, and nothing else."""
+    """One metric of a model that was trained elsewhere alone, and nothing else."""
     report = passed()
     return report.model_copy(
         update={
@@ -157,6 +157,7 @@ def measured() -> Report:
             "said": "ExactMatch is 0.874 (0.828 to 0.920). There is no gate.",
             "use_case": None,
             "canary": None,
+            "source": f"pvc://models/adapter, sha256:{'5c' * 32}",
             "candidates": report.candidates[:1],
             "general": (),
             "general_metric": None,
@@ -191,6 +192,7 @@ def hostile() -> Report:
             "use_case": HOSTILE * 3,
             "said": HOSTILE,
             "canary": HOSTILE,
+            "source": HOSTILE,
             "data": HOSTILE,
             "candidates": tuple(candidates),
             "gate": GateReport(

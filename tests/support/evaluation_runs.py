@@ -167,13 +167,15 @@ def evaluation_run(
     root: Path,
     server: OpenAI,
     questions: list[Question] | None = None,
+    *,
+    job: dict[str, Any] | None = None,
     **evaluation: Any,
 ) -> EvaluationRun:
     """A run that is ready to be evaluated; ``evaluation`` overrides fields of EvaluationConfig."""
+    files = {"train": "pvc://data/train.jsonl", "validation": "pvc://data/validation.jsonl"}
     config = trainer_config(
         model="hf://org/tiny",
-        train="pvc://data/train.jsonl",
-        validation="pvc://data/validation.jsonl",
+        **(files if job is None else job),
         evaluation={
             "metrics": [{"name": "ExactMatch", "type": "ExactMatch"}],
             "baselines": [{"type": "Base"}],

@@ -114,6 +114,20 @@ def test_an_evaluation_tells_what_was_asked_answered_and_decided(tmp_path: Path,
     assert sorted(server.answered.values())[-TWICE:] == [2] * TWICE
 
 
+def test_a_report_on_what_was_trained_elsewhere_says_so_and_nothing_of_training(
+    tmp_path: Path, server: OpenAI
+) -> None:
+    data = {"source": {"uri": "pvc://data/own.jsonl"}}
+    run = evaluation_run(tmp_path, server, QUESTIONS, job={"adopt": "s3://models/adapter"}, data=data)
+    run.run.metrics_file.unlink()
+    message = run.evaluate()
+    assert message.reason == Reason.COMPLETED, run.stderr
+    report = run.report()
+    assert (report.training, report.dataset, report.losses) == ({}, {}, ())
+    assert (report.data, report.source) == ("pvc://data/own.jsonl", f"s3://models/adapter, {run.digest}")
+    assert f"<td>s3://models/adapter, {run.digest}</td>" in run.run.report_page.read_text()
+
+
 def test_an_evaluator_that_is_killed_goes_on_and_asks_nothing_twice(
     run: EvaluationRun, server: OpenAI
 ) -> None:

@@ -52,6 +52,13 @@ def test_the_section_has_verdict_candidates_and_gate_and_stands_before_the_use(t
     assert "| minDelta | passed | The difference to Retrieval is 0.082" in section
 
 
+def test_leaks_are_told_where_there_are_training_rows(tmp_path: Path) -> None:
+    directory = artifact(tmp_path)
+    leaks = "Rows that stand in the training rows as well: 3."
+    assert leaks in install(directory, reports.passed())
+    assert "stand in the training rows" not in install(directory, reports.measured())
+
+
 def test_a_later_evaluation_replaces_the_section(tmp_path: Path) -> None:
     directory = artifact(tmp_path)
     first = install(directory, reports.passed())

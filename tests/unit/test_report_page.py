@@ -87,6 +87,11 @@ def test_a_page_is_well_formed_and_can_neither_run_nor_load_anything(name: str) 
     assert "url(" not in text.partition("</style>")[0]
 
 
+def test_what_was_trained_elsewhere_is_said_to_be() -> None:
+    assert "Trained elsewherepvc://models/adapter, sha256:5c5c" in Parsed(made(reports.measured())).words
+    assert "Trained elsewhere" not in made(reports.passed())
+
+
 def test_what_cannot_be_seen_is_spelled_out() -> None:
     text = made(reports.hostile())
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f\ud800-\udfff]", text)

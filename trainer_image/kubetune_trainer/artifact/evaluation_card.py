@@ -72,11 +72,12 @@ def section(report: Report) -> str:
         parts.append(_plain(override))
     titles, rows = figures.candidate_table(report)
     parts.append(_table(titles, rows))
+    leaked = f" Rows that stand in the training rows as well: {figures.whole(report.leaked_rows)}."
     parts.append(
         f"{figures.whole(report.rows)} questions from {_plain(report.data)}, asked on "
         f"{report.created:%Y-%m-%d}; {_plain(report.metric)} comes first. In brackets: the "
-        f"{figures.percent(report.config.confidence)} intervals. "
-        f"Rows that stand in the training rows as well: {figures.whole(report.leaked_rows)}."
+        f"{figures.percent(report.config.confidence)} intervals."
+        + (leaked if report.dataset else "")  # of a job without training rows it is not known
     )
     if report.gate is not None:
         checks = [

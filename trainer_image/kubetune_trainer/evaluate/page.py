@@ -174,6 +174,7 @@ def _lineage(report: Report) -> Iterator[str]:
             "Base model": report.base_model,
             "Revision": report.base_revision,
             "Artifact": f"{report.artifact_type}, {report.artifact}",
+            **({"Trained elsewhere": report.source} if report.source else {}),
             "What the server proved": report.canary or "nothing was asked of it",
             "Rows of the evaluation": report.data,
             "Evaluated": f"{report.created:%Y-%m-%d %H:%M:%S %Z}".strip(),

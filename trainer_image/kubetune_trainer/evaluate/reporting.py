@@ -9,6 +9,7 @@ from ..contract.config import TrainerConfig
 from ..contract.evaluation import EvaluationConfig
 from ..scoring import gate
 from ..scoring.report import Report
+from ..store.manifest import Manifest
 from . import losses, results, warnings
 from .examination import Examination, Papers
 
@@ -34,6 +35,7 @@ def report_of(examination: Examination, papers: Papers, *, canary: str, dataset:
         said=said,
         artifact=examination.artifact.digest,
         canary=canary,
+        source=_source(config, examination.artifact),
         artifact_type=str(details.get("type")),
         base_model=str(details.get("base_model")),
         base_revision=str(details.get("base_revision")),
@@ -65,6 +67,13 @@ def report_of(examination: Examination, papers: Papers, *, canary: str, dataset:
             )
         ),
     )
+
+
+def _source(config: TrainerConfig, artifact: Manifest) -> str | None:
+    """Where an adopted artifact is from; one that a job has published is installed under its own digest."""
+    if config.adopt is None:
+        return None
+    return f"{config.adopt.uri}, {artifact.details.get('source_digest') or artifact.digest}"
 
 
 def _data(config: TrainerConfig, evaluation: EvaluationConfig) -> str:

@@ -108,6 +108,8 @@ class Report(_Part):
     """Digest of what was evaluated, which the server proved to have."""
     canary: str | None = None
     """What the server said of itself: that it answers as training measured, or why that is not proven."""
+    source: str | None = None
+    """Folder and digest of an artifact that was trained elsewhere; None where the job has trained it."""
     artifact_type: str
     base_model: str
     base_revision: str
