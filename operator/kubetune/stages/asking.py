@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Final
 
@@ -16,7 +17,7 @@ from ..servers import state as servers
 from ..servers.rollout import planned_gpus, rollout, server_children
 from ..servers.wanted import wanted_serving
 from ..spec.resources import serving_gpus
-from ..vocabulary.names import ROLES
+from ..vocabulary.names import ROLES, Names
 from ..vocabulary.periods import LOOK_AFTER
 from ..vocabulary.reasons import Finding, Reason
 from ..vocabulary.sentences import sentences
@@ -37,7 +38,7 @@ class Asking(Stage):
     service: ClassVar[str]
     """Role of the Service by which the evaluator reaches it."""
     asked: ClassVar[str]
-    """Who is asked, at the beginning of a sentence."""
+    """Who is asked, within a sentence."""
     more_memory = f"{_MORE_MEMORY}; answers that were given are kept."
 
     def plan_to_ask(self, look: Look, build: Callable[[ArtifactSummary, int], Manifest]) -> Plan:
@@ -80,14 +81,17 @@ class Asking(Stage):
         run, serving = observed.last_run(self.name), wanted_serving(job, observed, self.role)
         if serving is not None and not self.is_up(job, observed):
             said = servers.finding_of(job, serving, observed.server(self.role))
-            return Finding(said.reason, sentences(f"{self.asked} is to be asked", said.message))
+            waits = f"The evaluation waits for the server of {self.asked}"
+            return Finding(said.reason, sentences(waits, said.message))
         if run is not None and run.ending is not None and run.ending.outcome is not Outcome.SUCCEEDED:
-            return Finding(Reason.RETRYING, f"The evaluator goes on where it was. {run.ending.message}")
+            again = "The evaluator is started again, and asks what was not answered before"
+            return Finding(Reason.RETRYING, sentences(again, f"The last run: {run.ending.message}"))
         if run is not None and run.state is RunState.SUSPENDED:
             return suspended(run)
-        return Finding(Reason.EVALUATING, self.doing(job))
+        name = Names(job.metadata.name).run(self.name, run.number if run else 1)
+        far = f"`kubectl logs job/{name}` shows how far it is"
+        return Finding(Reason.EVALUATING, sentences(self.doing(job), far))
 
+    @abstractmethod
     def doing(self, job: FineTuneJob) -> str:
         """What goes on while a run asks."""
-        del job
-        return f"{self.asked} answers the evaluation's questions."

@@ -26,7 +26,7 @@ class _Baseline(Asking):
     condition = ConditionType.BASE_ANSWERED
     role = ROLE_BASELINE
     service = ROLE_BASELINE
-    asked = "The base model"
+    asked = "the base model"
 
     @override
     def wanted(self, job: FineTuneJob) -> bool:
@@ -50,6 +50,10 @@ class _Baseline(Asking):
                 look.job, look.config, look.settings, artifact, stage=self.name, number=number
             ),
         )
+
+    @override
+    def doing(self, job: FineTuneJob) -> str:
+        return "The base model answers the evaluation's questions, before the result does"
 
     @override
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:

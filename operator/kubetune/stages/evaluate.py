@@ -29,7 +29,7 @@ class _Evaluate(Asking):
     condition = ConditionType.EVALUATED
     role = ROLE_SERVING
     service = ROLE_CANDIDATE
-    asked = "The result"
+    asked = "the result"
 
     @override
     def wanted(self, job: FineTuneJob) -> bool:
@@ -52,9 +52,8 @@ class _Evaluate(Asking):
     def doing(self, job: FineTuneJob) -> str:
         evaluation = job.spec.evaluation
         baselines = [baseline.type for baseline in evaluation.baselines] if evaluation else []
-        beside = f" and {', '.join(baselines)}" if baselines else ""
-        are = "are" if baselines else "is"
-        return f"The result{beside} {are} asked the evaluation's questions, and the answers scored."
+        compared = f", and is compared with {' and '.join(baselines)}" if baselines else ""
+        return f"The result answers the evaluation's questions{compared}"
 
     @override
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:

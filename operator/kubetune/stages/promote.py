@@ -11,10 +11,11 @@ from ..children.evaluate import build_evaluation
 from ..facts.observed import Observed
 from ..servers.rollout import server_children
 from ..servers.wanted import is_promoted
+from ..spec.sources import output_claim
 from ..vocabulary import names
 from ..vocabulary.names import ANNOTATION_PROMOTE, ROLES
 from ..vocabulary.reasons import ConditionType, Finding, Reason
-from ..vocabulary.sentences import sentences
+from ..vocabulary.sentences import ADOPTED, APPLY_AGAIN, sentences
 from . import evaluate_status
 from .plan import Plan, doomed
 from .retries import next_run
@@ -65,9 +66,10 @@ class _Promote(Stage):
             Reason.GATE_FAILED,
             sentences(
                 found.said,
-                f"It is kept, and not served; {found.report}/report.html on the output volume says more",
-                f"To serve it all the same: kubectl annotate ftj {job.metadata.name} "
-                f'{ANNOTATION_PROMOTE}="why"',
+                f"The result is kept and not served: pvc://{output_claim(job)}/{found.report}/report.html "
+                "shows where it falls short",
+                f"Change rows, training or evaluation ({APPLY_AGAIN}; {ADOPTED}), or serve it all the same: "
+                f'`kubectl annotate ftj {job.metadata.name} {ANNOTATION_PROMOTE}="why"`',
             ),
         )
 
@@ -75,7 +77,10 @@ class _Promote(Stage):
     def ongoing(self, job: FineTuneJob, observed: Observed) -> Finding:
         decision = observed.override
         who = "" if decision is None else f" of {decision.by}"
-        return Finding(Reason.EVALUATING, f"The decision{who} is written into report and model card.")
+        return Finding(
+            Reason.EVALUATING,
+            f"The decision{who} to serve the result is written into report and model card first.",
+        )
 
     @override
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
