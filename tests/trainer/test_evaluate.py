@@ -433,6 +433,54 @@ def test_a_judges_wrong_key_ends_the_evaluation_at_the_first_question(tmp_path: 
     assert sum(server.asked.values()) == 2
 
 
+def test_a_judge_that_is_away_ends_a_run_of_the_evaluator_and_no_answer_is_lost(
+    tmp_path: Path, server: OpenAI
+) -> None:
+    away = (503, "Overloaded.", {"Retry-After": "0.01"})
+    server.answers = grades
+    server.fails = lambda number, body: away if body["model"] == JUDGE and number > 20 else None
+    run = judged(tmp_path, server)
+    message = run.evaluate()
+    assert (run.code, message.reason) == (1, Reason.UNKNOWN)
+    assert message.message == (
+        f"The judge of evaluation.metrics[Judge] at {server.url} cannot be asked now: it answers with status "
+        "503."
+    )
+    server.fails = lambda number, body: None
+    message = run.evaluate()
+    assert message.reason == Reason.COMPLETED, run.stderr
+    assert set(server.answered.values()) <= {1, 2}
+    assert sum(server.answered.values()) == 2 * len(QUESTIONS) + TWICE + len(QUESTIONS) + 20
+
+
+def test_a_pattern_that_does_not_end_on_an_answer_is_told_and_answers_stay(
+    tmp_path: Path, server: OpenAI
+) -> None:
+    server.answers = lambda body: "a" * 60 + "!"
+    metric = {"name": "Regex", "type": "Regex", "pattern": "^(?:a|aa)+$"}
+    run = evaluation_run(tmp_path, server, QUESTIONS, metrics=[metric])
+    message = run.evaluate()
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.INVALID_INPUT)
+    assert message.message == (
+        "evaluation.metrics[Regex].pattern takes more than 1 s to search one answer: write it without "
+        "repetitions inside of repetitions."
+    )
+    assert kept(run) == 1, "one question tells"
+
+
+def test_tools_that_a_server_does_not_take_are_told_with_what_it_lacks(
+    run: EvaluationRun, server: OpenAI
+) -> None:
+    said = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    server.fails = lambda number, body: (400, said, {})
+    message = run.evaluate()
+    assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.DATA_INVALID)
+    assert message.message == (
+        f"validation.jsonl, line 1: The server of Tuned does not take this question: {said}. Set "
+        "serving.engineArgs.tool-call-parser to the parser of the model's calls."
+    )
+
+
 def test_the_base_of_a_full_fine_tune_is_asked_before_the_result_and_not_again(
     tmp_path: Path, server: OpenAI
 ) -> None:
