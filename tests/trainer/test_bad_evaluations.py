@@ -256,6 +256,39 @@ def test_columns_that_are_not_there_are_told(prepare: Prepare, tiny: Path, tmp_p
     assert refused(evaluated(prepare, tiny, [], data=data)) == sentence
 
 
+NO_COLUMN = (
+    "1: The row has the columns prompt; a row has messages, conversations, prompt and completion, "
+    "instruction and output, or text. Other names are mapped in evaluation.dataset.columns."
+)
+EMPTY = {
+    "chat": ("jsonl", chat_row("q", " "), "1: The content of message 2 is empty."),
+    "completion": ("jsonl", json.dumps({"prompt": "q", "completion": ""}), "1: completion is empty."),
+    "output": ("jsonl", json.dumps({"instruction": "q", "output": "  "}), "1: output is empty."),
+    "a cell": ("csv", "prompt,completion\nq,\n", "2: completion is empty."),
+    "none": ("jsonl", json.dumps({"prompt": "q"}), NO_COLUMN),
+    "null": ("jsonl", json.dumps({"prompt": "q", "completion": None}), NO_COLUMN),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_an_expected_answer_that_is_empty_is_told_with_its_line(
+    prepare: Prepare, tiny: Path, tmp_path: Path, case: str
+) -> None:
+    ending, row, sentence = EMPTY[case]
+    data = own(write(tmp_path / f"empty.{ending}", row))
+    said = refused(evaluated(prepare, tiny, [], data=data))
+    assert said == f"1 of 1 rows cannot be used. pvc://inputs/empty.{ending}, line {sentence}"
+
+
+def test_more_examples_than_training_rows_are_told(prepare: Prepare, tiny: Path) -> None:
+    baselines = [{"type": "FewShot", "examples": 30}, {"type": "Retrieval", "examples": 20}]
+    result = evaluated(prepare, tiny, pairs(1, start=100), baselines=baselines)
+    assert result.summary.dataset.warnings[-1] == (
+        "evaluation.baselines FewShot asks for 30 examples, and there are 20 different training rows: its "
+        "prompts have fewer."
+    )
+
+
 def test_validation_rows_of_plain_text_ask_nothing(prepare: Prepare, tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "plain", chat_template=None)
     rows = write(tmp_path / "text.jsonl", *[json.dumps({"text": f"text {n}"}) + "\n" for n in range(20)])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...contract.config import TrainerConfig
 from ...contract.errors import InvalidInput
-from ...contract.evaluation import EvaluationConfig, EvaluationData
+from ...contract.evaluation import BaselineConfig, EvaluationConfig, EvaluationData
 from ...contract.layout import RunDirectory
 from ...contract.messages import DatasetSummary
 from ...data.bad_rows import BadRows
@@ -218,7 +218,8 @@ class Stage:
             prompts = {name: examples.prompt(name, draft.asked, some) for name, some in lines.items()}
             prompts = {PLAIN: draft.question.prompts[PLAIN], **prompts}
             questions.append(draft.question.model_copy(update={"prompts": prompts}))
-        return questions, [*_of_corpus(corpus), *examples.warnings(len(main))]
+        few = _too_few(self.evaluation.baselines, len(corpus))
+        return questions, [*_of_corpus(corpus), *few, *examples.warnings(len(main))]
 
     def _show(self, main: Sequence[Draft], prompter: Prompter) -> None:
         """Write some questions to the log as the server will read them."""
@@ -249,6 +250,15 @@ def _lines(drafts: Iterable[Draft]) -> dict[Line, Draft]:
 def _require_good(bad: BadRows, read: int) -> None:
     if bad.count:
         raise bad.error(read)
+
+
+def _too_few(baselines: Sequence[BaselineConfig], rows: int) -> list[str]:
+    return [
+        f"evaluation.baselines {one.type} asks for {one.examples} examples, and there are {rows:,} different "
+        "training rows: its prompts have fewer."
+        for one in baselines
+        if one.examples > rows
+    ]
 
 
 def _of_corpus(corpus: Corpus) -> list[str]:
