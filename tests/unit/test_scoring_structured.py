@@ -81,6 +81,13 @@ def test_numbers_are_compared_exactly(tolerance: str, expected: str, said: str, 
 
 REQUIRED = {"properties": {"foo": {}, "bar": {}}, "required": ["foo"]}
 
+PATTERNS = {
+    "properties": {"foo": {}, "bar": {}},
+    "patternProperties": {"^v": {}},
+    "additionalProperties": False,
+}
+OTHERS = {"properties": {"foo": {}, "bar": {}}, "additionalProperties": {"type": "boolean"}}
+
 
 @pytest.mark.parametrize(
     ("schema", "value", "valid"),
@@ -104,6 +111,16 @@ REQUIRED = {"properties": {"foo": {}, "bar": {}}, "required": ["foo"]}
         ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, {"minLength": 1}, True),
         ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, {"minLength": -1}, False),
         ({"format": "date"}, "no date", True),
+        (PATTERNS, {"foo": 1}, True),
+        (PATTERNS, {"foo": 1, "bar": 2, "quux": "boom"}, False),
+        (PATTERNS, [1, 2, 3], True),
+        (PATTERNS, {"foo": 1, "vroom": 2}, True),
+        (OTHERS, {"foo": 1, "bar": 2, "quux": True}, True),
+        (OTHERS, {"foo": 1, "bar": 2, "quux": 12}, False),
+        ({"patternProperties": {"f.*o": {"type": "integer"}}}, {"foo": 1, "foooooo": 2}, True),
+        ({"patternProperties": {"f.*o": {"type": "integer"}}}, {"foo": "bar", "fooooo": 2}, False),
+        ({"patternProperties": {"f.*": True, "b.*": False}}, {"foo": 1}, True),
+        ({"patternProperties": {"f.*": True, "b.*": False}}, {"bar": 2}, False),
         # draft 4, where exclusiveMinimum says whether, and not which
         (
             {
@@ -189,10 +206,21 @@ def test_a_reference_that_leads_nowhere_is_told(reference: str, sentence: str) -
     assert str(caught.value) == f"evaluation.metrics[m].schema {sentence}"
 
 
-def test_a_schemas_pattern_that_takes_for_ever_is_told() -> None:
-    endless = metric("JSONSchema", json_schema={"items": {"pattern": r"^(?:a|aa)+$"}})
+ENDLESS = r"^(?:a|aa)+$"
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"items": {"pattern": ENDLESS}}, ["a" * 60 + "!"]),
+        ({"patternProperties": {ENDLESS: True}}, {"a" * 60 + "!": 1}),
+        ({"additionalProperties": False, "patternProperties": {ENDLESS: True}}, {"a" * 60 + "!": 1}),
+    ],
+)
+def test_a_schemas_pattern_that_takes_for_ever_is_told(schema: dict[str, Any], said: object) -> None:
+    endless = metric("JSONSchema", json_schema=schema)
     with pytest.raises(InvalidInput) as caught:
-        score(endless, "", json.dumps(["a" * 60 + "!"]))
+        score(endless, "", json.dumps(said))
 
     assert str(caught.value) == (
         "A pattern in evaluation.metrics[m].schema takes more than 1 s to search one answer: write it "

@@ -46,9 +46,12 @@ class JSONSchema(Metric):
         except SchemaError as error:
             at = "".join(f".{part}" for part in error.absolute_path)
             raise InvalidInput(f"{self._field}{at} is no JSON Schema: {first_line(error)}.") from None
-        bounded = extend(  # type: ignore[no-untyped-call]
-            dialect, {"pattern": self._pattern}
-        )
+        searching = {
+            "pattern": self._pattern,
+            "patternProperties": self._pattern_properties,
+            "additionalProperties": self._additional_properties,
+        }
+        bounded = extend(dialect, searching)  # type: ignore[no-untyped-call]
         self._validator: Validator = bounded(config.json_schema, registry=EMPTY_REGISTRY)
 
     @override
@@ -79,10 +82,28 @@ class JSONSchema(Metric):
     def _pattern(
         self, validator: Validator, pattern: str, instance: object, schema: object
     ) -> Iterator[ValidationError]:
-        if not isinstance(instance, str):
-            return
-        if not bounded_search(pattern, instance, f"A pattern in {self._field}"):
+        if isinstance(instance, str) and not self._finds(pattern, instance):
             yield ValidationError(f"{pattern} is not found")
+
+    def _pattern_properties(
+        self, validator: Any, patterns: Mapping[str, Any], instance: object, schema: object
+    ) -> Iterator[ValidationError]:
+        if isinstance(instance, dict):
+            for pattern, below in patterns.items():
+                for name, value in instance.items():
+                    if self._finds(pattern, name):
+                        yield from validator.descend(value, below)
+
+    def _additional_properties(
+        self, validator: Any, below: object, instance: object, schema: Mapping[str, Any]
+    ) -> Iterator[ValidationError]:
+        named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+        for name, value in instance.items() if isinstance(instance, dict) else ():
+            if name not in named and not any(self._finds(pattern, name) for pattern in patterns):
+                yield from validator.descend(value, below)
+
+    def _finds(self, pattern: str, text: str) -> bool:
+        return bounded_search(pattern, text, f"A pattern in {self._field}") is not None
 
 
 class ToolCall(Metric):
