@@ -26,6 +26,9 @@ LONGEST = (
     "tests/faults/test_watches.py",
     "tests/cluster/test_failures.py",
     "tests/trainer/test_training_runs.py",
+    "tests/cluster/test_evaluation.py",
+    "tests/trainer/test_questions.py",
+    "tests/trainer/test_evaluate.py",
 )
 """They begin first, each in a process of its own. The others go to whichever process has time."""
 
