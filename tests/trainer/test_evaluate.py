@@ -241,16 +241,24 @@ def test_a_model_that_the_server_does_not_have_ends_the_evaluation_at_the_first_
     assert sum(server.asked.values()) == 2
 
 
+@pytest.mark.parametrize(
+    ("shots", "who", "what"),
+    [(0, "Tuned", ""), (2, "FewShot", " or the examples of evaluation.baselines FewShot")],
+)
 def test_a_question_that_the_server_does_not_take_is_named_by_its_line(
-    run: EvaluationRun, server: OpenAI
+    tmp_path: Path, server: OpenAI, shots: int, who: str, what: str
 ) -> None:
+    run = evaluation_run(tmp_path, server, QUESTIONS, baselines=[{"type": "FewShot", "examples": 1}])
     long = (400, "This model's maximum context length is 64 tokens.", {})
-    server.fails = lambda number, body: long if "item 17?" in json.dumps(body) else None
+    server.fails = lambda number, body: (
+        long if "item 17?" in json.dumps(body) and len(body["messages"]) > shots else None
+    )
     message = run.evaluate()
     assert (run.code, message.reason) == (ExitCode.INVALID_INPUT, Reason.DATA_INVALID)
     assert message.message == (
-        "validation.jsonl, line 17: The server of Tuned does not take this question: This model's maximum "
-        "context length is 64 tokens."
+        f"validation.jsonl, line 17: The server of {who} does not take this question: This model's maximum "
+        f"context length is 64 tokens. Lower evaluation.generation.maxTokens{what}, or give the server's "
+        "GPUs more memory."
     )
     assert [row["line"] for row in message.summary["rows"]] == [17]
 

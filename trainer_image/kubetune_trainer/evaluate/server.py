@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..contract.errors import BadRow, DataInvalid, InvalidInput, TrainerError
 from ..scoring.metric import Said
+from ..scoring.questions import PLAIN
 from .candidates import Candidate
 from .request import Request
 
@@ -126,6 +127,11 @@ class Server:
         text = f"The server of {self._candidate.name} does not take this question: {said}"
         if "tool" in said and "choice" in said:
             text += " Set serving.engineArgs.tool-call-parser to the parser of the model's calls."
+        if "context length" in said:  # without max-model-len it is as long as the memory allows for
+            fewer = "evaluation.generation.maxTokens"
+            if self._candidate.prompt != PLAIN:
+                fewer += f" or the examples of evaluation.baselines {self._candidate.name}"
+            text += f" Lower {fewer}, or give the server's GPUs more memory."
         row = BadRow(line=asked.line, kind="refused", message=text, file=asked.file)
         return DataInvalid(
             f"{asked.file}, line {asked.line}: {text}", rows=[row], classes={row.kind: 1}, errors=1
