@@ -65,7 +65,7 @@ def test_validation_loss_falls_by_at_least_thirty_percent(demo: Demo, cluster: C
 def test_the_tuned_model_beats_every_baseline_by_at_least_point_three(demo: Demo) -> None:
     found = demo.job["status"]["evaluation"]
     scores = {candidate["name"]: float(candidate["score"]) for candidate in found["candidates"]}
-    assert (found["rows"], found["verdict"]) == (80, "Passed")
+    assert (found["rows"], found["verdict"]) == (40, "Passed")
     assert set(scores) == {"Tuned", "Base", "FewShot", "Retrieval"}
     tuned = scores.pop("Tuned")
     assert tuned >= max(scores.values()) + 0.3
@@ -84,7 +84,7 @@ def test_the_server_that_was_judged_is_the_one_that_serves(demo: Demo, cluster: 
 
 def test_the_report_lies_beside_the_result(demo: Demo, cluster: Cluster) -> None:
     rows = evaluated_rows(cluster.kubectl, demo.job)
-    assert len(rows) == 80
+    assert len(rows) == 40
     report = json.loads(_volume_file(cluster, "evaluation/report.json"))
     assert report["said"] == demo.job["status"]["evaluation"]["message"]
     assert report["losses"]
