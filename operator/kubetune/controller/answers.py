@@ -47,9 +47,8 @@ def _server(
     service = _service(names, observed, role)
     reachable = live is not None and service is not None
     intent = (live.intent if live else None) or ""
-    if (
-        role == ROLE_SERVING and not known.recalled
-    ):  # once: later the status tells only what this process has said
+    # Once: later the status tells only what this process has said.
+    if role == ROLE_SERVING and not known.recalled:
         known.recalled, known.answered = True, recalled(job, live)
         known.canary = recalled_canary(job)
     if not reachable:

@@ -47,7 +47,7 @@ def rollout(
     """
     serving, artifact = wanted_serving(job, observed, role), observed.artifact
     planned = planned_gpus(job, observed)
-    intent = wanted_intent(job, observed, settings, role=role)
+    intent = intent_of(job, serving, artifact, settings, planned_gpus=planned, role=role)
     if serving is None or artifact is None or intent is None:
         return Rollout()
     server = observed.server(role)
@@ -165,22 +165,21 @@ def unwanted(job: FineTuneJob, observed: Observed) -> tuple[View, ...]:
 
 def server_children(job: FineTuneJob, observed: Observed, *roles: str) -> tuple[View, ...]:
     """What is there of the servers of these roles: Deployments, Services and guards."""
-    names = Names(job.metadata.name)
-
-    def is_theirs(view: View) -> bool:
-        if view.kind is Kind.CONFIG_MAP:
-            return names.guard_role(view.name) in roles
-        return view.kind in SERVER_KINDS and names.role_of(view.name) in roles
-
-    return tuple(view for view in observed.present.values() if is_theirs(view) and not view.deleting)
+    views = observed.present.values()
+    return tuple(v for v in views if _role_of(v, job.metadata.name) in roles and not v.deleting)
 
 
 def is_of_server(view: View, job: str) -> bool:
     """Whether a child is a server's Deployment, Service or guard."""
+    return _role_of(view, job) is not None
+
+
+def _role_of(view: View, job: str) -> str | None:
+    """Role of the server that a child is a part of."""
     names = Names(job)
     if view.kind is Kind.CONFIG_MAP:
-        return names.guard_role(view.name) is not None
-    return view.kind in SERVER_KINDS and names.role_of(view.name) is not None
+        return names.guard_role(view.name)
+    return names.role_of(view.name) if view.kind in SERVER_KINDS else None
 
 
 SERVER_KINDS = (Kind.DEPLOYMENT, Kind.SERVICE)

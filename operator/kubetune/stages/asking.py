@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import ClassVar, Final
 
 from typing_extensions import override
 
-from kubetune_trainer.contract.messages import ArtifactSummary
-
 from ..api.v1alpha1 import FineTuneJob
+from ..children.evaluate import build_evaluation
 from ..facts.observed import Observed, Outcome, RunState
 from ..facts.views import Manifest
 from ..servers import state as servers
@@ -41,7 +39,8 @@ class Asking(Stage):
     """Who is asked, within a sentence."""
     more_memory = f"{_MORE_MEMORY}; answers that were given are kept."
 
-    def plan_to_ask(self, look: Look, build: Callable[[ArtifactSummary, int], Manifest]) -> Plan:
+    @override
+    def plan(self, look: Look) -> Plan:
         """The server and its Service, then a run; what other roles have left goes.
 
         When no further run follows, the server gives its GPUs back.
@@ -59,7 +58,11 @@ class Asking(Stage):
         )
         if artifact is None or not self.is_up(job, observed):
             return plan
-        return plan.joined(next_run(self, look, lambda number: build(artifact, number), unheard=LOOK_AFTER))
+
+        def build(number: int) -> Manifest:
+            return build_evaluation(job, look.config, look.settings, artifact, stage=self.name, number=number)
+
+        return plan.joined(next_run(self, look, build, unheard=LOOK_AFTER))
 
     @override
     def gpus_per_pod(self, job: FineTuneJob, observed: Observed) -> int:

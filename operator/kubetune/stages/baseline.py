@@ -10,15 +10,12 @@ from typing import Final
 from typing_extensions import override
 
 from ..api.v1alpha1 import FineTuneJob
-from ..children.evaluate import build_evaluation
 from ..facts.observed import Observed
 from ..servers.wanted import needs_baseline
 from ..vocabulary import names
 from ..vocabulary.names import ROLE_BASELINE
 from ..vocabulary.reasons import ConditionType, Finding, Reason
 from .asking import Asking
-from .plan import Plan
-from .stage import Look
 
 
 class _Baseline(Asking):
@@ -41,15 +38,6 @@ class _Baseline(Asking):
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:
         done = observed.base_answered or observed.evaluation is not None
         return observed.artifact is not None and (done or not needs_baseline(job, observed))
-
-    @override
-    def plan(self, look: Look) -> Plan:
-        return self.plan_to_ask(
-            look,
-            lambda artifact, number: build_evaluation(
-                look.job, look.config, look.settings, artifact, stage=self.name, number=number
-            ),
-        )
 
     @override
     def doing(self, job: FineTuneJob) -> str:

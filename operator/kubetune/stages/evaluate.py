@@ -10,7 +10,6 @@ from typing_extensions import override
 from kubetune_trainer.contract.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
-from ..children.evaluate import build_evaluation
 from ..facts import termination
 from ..facts.observed import Observed, Outcome, Run
 from ..facts.runs import failed_after_all
@@ -20,8 +19,6 @@ from ..vocabulary.names import ROLE_CANDIDATE, ROLE_SERVING
 from ..vocabulary.reasons import ConditionType, Finding, Reason
 from . import evaluate_status
 from .asking import Asking
-from .plan import Plan
-from .stage import Look
 
 
 class _Evaluate(Asking):
@@ -38,15 +35,6 @@ class _Evaluate(Asking):
     @override
     def reached(self, job: FineTuneJob, observed: Observed) -> bool:
         return observed.evaluation is not None
-
-    @override
-    def plan(self, look: Look) -> Plan:
-        return self.plan_to_ask(
-            look,
-            lambda artifact, number: build_evaluation(
-                look.job, look.config, look.settings, artifact, stage=self.name, number=number
-            ),
-        )
 
     @override
     def doing(self, job: FineTuneJob) -> str:
