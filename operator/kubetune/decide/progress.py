@@ -9,7 +9,7 @@ from kubetune_trainer.contract.messages import Progress
 
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.status import ProgressStatus
-from ..facts.observed import Observed, Outcome, Run
+from ..facts.observed import Observed, Run
 from ..stages.train_warnings import warnings_of
 from ..vocabulary.names import TRAIN
 from ..vocabulary.periods import PROGRESS_PERIOD
@@ -22,7 +22,7 @@ def progress_of(
 ) -> ProgressStatus | None:
     """Progress, unless the old one is recent and nothing else has to be written."""
     last = observed.last_run(TRAIN)
-    if last is not None and last.ending is not None and last.ending.outcome is Outcome.SUCCEEDED:
+    if last is not None and last.succeeded:
         return _final_progress(observed, last, old)
     new = observed.progress
     if new is None or (old is not None and (old.step, old.total_steps) == (new.step, new.total_steps)):

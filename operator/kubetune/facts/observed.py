@@ -93,6 +93,11 @@ class Run:
     from_step: int | None = None
     to_step: int | None = None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended well."""
+        return self.ending is not None and self.ending.outcome is Outcome.SUCCEEDED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:

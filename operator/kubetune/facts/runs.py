@@ -72,9 +72,20 @@ def count(runs: Sequence[Run], before: Tally, *, decided: bool = False) -> Tally
     return tally
 
 
-def failed_after_all(ending: Ending, why: str) -> Ending:
+def failed_after_all(run: Run, why: str) -> Run:
     """Turn a success into a failure: what it should have left is not there."""
-    return replace(ending, outcome=Outcome.FAILED, reason=Reason.POD_FAILED, message=why)
+    if run.ending is None:
+        return run
+    ending = replace(run.ending, outcome=Outcome.FAILED, reason=Reason.POD_FAILED, message=why)
+    return replace(run, ending=ending)
+
+
+def with_summary(run: Run, summary: object | None) -> Run:
+    """Turn the success of a pod that should have said what it found, and has not, into a failure."""
+    if not run.succeeded or not run.pod or summary is not None:
+        return run
+    why = f"Pod {run.pod} completed without a summary; trainer image and operator may not fit together."
+    return failed_after_all(run, why)
 
 
 def _held(job: JobView, pods: Sequence[PodView]) -> Held:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from typing_extensions import override
 
 from kubetune_trainer.contract.config import TrainerConfig
+from kubetune_trainer.contract.evaluation import EvaluateSummary
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts import termination
-from ..facts.observed import Observed, Outcome, Run
-from ..facts.runs import failed_after_all
+from ..facts.observed import Observed, Run
+from ..facts.runs import with_summary
 from ..spec.settings import JobSettings
 from ..vocabulary import names
 from ..vocabulary.names import ROLE_CANDIDATE, ROLE_SERVING
@@ -53,7 +53,7 @@ class _Evaluate(Asking):
 
     @override
     def checked(self, run: Run) -> Run:
-        return checked(run)
+        return with_summary(run, summary_of(run))
 
     @override
     def status(
@@ -65,10 +65,6 @@ class _Evaluate(Asking):
 EVALUATE: Final = _Evaluate()
 
 
-def checked(run: Run) -> Run:
-    """A run of the evaluator that completed must have said what it found."""
-    succeeded = run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
-    if succeeded and run.ending and run.pod and termination.evaluate_summary(run.said) is None:
-        why = f"Pod {run.pod} completed without a summary; trainer image and operator may not fit together."
-        return replace(run, ending=failed_after_all(run.ending, why))
-    return run
+def summary_of(run: Run) -> EvaluateSummary | None:
+    """What a run of the evaluator found; None when it did not succeed or its message is lost."""
+    return termination.evaluate_summary(run.said) if run.succeeded else None

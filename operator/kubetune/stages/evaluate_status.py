@@ -22,7 +22,7 @@ from ..api.v1alpha1.evaluation_status import (
     OverrideStatus,
 )
 from ..facts import termination
-from ..facts.observed import Observed, Outcome
+from ..facts.observed import Observed
 from ..spec.sources import output_claim
 from ..vocabulary.names import PROMOTE
 
@@ -117,8 +117,7 @@ def is_written(job: FineTuneJob, observed: Observed) -> bool:
     if observed.override is None or remembered_override(job) == observed.override:
         return observed.override is not None
     run = observed.last_run(PROMOTE)
-    succeeded = run is not None and run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
-    found = termination.evaluate_summary(run.said) if run is not None and succeeded else None
+    found = termination.evaluate_summary(run.said) if run is not None and run.succeeded else None
     return found is not None and found.override == observed.override
 
 

@@ -7,19 +7,16 @@ gone, earlier runs, and how many there were.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from kubetune_trainer.contract.evaluation import EvaluateSummary
 from kubetune_trainer.contract.messages import Progress
 
 from ..api.v1alpha1 import FineTuneJob
-from ..facts import termination
-from ..facts.observed import Diagnosis, Known, Observed, Outcome, Run, RunState, Server, Tally
+from ..facts.observed import Diagnosis, Known, Observed, Run, RunState, Server, Tally
 from ..facts.ownership import Family, sort_by_owner
 from ..facts.runs import count, failed_after_all, judge, with_remembered
 from ..facts.views import DeploymentView, JobView, Kind, View
 from ..vocabulary import names
-from . import evaluate_status, prepare, train, train_status
+from . import evaluate, evaluate_status, prepare, train, train_status
 from .retry_status import remembered_tallies
 from .stage import Stage
 from .table import STAGES, Stages
@@ -58,12 +55,12 @@ def observe(
         attempt = runs[names.TRAIN][-1]
         looked = last is not None and prepare.summary_of(last) is not None and _is_after(last, attempt)
         found = found if looked else None
-        if looked and attempt.ending is not None:
-            failed = failed_after_all(attempt.ending, train.WITHOUT_ARTIFACT)
-            runs[names.TRAIN] = (*runs[names.TRAIN][:-1], replace(attempt, ending=failed))
-    judged = [run for run in map(_evaluation, runs.get(names.EVALUATE, ())) if run is not None]
+        if looked:
+            runs[names.TRAIN] = (*runs[names.TRAIN][:-1], failed_after_all(attempt, train.WITHOUT_ARTIFACT))
     digest = artifact.digest if artifact else None
-    evaluation = next((found for found in reversed(judged) if found.artifact == digest), None)
+    judged = filter(None, map(evaluate.summary_of, reversed(runs.get(names.EVALUATE, ()))))
+    evaluation = next((found for found in judged if found.artifact == digest), None)
+    asked = any(run.succeeded for run in runs.get(names.BASELINE, ()))
     return Observed(
         present=family.present,
         conflicts=tuple(sorted(family.conflicts)),
@@ -72,7 +69,7 @@ def observe(
         tallies={stage: count(of, before.get(stage, Tally())) for stage, of in runs.items()},
         prepared=found,
         artifact=artifact,
-        base_answered=_base_answered(job, runs.get(names.BASELINE, ())),
+        base_answered=asked or evaluate_status.remembered_base_answered(job),
         evaluation=evaluation or evaluate_status.remembered(job, digest),
         servers=_servers(job, family),
         diagnosis=diagnosis,
@@ -97,24 +94,12 @@ def _servers(job: FineTuneJob, family: Family) -> dict[str, Server]:
     }
 
 
-def _evaluation(run: Run) -> EvaluateSummary | None:
-    """What a run of the evaluator found; None when it did not succeed or its message is lost."""
-    succeeded = run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
-    return termination.evaluate_summary(run.said) if succeeded else None
-
-
-def _base_answered(job: FineTuneJob, runs: Sequence[Run]) -> bool:
-    done = (run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED for run in runs)
-    return any(done) or evaluate_status.remembered_base_answered(job)
-
-
 def _is_under_way(runs: Sequence[Run]) -> bool:
     return bool(runs) and runs[-1].state in (RunState.RUNNING, RunState.PENDING)
 
 
 def _has_lost_its_message(attempts: Sequence[Run]) -> bool:
-    ending = attempts[-1].ending if attempts else None
-    return ending is not None and ending.outcome is Outcome.SUCCEEDED
+    return bool(attempts) and attempts[-1].succeeded
 
 
 def _is_after(run: Run, attempt: Run) -> bool:

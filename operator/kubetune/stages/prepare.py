@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..children.prepare import build_prepare
 from ..facts import termination
 from ..facts.observed import Observed, Outcome, Run, RunState
-from ..facts.runs import failed_after_all
+from ..facts.runs import with_summary
 from ..facts.views import Kind, View
 from ..spec.settings import JobSettings
 from ..spec.sources import named_claim
@@ -87,12 +86,7 @@ class _Prepare(Stage):
 
     @override
     def checked(self, run: Run) -> Run:
-        if _succeeded(run) and run.ending and run.pod and summary_of(run) is None:
-            why = (
-                f"Pod {run.pod} completed without a summary; trainer image and operator may not fit together."
-            )
-            return replace(run, ending=failed_after_all(run.ending, why))
-        return run
+        return with_summary(run, summary_of(run))
 
     @override
     def status(
@@ -106,7 +100,7 @@ PREPARE: Final = _Prepare()
 
 def summary_of(run: Run) -> PrepareSummary | None:
     """What a run of prepare found; None when it did not succeed or its message is lost."""
-    return termination.prepare_summary(run.said) if _succeeded(run) else None
+    return termination.prepare_summary(run.said) if run.succeeded else None
 
 
 def found_by(job: FineTuneJob, run: Run | None) -> PrepareSummary | None:
@@ -114,10 +108,6 @@ def found_by(job: FineTuneJob, run: Run | None) -> PrepareSummary | None:
     if run is None:
         return prepare_status.remembered(job)
     return summary_of(run) or (None if run.ending is None else prepare_status.remembered(job))
-
-
-def _succeeded(run: Run) -> bool:
-    return run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
 
 
 def has_lost_its_volume(job: FineTuneJob, run: Run | None, present: Mapping[tuple[Kind, str], View]) -> bool:

@@ -14,7 +14,7 @@ from kubetune_trainer.contract.messages import ArtifactSummary
 from ..api.v1alpha1 import FineTuneJob
 from ..children.training import build_training
 from ..facts import termination
-from ..facts.observed import Observed, Outcome, Run, RunState
+from ..facts.observed import Observed, Run, RunState
 from ..facts.runs import failed_after_all
 from ..spec.settings import JobSettings
 from ..vocabulary import names
@@ -89,7 +89,7 @@ class _Train(Stage):
     def holds(self, job: FineTuneJob, observed: Observed) -> Finding | None:
         if observed.artifact is None:
             return None
-        if any(run.ending and run.ending.outcome is Outcome.SUCCEEDED for run in observed.runs_of(self.name)):
+        if any(run.succeeded for run in observed.runs_of(self.name)):
             step = observed.artifact.step
             which = "" if step is None else f", with the lowest validation loss, of step {step},"
             return Finding(Reason.COMPLETED, f"A verified result{which} is on the output volume.")
@@ -107,9 +107,8 @@ class _Train(Stage):
         summary = termination.train_summary(run.said)
         if summary is not None:
             run = replace(run, from_step=summary.from_step, to_step=summary.to_step)
-        succeeded = run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED
-        if succeeded and run.ending and run.pod and (summary is None or summary.artifact is None):
-            return replace(run, ending=failed_after_all(run.ending, WITHOUT_ARTIFACT))
+        if run.succeeded and run.pod and (summary is None or summary.artifact is None):
+            return failed_after_all(run, WITHOUT_ARTIFACT)
         return run
 
     @override
@@ -125,7 +124,7 @@ TRAIN: Final = _Train()
 def artifact_of(runs: Sequence[Run]) -> ArtifactSummary | None:
     """The artifact that the newest attempt reported."""
     for run in reversed(runs):
-        if run.ending is not None and run.ending.outcome is Outcome.SUCCEEDED:
+        if run.succeeded:
             summary = termination.train_summary(run.said)
             if summary is not None and summary.artifact is not None:
                 return summary.artifact
