@@ -10,7 +10,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..diagnose import selector_story, story_of
-from ..facts.managers import MOST_REASON, override_of
+from ..facts.managers import decided, override_of
 from ..facts.observed import Observed
 from ..facts.parse import parse_child
 from ..facts.views import Key, Kind, Manifest, Raw, View
@@ -20,7 +20,7 @@ from ..servers.wanted import roles_of
 from ..stages.evaluate_status import remembered_override
 from ..stages.train_status import unended_attempts
 from ..vocabulary.errors import NotFound
-from ..vocabulary.names import ANNOTATION_PROMOTE, TRAIN, Names
+from ..vocabulary.names import TRAIN, Names
 from ..vocabulary.periods import LOOK_AFTER
 from .job_state import JobState
 
@@ -92,12 +92,12 @@ class Refresher:
 
         Only where it decides: the index keeps no managedFields.
         """
-        why = (job.metadata.annotations.get(ANNOTATION_PROMOTE) or "").strip()
+        why = decided(job.metadata.annotations)
         failed = observed.evaluation is not None and observed.evaluation.verdict == "Failed"
         found: Override | None = None
         if why and failed:
             known = state.override or remembered_override(job)
-            if known is not None and known.reason == why[:MOST_REASON]:
+            if known is not None and known.reason == why:
                 found = known
             else:
                 raw = await self._get(key, Kind.FINE_TUNE_JOB, key.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..facts.managers import decided
 from ..facts.parse import condition_in
 from ..facts.views import Raw, View
 from ..servers.rollout import is_of_server
 from ..servers.state import had_server
-from ..vocabulary.names import ANNOTATION_PROMOTE
 from ..vocabulary.reasons import ConditionType, Reason, facts_of
 
 
@@ -29,10 +29,8 @@ def is_finished(raw: Raw, children: Iterable[View]) -> bool:
     if condition_in(status, ConditionType.READY).get("status") == "True":
         return not serves
     stalled = condition_in(status, ConditionType.STALLED)
-    if stalled.get("reason") == Reason.GATE_FAILED and (meta.get("annotations") or {}).get(
-        ANNOTATION_PROMOTE
-    ):
-        return False  # a person has decided otherwise
+    if stalled.get("reason") == Reason.GATE_FAILED and decided(meta.get("annotations") or {}):
+        return False
     return stalled.get("status") == "True" and facts_of(str(stalled.get("reason"))).final
 
 

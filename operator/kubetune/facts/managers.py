@@ -5,7 +5,7 @@ They name the client that wrote (kubectl-annotate, argocd-controller), not the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kubetune_trainer.contract.evaluation import Override
@@ -22,14 +22,18 @@ _PATHS: Final = {
 }
 
 
-MOST_REASON: Final = 1024
+_MOST_REASON: Final = 1024
 """Characters of a person's reason that are kept."""
+
+
+def decided(annotations: Mapping[str, Any]) -> str:
+    """Why a person has the result served against its gate; empty where nobody has decided so."""
+    return str(annotations.get(ANNOTATION_PROMOTE) or "").strip()[:_MOST_REASON]
 
 
 def override_of(raw: Raw) -> Override | None:
     """A person's decision against the gate, with who wrote it and when; None without the annotation."""
-    annotations = raw["metadata"].get("annotations") or {}
-    why = str(annotations.get(ANNOTATION_PROMOTE) or "").strip()[:MOST_REASON]
+    why = decided(raw["metadata"].get("annotations") or {})
     if not why:
         return None
     path = ("f:metadata", "f:annotations", f"f:{ANNOTATION_PROMOTE}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kubetune_trainer.contract.evaluation import EvaluateSummary
 from kubetune_trainer.contract.messages import (
@@ -14,6 +14,8 @@ from kubetune_trainer.contract.messages import (
     TrainSummary,
     parse_termination,
 )
+
+_Summary = TypeVar("_Summary", bound=BaseModel)
 
 _KEPT: Final = 512
 """Messages of the pods of as many jobs as are at work at once; each is at most 4 KiB."""
@@ -28,28 +30,24 @@ def message(termination: str) -> TerminationMessage | None:
 @lru_cache(maxsize=_KEPT)
 def prepare_summary(termination: str) -> PrepareSummary | None:
     """What prepare found; None when the message holds nothing of the kind."""
-    told = message(termination)
-    try:
-        return PrepareSummary.model_validate(told.summary) if told else None
-    except ValidationError:
-        return None
+    return _summary(termination, PrepareSummary)
 
 
 @lru_cache(maxsize=_KEPT)
 def train_summary(termination: str) -> TrainSummary | None:
     """What training made; None when the message holds nothing of the kind."""
-    told = message(termination)
-    try:
-        return TrainSummary.model_validate(told.summary) if told and told.summary else None
-    except ValidationError:
-        return None
+    return _summary(termination, TrainSummary)
 
 
 @lru_cache(maxsize=_KEPT)
 def evaluate_summary(termination: str) -> EvaluateSummary | None:
     """What an evaluation found; None when the message holds nothing of the kind."""
+    return _summary(termination, EvaluateSummary)
+
+
+def _summary(termination: str, kind: type[_Summary]) -> _Summary | None:
     told = message(termination)
     try:
-        return EvaluateSummary.model_validate(told.summary) if told and told.summary else None
+        return kind.model_validate(told.summary) if told and told.summary else None
     except ValidationError:
         return None

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from kubetune.api.base import ATOMIC, DecimalString, ListMap, ObjectName, Rule, SpecModel
 from kubetune.api.v1alpha1.dataset import Columns, DataFile
+from kubetune_trainer.contract.evaluation import BaselineType, Ignored, MetricType
 
 _Name = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$", max_length=32)
@@ -101,27 +102,14 @@ class Metric(SpecModel):
         _is_for("judge", "judge", "Judge"),
     )
 
-    type: Literal[
-        "ExactMatch",
-        "Contains",
-        "Regex",
-        "TokenF1",
-        "RougeL",
-        "NumericMatch",
-        "JSONSchema",
-        "ToolCall",
-        "Judge",
-    ]
+    type: MetricType
     """ExactMatch: the expected answer and nothing else. Contains: it stands in the answer. Regex: pattern is
     found. TokenF1, RougeL: common words, as for SQuAD and summaries. NumericMatch: the last number is the
     expected one. JSONSchema: JSON that fits schema. ToolCall: the expected calls by name and arguments.
     Judge: a model's grade."""
     name: _Name | None = None
     """Name in gate, status and report. Default: the type; two metrics of one type need names."""
-    ignore: (
-        Annotated[tuple[Literal["Case", "Punctuation", "Articles", "Whitespace"], ...], Field(max_length=4)]
-        | None
-    ) = None
+    ignore: Annotated[tuple[Ignored, ...], Field(max_length=4)] | None = None
     """Differences that do not count (ExactMatch, Contains). Default: Whitespace."""
     pattern: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
     """Regular expression that is searched in the answer (Regex). A group in it must capture what it captures
@@ -151,7 +139,7 @@ class Baseline(SpecModel):
         ),
     )
 
-    type: Literal["Base", "FewShot", "Retrieval"]
+    type: BaselineType
     """Base: the base model with the same prompt. FewShot: with training rows before it. Retrieval: with the
     training rows that are nearest to it (BM25)."""
     examples: int | None = Field(default=None, ge=1, le=64, strict=True)
