@@ -115,14 +115,11 @@ def _gate(evaluation: api.Evaluation) -> GateConfig | None:
     gate = evaluation.gate
     if gate is None:
         return None
-    least = gate.min_delta
-    if least is None and gate.min_score is None and gate.must_not_regress is None:
-        least = Decimal(0)
     regression = gate.must_not_regress
     return GateConfig(
         metric=gate.metric or evaluation.metrics[0].called,
         min_score=_optional(gate.min_score),
-        min_delta=_optional(least),
+        min_delta=_optional(gate.min_delta),
         confidence=decimal_text(gate.confidence),
         must_not_regress=None
         if regression is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from .config_base import ConfigModel, DecimalString, FileSource
 from .messages_base import Count, Message, Number, Path, Sentence, Short
@@ -113,7 +113,7 @@ class RegressionConfig(ConfigModel):
 
 
 class GateConfig(ConfigModel):
-    """What a result has to reach to be served."""
+    """What a result has to reach to be served; a gate that asks for nothing has a min_delta of 0."""
 
     metric: str
     """Name of one of the metrics."""
@@ -123,6 +123,13 @@ class GateConfig(ConfigModel):
     confidence: DecimalString = "0.95"
     """Of intervals; the lower end of the difference's must reach min_delta, and be above 0."""
     must_not_regress: RegressionConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _asks_for_something(cls, data: Any) -> Any:
+        asked = ("min_score", "min_delta", "must_not_regress")
+        nothing = isinstance(data, dict) and all(data.get(name) is None for name in asked)
+        return {**data, "min_delta": "0"} if nothing else data
 
 
 class EvaluationConfig(ConfigModel):

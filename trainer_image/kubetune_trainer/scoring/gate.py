@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..contract.errors import InvalidInput
-from ..contract.evaluation import TUNED, EvaluationConfig, GateConfig, RegressionConfig, Verdict
+from ..contract.evaluation import TUNED, EvaluationConfig, RegressionConfig, Verdict
 from .report import CandidateReport, Check, GateReport, Interval
 
 _NEAR: Final = 1e-9
@@ -28,7 +28,7 @@ def decide(
       this; above 0 where it is 0. The best is the first of those with the highest mean.
     - mustNotRegress: of its mean over the general questions the base has at most maxDrop more.
 
-    A gate without any of the three has a minDelta of 0. ``general`` are the tuned model and the base.
+    ``general`` are the tuned model and the base.
 
     Raises:
         InvalidInput: minDelta has no baseline to compare with.
@@ -46,13 +46,13 @@ def decide(
     checks = []
     if gate.min_score is not None:
         checks.append(_score(metric, tuned, gate.min_score, percent))
-    if (delta := _asked(gate)) is not None:
+    if gate.min_delta is not None:
         if best is None:
             raise InvalidInput(
                 "evaluation.gate.minDelta compares with the best baseline, and evaluation.baselines is "
                 "empty: name one, or give evaluation.gate.minScore alone."
             )
-        checks.append(_delta(metric, tuned, best, delta, percent))
+        checks.append(_delta(metric, tuned, best, float(gate.min_delta), percent))
     if gate.must_not_regress is not None:
         if general_metric is None:
             raise ValueError("mustNotRegress needs questions of the set General")
@@ -69,13 +69,6 @@ def decide(
         checks=tuple(check.model_copy(update={"sentence": _sentence(check.sentence)}) for check in checks),
     )
     return "Passed" if passed else "Failed", said, report
-
-
-def _asked(gate: GateConfig) -> float | None:
-    """The minDelta that counts."""
-    if gate.min_delta is not None:
-        return float(gate.min_delta)
-    return 0.0 if gate.min_score is None and gate.must_not_regress is None else None
 
 
 def _score(metric: str, tuned: CandidateReport, least: str, percent: str) -> Check:
