@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from .chat import Conversation, Message
 from .formats import Example
+from .punctuation import punctuation
 
 NO_PROMPT = 0
 """In the place of a prompt's digest, for rows that have none."""
@@ -75,6 +76,5 @@ def _digest(texts: Iterable[str]) -> int:
 
 @cache
 def _punctuation() -> re.Pattern[str]:
-    """Punctuation, but for what a digit follows; with that of rare scripts it would be ten times slower."""
-    marks = "".join(mark for mark in map(chr, range(2**16)) if unicodedata.category(mark).startswith("P"))
-    return re.compile(rf"[{re.escape(marks)}]+(?!\d)")
+    """Punctuation, but for what a digit follows."""
+    return re.compile(rf"[{re.escape(punctuation())}]+(?!\d)")

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Final
 
 from ..contract.evaluation import Ignored
+from ..data.punctuation import punctuation
 
 ALL: Final[tuple[Ignored, ...]] = ("Case", "Punctuation", "Articles", "Whitespace")
 """What SQuAD's script does not count."""
@@ -67,5 +68,4 @@ def _alone(character: str) -> bool:
 
 @cache
 def _punctuation() -> re.Pattern[str]:
-    marks = {mark for mark in map(chr, range(2**16)) if unicodedata.category(mark).startswith("P")}
-    return re.compile(f"[{re.escape(''.join(sorted(marks | set(string.punctuation))))}]")
+    return re.compile(f"[{re.escape(punctuation() + string.punctuation)}]")
