@@ -38,3 +38,10 @@ def stored_template(name: str) -> str:
     assert spec is not None
     assert spec.origin is not None
     return (Path(spec.origin).parent / "chat_templates" / f"{name}.jinja").read_text()
+
+
+SHORT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""<|user|> question <|end|> <|assistant|> answer <|end|>: in tokens of the tiny model one byte is one."""

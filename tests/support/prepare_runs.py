@@ -13,6 +13,7 @@ from kubetune_trainer.contract import termination
 from kubetune_trainer.contract.layout import OUTPUT_VARIABLE, RunDirectory
 from kubetune_trainer.contract.messages import ExitCode, PrepareSummary, TerminationMessage
 from kubetune_trainer.data.row_files import RowFile
+from tests.support.tiny_model import chat_row
 from tests.support.trainer_configs import trainer_config
 
 
@@ -54,3 +55,15 @@ def preparing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
         return Prepared(code, message, RunDirectory.of(config))
 
     return run
+
+
+def write(path: Path, *lines: str) -> Path:
+    """A file of these lines."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(lines))
+    return path
+
+
+def pairs(count: int, *, start: int = 0) -> list[str]:
+    """Lines of chats of one question and one of seven answers."""
+    return [chat_row(f"q{index:03}", f"a{index % 7}") for index in range(start, start + count)]

@@ -12,8 +12,8 @@ import pytest
 
 from kubetune_trainer.base.checkpoint import tensor_shapes
 from tests.support import trained_elsewhere as elsewhere
-from tests.support.prepare_runs import Prepare, preparing
-from tests.support.tiny_model import make_tiny_model, make_tiny_of
+from tests.support.prepare_runs import Prepare
+from tests.support.tiny_model import make_tiny_of
 
 pytestmark = [
     pytest.mark.trainer,
@@ -21,16 +21,6 @@ pytestmark = [
 ]
 
 PREFIX = "base_model.model."
-
-
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny-llama", eos="<|endoftext|>")
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    return preparing(tmp_path, monkeypatch)
 
 
 def logits(base: Path, adapter: Path | None = None) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from kubetune_trainer.contract.messages import ExitCode, Reason
 from tests.support import trained_elsewhere as elsewhere
 from tests.support.chat_templates import CHATML
-from tests.support.prepare_runs import Prepare, Prepared, preparing
+from tests.support.prepare_runs import Prepare, Prepared
 from tests.support.tiny_model import make_tiny_model
 
 pytestmark = [
@@ -22,16 +22,6 @@ pytestmark = [
 ]
 
 PREFIX = "base_model.model."
-
-
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny-llama", eos="<|endoftext|>")
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    return preparing(tmp_path, monkeypatch)
 
 
 def message(prepared: Prepared) -> str:

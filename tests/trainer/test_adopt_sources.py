@@ -17,8 +17,8 @@ from tests.support import trained_elsewhere as elsewhere
 from tests.support.chat_templates import CHATML
 from tests.support.hub_server import HubServer, files_of, hub_server
 from tests.support.object_store import ACCESS_KEY, SECRET_KEY, object_store
-from tests.support.prepare_runs import Prepare, Prepared, preparing
-from tests.support.tiny_model import make_tiny_model, write_chat_rows
+from tests.support.prepare_runs import Prepare, Prepared
+from tests.support.tiny_model import write_chat_rows
 from tests.support.training_runs import Volume, make_rows, train, training_config
 
 pytestmark = [
@@ -28,18 +28,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny-llama", eos="<|endoftext|>")
-
-
-@pytest.fixture(scope="session")
 def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return elsewhere.trl(base, tmp_path_factory.mktemp("adapters") / "trl")
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    return preparing(tmp_path, monkeypatch)
 
 
 @pytest.fixture

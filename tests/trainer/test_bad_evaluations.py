@@ -13,7 +13,7 @@ from kubetune_trainer.scoring.questions import Question, read_questions
 from tests.support import trained_elsewhere as elsewhere
 from tests.support.hub_server import hub_server
 from tests.support.judge_server import MODEL, Reply, fails, judge_server, says
-from tests.support.prepare_runs import Prepare, Prepared, preparing
+from tests.support.prepare_runs import Prepare, Prepared, pairs, write
 from tests.support.tiny_model import chat_row, make_tiny_model
 
 pytestmark = [
@@ -34,21 +34,6 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "now", "arguments":
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", chat_template=SHORT, eos="<|end|>")
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    return preparing(tmp_path, monkeypatch)
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(lines))
-    return path
-
-
-def pairs(count: int, *, start: int = 0) -> list[str]:
-    return [chat_row(f"q{index:03}", f"a{index % 7}") for index in range(start, start + count)]
 
 
 def own(path: Path, **fields: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from kubetune_trainer.data.formats import Plain
 from kubetune_trainer.data.tools import check_tools
 from kubetune_trainer.template.source import chat_source
 from kubetune_trainer.template.tokens import IGNORED, Dropped, Tokeniser, TokenRow
-from tests.support.chat_templates import CHATML, MISTRAL, stored_template
+from tests.support.chat_templates import CHATML, MISTRAL, SHORT, stored_template
 from tests.support.tiny_model import tiny_tokenizer
 
 pytestmark = pytest.mark.trainer
@@ -648,10 +648,6 @@ def test_tokenizer_without_an_end_token_is_refused() -> None:
 
 
 # <|user|> q <|end|> <|assistant|> a b c d <|end|>: nine tokens, of which the last five are trained on.
-SHORT = (
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 NINE = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "abcd"}]
 
 

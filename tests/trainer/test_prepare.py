@@ -32,9 +32,9 @@ from kubetune_trainer.contract.messages import (
 from kubetune_trainer.data.sampler import SAMPLER_NAME
 from kubetune_trainer.store.checkpoints import Checkpoints, Layout, own_files
 from kubetune_trainer.store.manifest import sync_file, write_manifest
-from tests.support.chat_templates import stored_template
+from tests.support.chat_templates import SHORT, stored_template
 from tests.support.hub_server import files_of, hub_server
-from tests.support.prepare_runs import Prepare, Prepared, preparing
+from tests.support.prepare_runs import Prepare, Prepared, pairs, write
 from tests.support.small_volume import fill, small_volume
 from tests.support.tiny_model import chat_row, make_tiny_model, tiny_tokenizer, write_chat_rows
 from tests.support.trainer_configs import trainer_config
@@ -43,36 +43,6 @@ pytestmark = [
     pytest.mark.trainer,
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # peft's
 ]
-
-# <|user|> question <|end|> <|assistant|> answer <|end|>
-SHORT = (
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", chat_template=SHORT, eos="<|end|>")
-
-
-@pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "plain", chat_template=None)
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    return preparing(tmp_path, monkeypatch)
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.write_text("".join(lines))
-    return path
-
-
-def pairs(count: int) -> list[str]:
-    return [chat_row(f"q{index:03}", f"a{index % 7}") for index in range(count)]
 
 
 def test_chat_rows_become_tokens_with_labels_and_a_summary(

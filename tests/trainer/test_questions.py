@@ -16,6 +16,7 @@ from kubetune_trainer.data.tools import check_tools
 from kubetune_trainer.prepare.evaluation.requests import Prompter, sent, sent_tools
 from kubetune_trainer.scoring.general import general_questions
 from kubetune_trainer.scoring.questions import Question, read_questions
+from tests.support.chat_templates import SHORT
 from tests.support.conversations import (
     CONVERSATIONS,
     FORMS,
@@ -27,7 +28,7 @@ from tests.support.conversations import (
 )
 from tests.support.hub_server import TOKEN, files_of, hub_server
 from tests.support.judge_server import KEY, MODEL, fails, judge_server, says
-from tests.support.prepare_runs import Prepare, Prepared, preparing
+from tests.support.prepare_runs import Prepare, Prepared, pairs, write
 from tests.support.tiny_model import chat_row, make_tiny_model
 
 pytestmark = [
@@ -35,38 +36,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # peft's
 ]
 
-# <|user|> question <|end|> <|assistant|> answer <|end|>; one byte is one token.
-SHORT = (
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 EXACT: dict[str, Any] = {"metrics": [{"name": "ExactMatch", "type": "ExactMatch"}]}
 FEW = {"type": "FewShot", "examples": 2}
 NEAREST = {"type": "Retrieval", "examples": 2}
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", chat_template=SHORT, eos="<|end|>")
-
-
-@pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "plain", chat_template=None)
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    return preparing(tmp_path, monkeypatch)
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.write_text("".join(lines))
-    return path
-
-
-def pairs(count: int, *, start: int = 0) -> list[str]:
-    return [chat_row(f"q{index:03}", f"a{index % 7}") for index in range(start, start + count)]
 
 
 def evaluating(**fields: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kubetune_trainer.contract.messages import ExitCode
 from kubetune_trainer.prepare.preview import Decoder, Run, as_text
 from kubetune_trainer.prepare.progress import EVERY_SECONDS, Progress
 from kubetune_trainer.prepare.sample import FIRST, LONGEST, Sample
-from tests.support.prepare_runs import Prepare, Prepared, preparing
+from tests.support.prepare_runs import Prepare, Prepared
 from tests.support.tiny_model import make_tiny_model
 
 pytestmark = [
@@ -48,11 +48,6 @@ def chatting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     tokenizer.save_pretrained(path)
     return path
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    return preparing(tmp_path, monkeypatch)
 
 
 def jsonl(row: dict[str, Any]) -> bytes:
