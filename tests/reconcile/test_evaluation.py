@@ -9,7 +9,16 @@ import pytest
 
 from kubetune_trainer.contract.evaluation import Override, Verdict
 from tests.support import messages, virtual_time
-from tests.support.harness import Controllers, Operator, Outcome, finetunejob, true_conditions, until
+from tests.support.harness import (
+    Controllers,
+    Operator,
+    Outcome,
+    Script,
+    finetunejob,
+    good,
+    true_conditions,
+    until,
+)
 from tests.support.memory_kube import MemoryKube, Object
 from tests.support.told import job_of, said
 
@@ -23,7 +32,7 @@ def _job(*, serving: bool = True, **training: Any) -> Object:
     return raw
 
 
-def _ends(verdict: Verdict) -> Any:
+def _ends(verdict: Verdict) -> Script:
     def script(pod: Object) -> Outcome | None:
         stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
         if stage == "evaluate":
@@ -33,6 +42,15 @@ def _ends(verdict: Verdict) -> Any:
         return messages.ends_well(pod)
 
     return script
+
+
+async def _applied(kube: MemoryKube, job: Object, script: Script, **controllers: Any) -> Operator:
+    """A started operator, with pods that end as ``script`` says, once ``job`` is in ``kube``."""
+    Controllers(kube=kube, script=script, **controllers)
+    operator = Operator(kube=kube)
+    await operator.start()
+    kube.add(job)
+    return operator
 
 
 def _there(kube: MemoryKube) -> set[tuple[str, str]]:
@@ -61,10 +79,7 @@ def _annotate(kube: MemoryKube, why: str | None, *, manager: str = "kubectl-anno
 def test_what_passes_gets_its_public_service_without_a_restart_of_its_server() -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube, script=_ends("Passed"))
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(_job())
+        operator = await _applied(kube, _job(), _ends("Passed"))
         await until(lambda: ("Service", "job-candidate") in _there(kube))
         assert ("Service", "job") not in _there(kube)
         await until(lambda: "Ready" in true_conditions(job_of(kube)))
@@ -91,18 +106,12 @@ def messages_said() -> str:
 def test_two_stages_cost_at_most_six_writes() -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube, script=_ends("Passed"))
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(_job())
+        operator = await _applied(kube, _job(), _ends("Passed"))
         await until(lambda: "Ready" in true_conditions(job_of(kube)))
         evaluated = kube.writes
         await operator.stop()
         plain = MemoryKube()
-        Controllers(kube=plain)
-        other = Operator(kube=plain)
-        await other.start()
-        plain.add(finetunejob(serving=True))
+        other = await _applied(plain, finetunejob(serving=True), good)
         await until(lambda: "Ready" in true_conditions(job_of(plain)))
         await other.stop()
         assert len(evaluated) - len(plain.writes) <= 6
@@ -113,10 +122,7 @@ def test_two_stages_cost_at_most_six_writes() -> None:
 def test_what_does_not_pass_is_kept_and_holds_no_server() -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube, script=_ends("Failed"))
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(_job())
+        operator = await _applied(kube, _job(), _ends("Failed"))
         await until(lambda: "Stalled" in true_conditions(job_of(kube)))
         await asyncio.sleep(120)
         assert _there(kube) == set()
@@ -141,10 +147,7 @@ def test_what_does_not_pass_is_kept_and_holds_no_server() -> None:
 def test_a_person_overrides_the_gate_and_takes_it_back(restart: bool) -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube, script=_ends("Failed"))
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(_job())
+        operator = await _applied(kube, _job(), _ends("Failed"))
         await until(lambda: "Stalled" in true_conditions(job_of(kube)))
         await asyncio.sleep(60)
         if restart:
@@ -195,10 +198,7 @@ def test_a_person_overrides_the_gate_and_takes_it_back(restart: bool) -> None:
 def test_without_a_serving_block_the_server_goes_after_the_evaluation() -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube, script=_ends("Passed"))
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(_job(serving=False))
+        operator = await _applied(kube, _job(serving=False), _ends("Passed"))
         await until(lambda: ("Deployment", "job") in _there(kube))
         await until(lambda: "Ready" in true_conditions(job_of(kube)))
         assert _there(kube) == set()
@@ -218,7 +218,6 @@ def test_the_base_of_a_full_fine_tune_is_asked_before_the_result_and_never_besid
             stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
             return (0, messages.trained(full)) if stage == "train" else _ends("Passed")(pod)
 
-        Controllers(kube=kube, script=script)
         beside: set[frozenset[str]] = set()
 
         def see(kind: str, _: str, raw: Object) -> None:
@@ -227,9 +226,7 @@ def test_the_base_of_a_full_fine_tune_is_asked_before_the_result_and_never_besid
             beside.add(frozenset(o["metadata"]["name"] for o in deployments))
 
         kube.watchers.append(see)
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(_job(adapter={"type": "Full"}))
+        operator = await _applied(kube, _job(adapter={"type": "Full"}), script)
         await until(lambda: "Ready" in true_conditions(job_of(kube)))
         assert beside == {frozenset(), frozenset({"job-baseline"}), frozenset({"job"})}
         assert _there(kube) == SERVED
@@ -266,10 +263,7 @@ def test_an_evaluator_that_fails_runs_again_and_one_that_cannot_gives_the_server
                 return 1, messages.failed(messages.Reason.UNKNOWN, "The server did not answer.")
             return _ends("Passed")(pod)
 
-        Controllers(kube=kube, script=script)
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(_job())
+        operator = await _applied(kube, _job(), script)
         await until(lambda: "Ready" in true_conditions(job_of(kube)))
         assert kube.find("Job", "job-evaluate-3")
         assert kube.writes.count("apply Deployment job") == 1
@@ -277,10 +271,7 @@ def test_an_evaluator_that_fails_runs_again_and_one_that_cannot_gives_the_server
 
         hopeless = MemoryKube()
         failures["left"] = 1000
-        Controllers(kube=hopeless, script=script)
-        operator = Operator(kube=hopeless)
-        await operator.start()
-        hopeless.add(_job(retries={"max": 1}))
+        operator = await _applied(hopeless, _job(retries={"max": 1}), script)
         await until(lambda: "Stalled" in true_conditions(job_of(hopeless)))
         await asyncio.sleep(60)
         assert said(hopeless, "Stalled")[1] == "RetriesExhausted"
@@ -293,10 +284,7 @@ def test_an_evaluator_that_fails_runs_again_and_one_that_cannot_gives_the_server
 def test_an_operator_that_starts_again_in_the_middle_goes_on_with_the_same_run() -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube, script=_ends("Passed"), runs_for=60)
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(_job())
+        operator = await _applied(kube, _job(), _ends("Passed"), runs_for=60)
         await until(lambda: kube.find("Job", "job-evaluate") is not None)
         await operator.stop()
         again = Operator(kube=kube)
