@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from kubetune.api.base import ATOMIC, StatusModel, first
 from kubetune.api.v1alpha1.bounds import Int, Message, Number, Short, Uri
+from kubetune_trainer.contract.evaluation import Verdict
 
 
 class CandidateStatus(StatusModel):
@@ -79,7 +80,7 @@ class EvaluationStatus(StatusModel):
     """Questions."""
     candidates: Annotated[tuple[CandidateStatus, ...], Field(max_length=8)] | None = None
     """The tuned model, then what it is compared with."""
-    verdict: Literal["Passed", "Failed", "Measured"] | None = None
+    verdict: Verdict | None = None
     """Whether the gate was passed; Measured without one."""
     message: Message | None = None
     """The verdict in a sentence, with its numbers."""
