@@ -25,6 +25,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("", "services"): {"get", "list", "create", "delete"},
     ("apps", "deployments"): READ | {"create", "patch", "delete"},
     ("", "persistentvolumeclaims"): {"get", "list", "create"},
+    ("networking.k8s.io", "networkpolicies"): {"get", "list", "create", "delete"},
     ("", "events"): {"list"},
     ("events.k8s.io", "events"): {"create"},
 }

@@ -13,12 +13,30 @@ from dev.images.inputs import IMAGES
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.scheduling import Toleration
 from kubetune.process.settings import PREFIX, Settings, load
+from kubetune.spec.platform_policy import NetworkPolicies
 from kubetune.spec.prices import Prices
 from tests.support import chart
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 FIELDS = list(Settings.model_fields)
 DIGEST = "sha256:" + "0" * 64
+
+OPERATOR = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": chart.NAMESPACE}},
+    "podSelector": {
+        "matchLabels": {
+            "app.kubernetes.io/component": "operator",
+            "app.kubernetes.io/instance": "kubetune",
+            "app.kubernetes.io/name": "kubetune",
+        }
+    },
+}
+"""The release's own pods."""
+
+
+def network_policies(**values: Any) -> NetworkPolicies:
+    return NetworkPolicies.model_validate({"operator": OPERATOR, **values})
+
 
 OTHER: dict[str, tuple[Any, Any]] = {
     "trainer_image": ({"repository": "r/t", "tag": "1"}, "r/t:1"),
@@ -54,6 +72,18 @@ OTHER: dict[str, tuple[Any, Any]] = {
         {"gpuHour": "2.50", "podHour": "0.05", "currency": "USD"},
         Prices.model_validate({"gpuHour": "2.50", "podHour": "0.05", "currency": "USD"}),
     ),
+    "allowed_images": (["registry.example.com/ml/*"], ("registry.example.com/ml/*",)),
+    "allowed_service_accounts": (["trainer"], ("trainer",)),
+    "allowed_token_audiences": (["sts.amazonaws.com"], ("sts.amazonaws.com",)),
+    "allowed_csi_drivers": (["secrets-store.csi.k8s.io"], ("secrets-store.csi.k8s.io",)),
+    "allowed_annotations": (["example.com/*"], ("example.com/*",)),
+    "allowed_labels": (["*"], ("*",)),
+    "allowed_priority_classes": (["training"], ("training",)),
+    "allowed_environment": (["NVIDIA_DRIVER_CAPABILITIES"], ("NVIDIA_DRIVER_CAPABILITIES",)),
+    "network_policies": (
+        {"enabled": False, "metricsFrom": [], "blockedNetworks": ["10.0.0.0/8"]},
+        network_policies(enabled=False, metricsFrom=[], blockedNetworks=["10.0.0.0/8"]),
+    ),
     "watch_namespaces": (["team-a", "team-b"], ("team-a", "team-b")),
     "lease_name": ("tuner", "tuner"),
     "lease_namespace": ("leases", "leases"),
@@ -80,6 +110,7 @@ def test_default_values_are_the_operators_defaults() -> None:
     given = {"trainer_image", "serving_image", "serving_cpu_image", "lease_namespace"}
     settings = load(chart.variables())
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name not in given}
+    defaults["network_policies"] = network_policies().model_dump()
     assert settings.model_dump(exclude=given) == defaults
 
 

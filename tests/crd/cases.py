@@ -640,6 +640,35 @@ SERVING = (
     refuse(
         "more memory than there is", {"serving.engineArgs": {"gpu-memory-utilization": "1.1"}}, "gpu-memory"
     ),
+    accept(
+        "who may reach a server",
+        {
+            "serving.allowFrom": [
+                {"podSelector": {}},
+                {"namespaceSelector": {"matchLabels": {"team": "a"}}, "podSelector": {}},
+                {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
+                {"ipBlock": {"cidr": "fd00::/8"}},
+            ]
+        },
+    ),
+    accept("a server that nobody else reaches", {"serving.allowFrom": []}),
+    refuse("a peer that names nobody", {"serving.allowFrom": [{}]}, "names nobody"),
+    refuse(
+        "pods at an address",
+        {"serving.allowFrom": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]},
+        "exclude each other",
+    ),
+    refuse("a host instead of addresses", {"serving.allowFrom": [{"ipBlock": {"cidr": "10.0.0.1"}}]}, "cidr"),
+    refuse(
+        "a mount that NVIDIA's runtime reads",
+        {
+            "training.podTemplate": {
+                "volumes": [{"name": "gpus", "emptyDir": {}}],
+                "volumeMounts": [{"name": "gpus", "mountPath": "/var/run/nvidia-container-devices/all"}],
+            }
+        },
+        "reserved path",
+    ),
     refuse("a serving pod with host PID", {"serving.podTemplate": {"hostPID": True}}, "hostPID"),
     refuse(
         "a reserved variable of a serving pod",
@@ -740,6 +769,7 @@ UPDATES = (
         before={"podTemplate": {"labels": {"a": "b"}}},
     ),
     accept("another pod template of servers", {"serving.podTemplate": {}}, before={"serving": {}}),
+    accept("others who may reach servers", {"serving.allowFrom": []}, before={"serving": {}}),
     refuse("storage that appears", {"storage": {}}, "storage cannot be changed", before={}),
     refuse("storage that disappears", {}, "storage cannot be changed", before={"storage": {"size": "1Gi"}}),
     refuse(

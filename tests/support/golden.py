@@ -4,7 +4,8 @@ A case is a directory of ``tests/data`` with
 
 - ``input.yaml``: the FineTuneJob, and in its first comment what the case shows;
 - ``cluster.yaml``, where there is something: children and pods as the API server has them (a Deployment
-  without spec stands for the one that was applied last, a ConfigMap ``<server>-guard`` for the guard of now);
+  without spec stands for the one that was applied last, a ConfigMap ``<server>-guard`` for the guard of now;
+  NetworkPolicies need not be stated);
 - ``facts.yaml``, where needed: platform ``settings``, ``now``, ``answered``, ``progress``, ``rested``
   (seconds since the latest end of a run became known) and ``looked`` (what a look at pods and Events gave
   to ``diagnose``);
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,8 +39,10 @@ from kubetune.facts.observed import Observed
 from kubetune.facts.views import Kind, Manifest, Raw, View
 from kubetune.servers.intent import intent_of
 from kubetune.servers.rollout import architecture_of, planned_gpus
+from kubetune.spec.platform_policy import NetworkPolicies
 from kubetune.spec.resolve import resolve
 from kubetune.spec.settings import JobSettings
+from kubetune.stages.isolation import isolation
 from kubetune.stages.observe import observe
 from kubetune.stages.plan import Plan
 from kubetune.vocabulary.names import ROLE_SERVING, ROLES
@@ -82,7 +85,18 @@ class Case:
 
     @property
     def children(self) -> tuple[View, ...]:
-        return tuple(parse_child(self._applied(raw)) for raw in self.cluster)
+        stated = tuple(parse_child(self._applied(raw)) for raw in self.cluster)
+        return (*stated, *self._policies(stated))
+
+    def _policies(self, stated: tuple[View, ...]) -> Iterator[View]:
+        """The NetworkPolicies of now, for what is there: they need not be stated."""
+        if not any(view.kind is Kind.CONFIG_MAP and view.name.endswith("-config") for view in stated):
+            return
+        observed = observe(self.job, stated, diagnosis=None, progress=None)
+        is_served = any(view.kind is Kind.DEPLOYMENT for view in stated)
+        for manifest in isolation(self.job, observed, NetworkPolicies()).create_once:
+            if is_served or f"-{ROLE_SERVING}-" not in manifest["metadata"]["name"]:
+                yield parse_child(manifest)
 
     def with_status(self, status: dict[str, Any], *, seconds_later: int) -> Case:
         """The same cluster after the status was written."""

@@ -320,6 +320,7 @@ class Operator:
                 kube=self.kube,
                 index=self.index,
                 settings=self.settings.for_job,
+                policy=self.settings.policy,
                 probes=self.probes,
                 pace=StatusPace(),
                 stages=self.stages,

@@ -43,8 +43,9 @@ _ALIASES: Final = {
     "memory_per_gpu": "memoryPerGPU",
     "downward_api": "downwardAPI",
     "claim_uid": "claimUID",
+    "except_": "except",
 }
-"""Names with an initialism, which camel case alone would spell differently from Kubernetes."""
+"""Names with an initialism, or that are words of Python, which camel case alone would spell differently."""
 
 
 def api_name(field: str) -> str:

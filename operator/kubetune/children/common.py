@@ -27,6 +27,7 @@ from ..vocabulary.names import (
     LABEL_STAGE,
     MANAGED_BY,
 )
+from ..vocabulary.quantities import amount_of
 
 ARGO: Final = {
     "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
@@ -198,7 +199,7 @@ def pod_template(
     container = {
         **container,
         "imagePullPolicy": settings.image_pull_policy,
-        "env": _merged(container["env"], extra.get("env", ())),
+        "env": _merged((*_without_devices(container, settings), *container["env"]), extra.get("env", ())),
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [*volumes.mounts, *extra.get("volumeMounts", ())],
@@ -223,6 +224,19 @@ def pod_template(
     if extra.get("annotations"):
         meta["annotations"] = extra["annotations"]
     return {"metadata": meta, "spec": pod}
+
+
+def _without_devices(container: Item, settings: JobSettings) -> list[Item]:
+    """What keeps GPUs from a container that requests none, whatever its image and its runtime class say.
+
+    Images with CUDA ask for all GPUs of the node, and NVIDIA's runtime believes them. Where some are
+    requested the device plugin tells the runtime which, by the same variable.
+    """
+    limits = container.get("resources", {}).get("limits", {})
+    asked = (name for name, amount in limits.items() if amount_of(amount) > 0)
+    if any(name == settings.gpu_resource or name.startswith("nvidia.com/") for name in asked):
+        return []
+    return env(NVIDIA_VISIBLE_DEVICES="void")
 
 
 _POD_FIELDS: Final = (

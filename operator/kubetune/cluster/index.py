@@ -199,7 +199,7 @@ class Index:
             self._gone.popitem(last=False)
 
 
-UNWATCHED: Final = (Kind.CONFIG_MAP, Kind.SERVICE, Kind.CLAIM)
+UNWATCHED: Final = (Kind.CONFIG_MAP, Kind.SERVICE, Kind.CLAIM, Kind.NETWORK_POLICY)
 """Kinds that only own writes and the relist report."""
 
 RELISTED: Final = (Kind.FINE_TUNE_JOB, Kind.JOB, Kind.DEPLOYMENT, *UNWATCHED)

@@ -23,6 +23,7 @@ from ..facts.parse import parse_child
 from ..facts.views import PARENTS, Key, Kind, Listing, Meta
 from ..pods_http.client import Web
 from ..pods_http.probes import Probes
+from ..spec.platform_policy import PlatformPolicy
 from ..spec.settings import JobSettings
 from ..vocabulary.errors import KubeTuneError, NotFound
 from ..vocabulary.periods import TELL_AFTER
@@ -44,6 +45,7 @@ class Means:
     index: Index
     web: Web
     settings: JobSettings
+    policy: PlatformPolicy = PlatformPolicy()  # noqa: RUF009 - frozen
     workers: int
     on_done: Outcome = lambda _result, _seconds: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -120,6 +122,7 @@ class Leader:
             kube=FencedKube(means.kube, term),
             index=means.index,
             settings=means.settings,
+            policy=means.policy,
             probes=probes,
             pace=StatusPace(),
             now=means.now,

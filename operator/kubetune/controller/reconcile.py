@@ -27,6 +27,8 @@ from ..facts.observed import Observed
 from ..facts.views import Key, Raw
 from ..pods_http.probes import Probes
 from ..servers.rollout import wanted_intent
+from ..spec.allowed import check_allowed, check_allowed_serving
+from ..spec.platform_policy import PlatformPolicy
 from ..spec.resolve import check_serving
 from ..spec.settings import JobSettings
 from ..stages.observe import observe
@@ -61,6 +63,7 @@ class Dependencies:
     kube: Kube
     index: Index
     settings: JobSettings
+    policy: PlatformPolicy = PlatformPolicy()  # noqa: RUF009 - frozen
     probes: Probes
     pace: StatusPace
     stages: Stages = STAGES
@@ -98,6 +101,7 @@ class Reconciler:
         self._pace = deps.pace
         self._now = deps.now
         self._settings = deps.settings
+        self._policy = deps.policy
         self._stages = deps.stages
         self._configurer = Configurer(deps.kube, deps.index, deps.settings)
         self._executor = Executor(deps.kube, deps.index)
@@ -184,9 +188,11 @@ class Reconciler:
     async def _begin(self, key: Key, job: FineTuneJob, state: JobState) -> _Look:
         """Resolve the spec. Raises SpecError; for a mistake in serving only while nothing has begun."""
         config, settings = await self._configurer.config(key, job, state)
-        mistake = _mistake_in_serving(job, settings)
-        if mistake is not None and not state.has_begun(self._index.children(key)):
-            raise mistake
+        mistake = _mistake_in_serving(job, settings, self._policy)
+        if not state.has_begun(self._index.children(key)):
+            check_allowed(job, self._policy)
+            if mistake is not None:
+                raise mistake
         return _Look(key=key, job=job, state=state, config=config, settings=settings, mistake=mistake)
 
     async def _read(self, look: _Look, raw: Raw) -> None:
@@ -257,7 +263,9 @@ class Reconciler:
         if look.mistake is not None and look.observed.artifact is not None:
             return Plan()
         return look.clearance.of(
-            plan(look.job, look.observed, look.config, look.settings, stages=self._stages)
+            plan(
+                look.job, look.observed, look.config, look.settings, policy=self._policy, stages=self._stages
+            )
         )
 
     def _status(self, look: _Look, *, error: SpecError | None = None) -> dict[str, Any]:
@@ -345,9 +353,10 @@ def _parse(raw: Raw, state: JobState) -> FineTuneJob:
     return state.parsed[1]
 
 
-def _mistake_in_serving(job: FineTuneJob, settings: JobSettings) -> SpecError | None:
+def _mistake_in_serving(job: FineTuneJob, settings: JobSettings, policy: PlatformPolicy) -> SpecError | None:
     try:
         check_serving(job, settings)
+        check_allowed_serving(job, policy)
     except SpecError as error:
         return error
     return None

@@ -9,7 +9,9 @@ from kubetune_trainer.contract.config import TrainerConfig
 
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed
+from ..spec.platform_policy import PlatformPolicy
 from ..spec.settings import JobSettings
+from ..stages.isolation import isolation
 from ..stages.plan import Plan
 from ..stages.stage import Look
 from ..stages.table import STAGES, Stages, stage_at_hand
@@ -26,12 +28,13 @@ def plan(
     config: TrainerConfig,
     settings: JobSettings,
     *,
+    policy: PlatformPolicy = PlatformPolicy(),  # noqa: B008 - frozen
     stages: Stages = STAGES,
 ) -> Plan:
     """Say what to create, apply and delete now, and when to look again.
 
     ``config`` and ``settings`` are what the ConfigMap ``<name>-config`` holds, or, before it exists,
-    ``resolve(job, settings)`` and the live settings.
+    ``resolve(job, settings)`` and the live settings; ``policy`` is the live one.
     """
     if job.metadata.deletion_timestamp is not None:
         return Plan()  # owner references do the rest
@@ -45,6 +48,7 @@ def plan(
     wanted = [stage for stage in stages if stage.wanted(job)]
     doomed = [child for stage in stages if stage not in wanted for child in stage.leftovers(job, observed)]
     todo = at_hand.plan(look) if at_hand else wanted[-1].upkeep(look)
+    todo = todo.joined(isolation(job, observed, policy.network_policies))
     return Plan(
         create_once=todo.create_once,
         apply=todo.apply,

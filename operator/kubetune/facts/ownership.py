@@ -67,6 +67,7 @@ def _is_named_like_a_child(job: FineTuneJob, names: Names, stages: Collection[st
         Kind.SERVICE: child.name == names.rendezvous or served,
         Kind.DEPLOYMENT: served,
         Kind.JOB: _is_run(names, stages, child.name),
+        Kind.NETWORK_POLICY: names.is_network(child.name),
     }
     return by_kind.get(child.kind, False)
 

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     SERVICE = "Service"
     DEPLOYMENT = "Deployment"
     CLAIM = "PersistentVolumeClaim"
+    NETWORK_POLICY = "NetworkPolicy"
 
 
 TERMINAL_PHASES: Final = ("Succeeded", "Failed")

@@ -119,6 +119,7 @@ async def running(
                 index=index,
                 web=web,
                 settings=settings.for_job,
+                policy=settings.policy,
                 workers=settings.workers,
                 on_done=metrics.on_reconcile,
             )

@@ -12,14 +12,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..spec.platform_policy import PlatformPolicy
 from ..spec.settings import JobSettings
 
 PREFIX = "KUBETUNE_"
-_JSON = ("tuple", "PodTemplate", "Prices")
+_JSON = ("tuple", "PodTemplate", "Prices", "NetworkPolicies")
 """Types that are written as JSON."""
 
 
-class Settings(JobSettings):
+class Settings(PlatformPolicy, JobSettings):
     """All settings of the operator."""
 
     watch_namespaces: tuple[str, ...] = ()
@@ -40,11 +41,16 @@ class Settings(JobSettings):
         """What is frozen into a job's ConfigMap."""
         return JobSettings.model_validate(self.model_dump(include=set(JobSettings.model_fields)))
 
+    @property
+    def policy(self) -> PlatformPolicy:
+        """What holds for all jobs at once."""
+        return PlatformPolicy.model_validate(self.model_dump(include=set(PlatformPolicy.model_fields)))
+
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read KUBETUNE_<FIELD> variables.
 
-    Lists, the podTemplate and prices are JSON, ``null`` is None (runAsUser on OpenShift).
+    Lists and objects are JSON, ``null`` is None (runAsUser on OpenShift).
 
     Raises pydantic.ValidationError naming every missing or wrong variable, ValueError when one is no JSON.
     """

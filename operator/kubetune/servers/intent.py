@@ -21,6 +21,9 @@ TEMPLATE_VERSION: Final = 1
 """Raised only where servers that run must be replaced: an operator upgrade with another number rolls all of
 them, one with other code in ``children.server`` alone none."""
 
+_NOT_OF_PODS: Final = frozenset({"allow_from"})
+"""Fields of spec.serving that change no pod."""
+
 _IMAGES: Final = frozenset({"trainer_image", "serving_image", "serving_cpu_image"})
 """Settings of which only the image that they resolve to matters."""
 
@@ -50,7 +53,7 @@ def intent_of(
             **({} if gpus == serving_gpus(job) else {"gpus": gpus}),
             **({} if role == ROLE_SERVING else {"role": role}),
             "version": TEMPLATE_VERSION,
-            "serving": _chosen(serving),
+            "serving": _chosen(serving, besides=_NOT_OF_PODS),
             "artifact": artifact.digest,
             "image": serving_image(job, settings),
             "guard": DIGEST,

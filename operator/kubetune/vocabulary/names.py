@@ -72,6 +72,7 @@ CONFIG_KEY: Final = "config.json"
 
 
 _GUARD: Final = "guard"
+_NETWORK: Final = "network"
 _DIGEST: Final = re.compile(r"[0-9a-f]{16}")
 _RUN: Final = re.compile(r".+-([a-z]+)(?:-([1-9]\d{0,5}))?")
 
@@ -135,6 +136,16 @@ class Names:
         """The role of the server whose guard, of whatever content, has this name."""
         server, _, digest = name.rpartition(f"-{_GUARD}-")
         return self.role_of(server) if _DIGEST.fullmatch(digest) else None
+
+    def network(self, of: str, digest: str) -> str:
+        """A NetworkPolicy: what it is of (``pods``, ``sources`` or a server's role), by what it says."""
+        return f"{self.job}-{_NETWORK}-{of}-{digest}"
+
+    def is_network(self, name: str) -> bool:
+        """Whether this is the name of one of the job's NetworkPolicies, of whatever content."""
+        prefix, _, rest = name.rpartition(f"{self.job}-{_NETWORK}-")
+        of, _, digest = rest.rpartition("-")
+        return not prefix and of.isalpha() and _DIGEST.fullmatch(digest) is not None
 
     def rank0_host(self, number: int, namespace: str) -> str:
         """DNS name of rank 0's pod."""

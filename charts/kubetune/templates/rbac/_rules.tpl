@@ -56,6 +56,13 @@ and operator/kubetune/cluster/watch.py. Neither Secrets nor any wildcard: a job'
     - get # whose it is when its name is taken, and why it is pending
     - list # the relist of metadata
     - create # the output claim; it is never deleted by the operator
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs:
+    - get # whose it is when its name is taken
+    - list # the relist of metadata
+    - create # who may reach a job's pods, and where these may get
+    - delete # when another takes its place, and when the server that it is for is not wanted any more
 - apiGroups: [""]
   resources: [events]
   verbs:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from kubetune.api.base import ATOMIC, Image, SpecModel
+from kubetune.api.v1alpha1.network import NetworkPeer
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.resources import Resources
 
@@ -58,5 +59,8 @@ class Serving(SpecModel):
     """Serving image. Default: the platform's."""
     engine_args: EngineArgs | None = None
     """Options of the vLLM server: {max-model-len: "2048"}."""
+    allow_from: tuple[NetworkPeer, ...] | None = Field(default=None, max_length=16)
+    """Who may reach the servers, as in a NetworkPolicy: [{namespaceSelector: {}}] is the whole cluster.
+    Default: the pods of the job's namespace. Operator, Prometheus and the job's own evaluator always may."""
     pod_template: PodTemplate | None = None
     """Goes on top of spec.podTemplate for servers."""

@@ -20,7 +20,15 @@ from kubetune.api.base import (
 from kubetune.api.base import cel_list as listed
 
 RESERVED_VOLUMES: Final = "kubetune-"
-RESERVED_MOUNTS: Final = ("/output", "/inputs", "/etc/kubetune", "/dev/shm", "/tmp")
+RESERVED_MOUNTS: Final = (
+    "/output",
+    "/inputs",
+    "/etc/kubetune",
+    "/dev/shm",
+    "/tmp",
+    # NVIDIA's runtime may read from mounts below it which GPUs a container gets
+    "/var/run/nvidia-container-devices",
+)
 
 _SEGMENT: Final = r"[.]?[A-Za-z0-9_@+,=~-][A-Za-z0-9_.@+,=~-]*"
 """A path segment: not ``.`` or ``..``, nor anything that starts so."""

@@ -42,6 +42,7 @@ RESOURCES: Final[Mapping[Kind, Resource]] = {
     Kind.SERVICE: Resource("", "v1", "services"),
     Kind.DEPLOYMENT: Resource("apps", "v1", "deployments"),
     Kind.CLAIM: Resource("", "v1", "persistentvolumeclaims"),
+    Kind.NETWORK_POLICY: Resource("networking.k8s.io", "v1", "networkpolicies"),
 }
 
 EVENTS: Final = Resource("", "v1", "events")
