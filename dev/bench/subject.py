@@ -68,6 +68,7 @@ def start_operator(control_plane: ControlPlane, *, pods_port: int, profile: Path
     env = {
         KUBECONFIG: str(instance.kubeconfig(Identity(name=USER, user=USER))),
         PREFIX + "TRAINER_IMAGE": SETTINGS.trainer_image,
+        PREFIX + "ALLOWED_ANNOTATIONS": '["*"]',  # by which simulated pods end
         PREFIX + "SERVING_IMAGE": SETTINGS.serving_image,
         PREFIX + "METRICS_PORT": str(metrics),
         PREFIX + "HEALTH_PORT": str(health),

@@ -79,7 +79,7 @@ class PodTemplate(SpecModel):
     runtime_class_name: ObjectName | None = None
     """Container runtime of the pods."""
     service_account_name: ObjectName | None = None
-    """Service account in the job's namespace, for workload identity. Its API token is never mounted."""
+    """Service account in the job's namespace, for workload identity. Its API token is not mounted."""
     image_pull_secrets: (
         Annotated[tuple[SecretReference, ...], Field(max_length=16), ListMap("name")] | None
     ) = None
@@ -93,6 +93,7 @@ class PodTemplate(SpecModel):
     volume_mounts: VolumeMounts | None = None
     """Where volumes are seen in the container."""
     labels: Map[LabelValue] | None = None
-    """Labels of the pods, and of their Job or Deployment, where queues look for them."""
+    """Labels of the pods, and of their Job or Deployment, where queues look for them. The platform lists
+    which, as it does annotations, service accounts, priority classes, CSI drivers and tokens."""
     annotations: Map[Annotated[str, StringConstraints(max_length=4096)]] | None = None
     """Annotations of the pods, and of their Job or Deployment."""
