@@ -11,10 +11,12 @@ from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
 from kubetune.process.settings import load
 from kubetune.spec.allowed import check_allowed, check_allowed_serving
 from kubetune.spec.platform_policy import PlatformPolicy, repository_of
+from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.errors import SpecError
 from tests.support import golden
 
 DEFAULT = PlatformPolicy()
+SETTINGS = JobSettings.model_validate(golden.SETTINGS)
 
 TOKEN = {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "https://kubernetes"}}]}}
 RUNTIME = 'variable "{}", which container runtimes read,'
@@ -141,8 +143,8 @@ def job(**spec: Any) -> FineTuneJob:
 
 def refusal(job: FineTuneJob, policy: PlatformPolicy = DEFAULT) -> tuple[str, str, str] | None:
     try:
-        check_allowed(job, policy)
-        check_allowed_serving(job, policy)
+        check_allowed(job, policy, SETTINGS)
+        check_allowed_serving(job, policy, SETTINGS)
     except SpecError as error:
         return error.field, error.problem, error.remedy
     return None
@@ -234,7 +236,12 @@ def test_images_are_allowed_by_their_repository(block: str, image: str, allowed:
     assert (found[:2] if found else None) == (None if allowed else refused)
 
 
-def test_no_image_of_a_job_is_allowed_by_default() -> None:
+def test_another_tag_of_the_platforms_own_image_needs_no_setting() -> None:
+    image = f"{SETTINGS.trainer_image.rpartition(':')[0]}@sha256:{'0' * 64}"
+    assert refusal(job(training={"gpusPerNode": 0, "image": image})) is None
+
+
+def test_no_other_image_is_allowed_by_default() -> None:
     found = refusal(job(serving={"gpus": 0, "image": "registry.example.com/mine"}))
     assert found is not None
     assert found[0] == "spec.serving.image"

@@ -188,12 +188,20 @@ class Reconciler:
     async def _begin(self, key: Key, job: FineTuneJob, state: JobState) -> _Look:
         """Resolve the spec. Raises SpecError; for a mistake in serving only while nothing has begun."""
         config, settings = await self._configurer.config(key, job, state)
-        mistake = _mistake_in_serving(job, settings, self._policy)
+        mistake = self._mistake_in_serving(job, settings)
         if not state.has_begun(self._index.children(key)):
-            check_allowed(job, self._policy)
+            check_allowed(job, self._policy, self._settings)
             if mistake is not None:
                 raise mistake
         return _Look(key=key, job=job, state=state, config=config, settings=settings, mistake=mistake)
+
+    def _mistake_in_serving(self, job: FineTuneJob, settings: JobSettings) -> SpecError | None:
+        try:
+            check_serving(job, settings)
+            check_allowed_serving(job, self._policy, self._settings)
+        except SpecError as error:
+            return error
+        return None
 
     async def _read(self, look: _Look, raw: Raw) -> None:
         """Ask the API server what no watch tells, and why what waits does; then observe."""
@@ -351,15 +359,6 @@ def _parse(raw: Raw, state: JobState) -> FineTuneJob:
     if state.parsed is None or state.parsed[0] != version:
         state.parsed = version, validate_spec(raw)
     return state.parsed[1]
-
-
-def _mistake_in_serving(job: FineTuneJob, settings: JobSettings, policy: PlatformPolicy) -> SpecError | None:
-    try:
-        check_serving(job, settings)
-        check_allowed_serving(job, policy)
-    except SpecError as error:
-        return error
-    return None
 
 
 def _progress_url(key: Key, observed: Observed) -> str | None:

@@ -17,6 +17,7 @@ from ..api.v1alpha1.pod_template import PodTemplate
 from ..api.v1alpha1.volumes import Volume
 from ..vocabulary.errors import SpecError
 from .platform_policy import PlatformPolicy, allows, in_full, repository_of
+from .settings import JobSettings
 
 RUNTIME_PREFIXES: Final = (
     "NVIDIA_",
@@ -45,24 +46,24 @@ class _Wish:
     remedy: str = "remove it"
 
 
-def check_allowed(job: FineTuneJob, policy: PlatformPolicy) -> None:
-    """Check what decides training, and can never change.
+def check_allowed(job: FineTuneJob, policy: PlatformPolicy, settings: JobSettings) -> None:
+    """Check what decides training, and can never change; ``settings`` name the platform's own images.
 
     Raises SpecError for the first thing that the platform does not allow; it names the setting.
     """
     spec = job.spec
     training = spec.trains
-    _check(_of_image("spec.training.image", training.image, policy))
+    _check(_of_image("spec.training.image", training.image, policy, settings))
     _check(_of_template("spec.podTemplate", spec.pod_template, policy))
     _check(_of_template("spec.training.podTemplate", training.pod_template, policy))
 
 
-def check_allowed_serving(job: FineTuneJob, policy: PlatformPolicy) -> None:
+def check_allowed_serving(job: FineTuneJob, policy: PlatformPolicy, settings: JobSettings) -> None:
     """Check what servers are made from, which may change while the job runs. Raises SpecError likewise."""
     serving = job.spec.serving
     if serving is not None:
         _check(_of_template("spec.podTemplate", job.spec.pod_template, policy))
-        _check(_of_image("spec.serving.image", serving.image, policy))
+        _check(_of_image("spec.serving.image", serving.image, policy, settings))
         _check(_of_template("spec.serving.podTemplate", serving.pod_template, policy))
 
 
@@ -76,11 +77,15 @@ def _check(wishes: Iterable[_Wish]) -> None:
             )
 
 
-def _of_image(field: str, image: str | None, policy: PlatformPolicy) -> Iterator[_Wish]:
+def _of_image(
+    field: str, image: str | None, policy: PlatformPolicy, settings: JobSettings
+) -> Iterator[_Wish]:
+    """Any tag of the platform's own repositories will do: an earlier trainer, a server that is tried out."""
     if image is not None:
-        patterns = tuple(in_full(pattern) if pattern != "*" else "*" for pattern in policy.allowed_images)
-        allowed = allows(patterns, repository_of(image))
-        yield _Wish(field, f'image "{image}"', allowed, "allowedImages")
+        listed = (in_full(pattern) if pattern != "*" else "*" for pattern in policy.allowed_images)
+        own = (settings.trainer_image, settings.serving_image, settings.serving_cpu_image)
+        patterns = (*listed, *(repository_of(image) for image in own if image))
+        yield _Wish(field, f'image "{image}"', allows(patterns, repository_of(image)), "allowedImages")
 
 
 def _of_template(field: str, template: PodTemplate | None, policy: PlatformPolicy) -> Iterator[_Wish]:
