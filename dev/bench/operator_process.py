@@ -9,8 +9,7 @@ from __future__ import annotations
 import cProfile
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 from yarl import URL
@@ -25,9 +24,9 @@ PROFILE: Final = "KUBETUNE_BENCH_PROFILE"
 
 class _LocalWeb(HttpWeb):
     @override
-    async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
+    async def _read(self, url: str) -> bytes:
         local = URL(url).with_host("127.0.0.1").with_port(int(os.environ[PODS_PORT]))
-        return await super()._read(method, str(local), json=json)
+        return await super()._read(str(local))
 
 
 def main() -> int:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from kubetune.facts.canary import Canary
 from tests.support import virtual_time
-from tests.support.harness import SAME, Controllers, Operator, finetunejob, true_conditions, until
-from tests.support.memory_kube import MemoryKube, Object
+from tests.support.harness import (
+    SAME,
+    Controllers,
+    Operator,
+    finetunejob,
+    starting_server,
+    trains,
+    true_conditions,
+    until,
+)
+from tests.support.memory_kube import MemoryKube
 from tests.support.told import job_of, said
 
 UNPROVEN = Canary(
@@ -84,28 +92,6 @@ def test_what_answered_is_known_to_the_next_operator_which_neither_asks_nor_writ
     virtual_time.run(main())
 
 
-def _trains(pod: Object) -> bool:
-    return "-train-" in pod["metadata"]["name"] and pod["status"]["phase"] == "Running"
-
-
-def _pod(kube: MemoryKube) -> dict[str, Any]:
-    """The server's pod as it is while its startup probe fails."""
-    deployment = kube.find("Deployment", "job")
-    assert deployment
-    template = deployment["spec"]["template"]
-    owner = {"kind": "Deployment", "name": "job", "uid": deployment["metadata"]["uid"], "controller": True}
-    meta = {**template["metadata"], "name": "job-abc", "namespace": "team", "ownerReferences": [owner]}
-    running = {"running": {"startedAt": "2026-03-01T12:00:00Z"}}
-    server = {"name": "server", "ready": False, "started": False, "state": running}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": meta,
-        "spec": {**template["spec"], "nodeName": "node-1"},
-        "status": {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [server]},
-    }
-
-
 def test_a_server_that_answers_otherwise_is_never_served_and_the_job_says_what_to_do() -> None:
     async def main() -> None:
         kube = MemoryKube()
@@ -114,10 +100,10 @@ def test_a_server_that_answers_otherwise_is_never_served_and_the_job_says_what_t
         operator.web.said = MISMATCH
         await operator.start()
         kube.add(finetunejob(serving=True))
-        await until(lambda: any(_trains(pod) for pod in kube.of_kind("Pod")))
+        await until(lambda: any(trains(pod) for pod in kube.of_kind("Pod")))
         controllers.ready_after = 100_000.0
         await until(lambda: kube.find("Deployment", "job"))
-        kube.add(_pod(kube))
+        kube.add(starting_server(kube))
         await asyncio.sleep(60)
         assert said(kube, "Served")[:2] == ("False", "ModelMismatch")
         status, reason, message = said(kube, "Stalled")
@@ -155,7 +141,7 @@ def test_a_newer_server_that_answers_otherwise_is_told_while_the_earlier_one_ans
         counts = {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
         generation = deployment["metadata"]["generation"]
         kube.change(deployment, {"status": {"observedGeneration": generation, **counts}})
-        kube.add(_pod(kube))
+        kube.add(starting_server(kube))
         await asyncio.sleep(60)
         assert said(kube, "Stalled")[:2] == ("True", "ModelMismatch")
         assert said(kube, "Ready")[0] == "False"

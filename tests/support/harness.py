@@ -73,19 +73,16 @@ class FakeWeb:
     said: Canary = SAME
     """What servers say of themselves, ready or not."""
 
-    async def canary(self, url: str) -> Canary | None:
-        del url
-        return self.said
+    async def canary(self, url: str) -> Canary | str:
+        if ".svc/" not in url:
+            return self.said  # a pod that is not ready
+        self.asked += 1
+        return self.said if self.answering else "All connection attempts failed"
 
     async def progress(self, url: str) -> Progress | None:
         del url
         self.step += 1
         return Progress(step=self.step, total_steps=1000, epoch="0.10")
-
-    async def complete(self, base_url: str, model: str) -> str | None:
-        del base_url, model
-        self.asked += 1
-        return None if self.answering else "All connection attempts failed"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -473,6 +470,29 @@ def condition_of(raw: Object, type_: str) -> Mapping[str, Any]:
     """One condition; empty when there is none."""
     conditions = (raw.get("status") or {}).get("conditions") or ()
     return next((c for c in conditions if c["type"] == type_), {})
+
+
+def trains(pod: Object) -> bool:
+    """Whether it is a pod of a training that runs."""
+    return "-train-" in pod["metadata"]["name"] and pod["status"]["phase"] == "Running"
+
+
+def starting_server(kube: MemoryKube) -> Object:
+    """The server's pod as it is while its startup probe fails."""
+    deployment = kube.find("Deployment", "job")
+    assert deployment
+    template = deployment["spec"]["template"]
+    owner = {"kind": "Deployment", "name": "job", "uid": deployment["metadata"]["uid"], "controller": True}
+    meta = {**template["metadata"], "name": "job-abc", "namespace": "team", "ownerReferences": [owner]}
+    running = {"running": {"startedAt": "2026-03-01T12:00:00Z"}}
+    server = {"name": "server", "ready": False, "started": False, "state": running}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": meta,
+        "spec": {**template["spec"], "nodeName": "node-1"},
+        "status": {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [server]},
+    }
 
 
 async def until(what: Callable[[], object], *, seconds: float = 600.0) -> None:

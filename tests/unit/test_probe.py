@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from aiohttp import web
 from typing_extensions import override
 
@@ -26,6 +28,7 @@ KEY = Key(Kind.FINE_TUNE_JOB, "team", "job")
 class FakeWeb:
     step: int = 0
     answer_after: int = 0
+    said: Canary = SAME
     asked: list[float] = field(default_factory=list)
 
     async def progress(self, url: str) -> Progress | None:
@@ -33,13 +36,10 @@ class FakeWeb:
         self.step += 1
         return Progress(step=self.step, total_steps=100, epoch="0.1") if "silent" not in url else None
 
-    async def canary(self, url: str) -> Canary | None:
-        return SAME if url.endswith("/kubetune/canary") else None
-
-    async def complete(self, base_url: str, model: str) -> str | None:
-        del base_url, model
+    async def canary(self, url: str) -> Canary | str:
+        assert url == "http://s/kubetune/canary"
         self.asked.append(asyncio.get_running_loop().time())
-        return None if len(self.asked) > self.answer_after else "HTTP 503"
+        return self.said if len(self.asked) > self.answer_after else "HTTP 503"
 
 
 def test_progress_is_asked_every_ten_seconds_and_told_every_thirty() -> None:
@@ -89,12 +89,7 @@ def test_a_service_is_asked_until_it_answers_and_once_for_each_intent() -> None:
 
         def ask(intent: str) -> None:
             probes.ask(
-                KEY,
-                "serving",
-                intent=intent,
-                base_url="http://s/v1",
-                model="job",
-                done=lambda _: done.append(intent),
+                KEY, "serving", intent=intent, base_url="http://s/v1", done=lambda _: done.append(intent)
             )
 
         ask("one")
@@ -118,7 +113,7 @@ def test_a_service_that_stays_silent_is_told_and_asked_ever_more_slowly() -> Non
         pods = FakeWeb(answer_after=1000)
         woken: list[Key] = []
         probes = Probes(web=pods, wake=woken.append)
-        probes.ask(KEY, "serving", intent="one", base_url="http://s/v1", model="job", done=lambda _: None)
+        probes.ask(KEY, "serving", intent="one", base_url="http://s/v1", done=lambda _: None)
         await asyncio.sleep(14)
         assert probes.failure(KEY, "serving") is None
         await asyncio.sleep(600)
@@ -127,6 +122,30 @@ def test_a_service_that_stays_silent_is_told_and_asked_ever_more_slowly() -> Non
         assert len(pods.asked) < 25
         probes.stop_asking(KEY, "serving")
         assert probes.failure(KEY, "serving") is None
+
+    virtual_time.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("said", "failure"),
+    [
+        (SAME.model_copy(update={"keyless": True}), "it asks for a key and has none to accept"),
+        (SAME.model_copy(update={"verdict": "Mismatch"}), SAME.message),
+    ],
+)
+def test_a_service_that_answers_nobody_or_otherwise_than_measured_has_not_answered(
+    said: Canary, failure: str
+) -> None:
+    async def scenario() -> None:
+        pods, done = FakeWeb(said=said), list[Canary]()
+        probes = Probes(web=pods, wake=lambda _: None)
+        probes.ask(KEY, "serving", intent="one", base_url="http://s/v1", done=done.append)
+        await asyncio.sleep(20)
+        assert (probes.failure(KEY, "serving"), done) == (failure, [])
+        pods.said = SAME
+        await asyncio.sleep(20)
+        assert done == [SAME]
+        await probes.close()
 
     virtual_time.run(scenario())
 
@@ -144,16 +163,14 @@ def test_a_question_that_fails_in_an_unforeseen_way_is_asked_again() -> None:
             return Progress(step=1, total_steps=100, epoch="0.1")
 
         @override
-        async def complete(self, base_url: str, model: str) -> str | None:
+        async def canary(self, url: str) -> Canary | str:
             self.fail()
-            return None
+            return SAME
 
     async def scenario() -> None:
         done: list[bool] = []
         probes = Probes(web=Broken(), wake=lambda _: None)
-        probes.ask(
-            KEY, "serving", intent="1", base_url="http://s/v1", model="job", done=lambda _: done.append(True)
-        )
+        probes.ask(KEY, "serving", intent="1", base_url="http://s/v1", done=lambda _: done.append(True))
         await asyncio.sleep(5)
         assert done == [True]
         following = Probes(web=Broken(), wake=lambda _: None)
@@ -182,9 +199,7 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
 
     app = web.Application()
     app.router.add_get("/{name}", handle)
-    app.router.add_post("/v1/completions", handle_completion)
-    app.router.add_post("/moved/completions", handle_redirect)
-    app.router.add_post("/{empty}/completions", handle_empty)
+    app.router.add_get("/{answer}/canary", handle_canary)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -195,12 +210,14 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
         for name in ("large", "wrong", "absurd", "late", "error"):
             assert await client.progress(f"{base}/{name}") is None
         assert await client.progress("http://nowhere.invalid/progress") is None
-        assert await client.complete(f"{base}/v1", "job") is None
-        assert await client.complete(f"{base}/v1", "other") == "HTTP 404"
-        assert await client.complete("http://127.0.0.1:1/v1", "job") == "Connection refused"
-        assert await client.complete(f"{base}/moved", "job") == "HTTP 307"
-        for empty in EMPTY:
-            assert await client.complete(f"{base}/{empty}", "job") == "answered without a completion"
+        assert await client.canary(f"{base}/good/canary") == SAME
+        assert await client.canary(f"{base}/keyless/canary") == SAME.model_copy(update={"keyless": True})
+        assert await client.canary(f"{base}/other") == "HTTP 500"
+        assert await client.canary(f"{base}/late") == "no answer within 2 s"
+        assert await client.canary("http://127.0.0.1:1/v1") == "Connection refused"
+        assert await client.canary(f"{base}/moved/canary") == "HTTP 307"
+        for other in OTHERS:
+            assert await client.canary(f"{base}/{other}/canary") == f"it does not tell /{other}/canary"
     finally:
         await client.close()
         await runner.cleanup()
@@ -214,19 +231,13 @@ async def test_a_connection_that_nobody_takes_is_given_up_soon() -> None:
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
         port = server.getsockname()[1]
-        assert await client.complete(f"http://127.0.0.1:{port}/v1", "job") == "no connection within 1 s"
+        assert await client.canary(f"http://127.0.0.1:{port}/canary") == "no connection within 1 s"
     await client.close()
 
 
-async def handle_completion(request: web.Request) -> web.Response:
-    question = await request.json()
-    known = question["model"] == "job" and question["max_tokens"] == 1
-    return web.json_response({"choices": [{"text": " world"}]}, status=200 if known else 404)
-
-
-EMPTY = {
-    "none": '{"choices": []}',
-    "other": '{"choices": "no"}',
+OTHERS = {
+    "none": "{}",
+    "verdict": SAME.model_copy(update={"verdict": "Yes"}).model_dump_json(),
     "list": "[]",
     "text": "<html>Welcome</html>",
     "nothing": "",
@@ -235,9 +246,9 @@ EMPTY = {
 }
 
 
-async def handle_empty(request: web.Request) -> web.Response:
-    return web.Response(body=EMPTY[request.match_info["empty"]].encode("latin-1"))
-
-
-async def handle_redirect(_: web.Request) -> web.Response:
-    raise web.HTTPTemporaryRedirect("/v1/completions")
+async def handle_canary(request: web.Request) -> web.Response:
+    name = request.match_info["answer"]
+    if name == "moved":
+        raise web.HTTPTemporaryRedirect("/good/canary")
+    said = {**SAME.model_dump(), "keyless": name == "keyless", "version": 1}
+    return web.Response(body=OTHERS.get(name, json.dumps(said)).encode("latin-1"))

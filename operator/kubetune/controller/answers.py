@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..api.v1alpha1 import FineTuneJob
-from ..children.engine import base_name
 from ..facts.canary import Canary
 from ..facts.observed import Observed, Server
 from ..facts.views import Key, Kind
 from ..pods_http.probes import Probes
 from ..servers.answers import may_answer, recalled, recalled_canary, with_answers
-from ..vocabulary.names import ROLE_BASELINE, ROLE_CANDIDATE, ROLE_SERVING, ROLES, Names
+from ..vocabulary.names import ROLE_CANDIDATE, ROLE_SERVING, ROLES, Names
 from .job_state import JobState
 
 
@@ -61,8 +60,7 @@ def _server(
             known.answered, known.canary = intent, canary
 
         url = names.url(key.namespace, service)
-        model = base_name(job) if role == ROLE_BASELINE else key.name
-        probes.ask(key, role, intent=intent, base_url=url, model=model, done=done)
+        probes.ask(key, role, intent=intent, base_url=url, done=done)
     server = replace(server, accepted=known.accepted, dispute=known.dispute)
     silence = None if known.answered == intent else probes.failure(key, role)
     return with_answers(server, wanted=wanted, answered=known.answered, canary=known.canary, silence=silence)

@@ -21,3 +21,5 @@ class Canary(BaseModel):
     """Of the artifact that the pod was made from."""
     weights: Annotated[str, StringConstraints(max_length=128)] | None = Field(default=None)
     """SHA-256 of the adapter's weights in the pod."""
+    keyless: bool = Field(default=False, exclude=True)
+    """The server asks for a key and has none to accept, and so refuses everybody. No status keeps it."""

@@ -1,1 +1,1 @@
-"""Questions to a job's own pods over HTTP: progress, first answers."""
+"""Questions to a job's own pods over HTTP: progress, what servers say of themselves."""

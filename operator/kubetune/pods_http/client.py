@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kubetune_trainer.contract.messages import Progress
 
 from ..facts.canary import Canary
 
 BODY_LIMIT: Final = 64 * 1024
-PROGRESS_TIMEOUT: Final = 2.0
-ANSWER_TIMEOUT: Final = 30.0
-"""A model on CPU takes its time for the first token."""
+TIMEOUT: Final = 2.0
+"""Whoever is asked knows the answer already."""
 
 CONNECT_TIMEOUT: Final = 1.0
 """A Service whose first server is just ready may lose what it is sent; the kernel would wait for minutes."""
@@ -34,19 +32,9 @@ class Web(Protocol):
         """Body of /progress; None when there is no usable answer."""
         ...
 
-    async def complete(self, base_url: str, model: str) -> str | None:
-        """Complete one token under this model name; None when that worked, else why not."""
+    async def canary(self, url: str) -> Canary | str:
+        """What a server's guard says of it, or why there is no usable answer, or not yet."""
         ...
-
-    async def canary(self, url: str) -> Canary | None:
-        """What a server's guard says of it; None when there is no usable answer, or not yet."""
-        ...
-
-
-class _Completion(BaseModel):
-    """What counts of an answer: something else behind the Service may say 200 to anything."""
-
-    choices: list[dict[str, Any]] = Field(min_length=1)
 
 
 class _StatusError(ValueError):
@@ -60,7 +48,7 @@ class HttpWeb:
     """Web over aiohttp; made in a running loop. Pods are reached directly, whatever proxy is set."""
 
     def __init__(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT_TIMEOUT)
         self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
 
     async def close(self) -> None:
@@ -69,40 +57,30 @@ class HttpWeb:
 
     async def progress(self, url: str) -> Progress | None:
         """Body of /progress; None when there is no usable answer."""
-        return await self._told(url, Progress)
+        found = await self._told(url, Progress)
+        return None if isinstance(found, str) else found
 
-    async def canary(self, url: str) -> Canary | None:
-        """What a server's guard says of it; None when there is no usable answer, or not yet."""
+    async def canary(self, url: str) -> Canary | str:
+        """What a server's guard says of it, or why there is no usable answer, or not yet."""
         return await self._told(url, Canary)
 
-    async def complete(self, base_url: str, model: str) -> str | None:
-        """Complete one token under this model name; None when that worked, else why not."""
-        question = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+    async def _told(self, url: str, model: type[_Model]) -> _Model | str:
+        """The body at ``url``, or why there is none that can be used."""
         try:
-            _Completion.model_validate_json(
-                await self._read("POST", f"{base_url}/completions", json=question)
-            )
+            return model.model_validate_json(await self._read(url))
         except aiohttp.ConnectionTimeoutError:
             return f"no connection within {CONNECT_TIMEOUT:.0f} s"
         except TimeoutError:
-            return f"no answer within {ANSWER_TIMEOUT:.0f} s"
+            return f"no answer within {TIMEOUT:.0f} s"
         except aiohttp.ClientConnectorError as error:
             return _words(error.os_error)  # its own text speaks of "ssl:default"
-        except ValidationError:
-            return "answered without a completion"
+        except ValidationError:  # something else may say 200 to anything
+            return f"it does not tell {urlsplit(url).path}"
         except (aiohttp.ClientError, ValueError) as error:
             return str(error) or type(error).__name__
-        return None
 
-    async def _told(self, url: str, model: type[_Model]) -> _Model | None:
-        try:
-            async with asyncio.timeout(PROGRESS_TIMEOUT):
-                return model.model_validate_json(await self._read("GET", url))
-        except (aiohttp.ClientError, TimeoutError, ValidationError, ValueError):
-            return None
-
-    async def _read(self, method: str, url: str, *, json: Mapping[str, Any] | None = None) -> bytes:
-        async with self._session.request(method, url, json=json, allow_redirects=False) as response:
+    async def _read(self, url: str) -> bytes:
+        async with self._session.get(url, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
                 raise _StatusError(response.status)
             body = b""

@@ -1,4 +1,4 @@
-"""Questions to a job's own pods: rank 0's /progress, and the first completion of a served model.
+"""Questions to a job's own pods: rank 0's /progress, and what a server says of itself through its Service.
 
 They run beside the workers, since a pod that does not answer must not hold one. Failures are ignored: both
 are asked again, and neither decides what is made.
@@ -69,18 +69,17 @@ class Probes:
             return None
         return watch.latest
 
-    def ask(
-        self, key: Key, role: str, *, intent: str, base_url: str, model: str, done: Callable[[Canary], None]
-    ) -> None:
+    def ask(self, key: Key, role: str, *, intent: str, base_url: str, done: Callable[[Canary], None]) -> None:
         """Ask a Service until it answers, once for each intent of its Deployment; then call ``done``.
 
-        It has answered when it completed a token and said whether it answers as training measured.
+        It has answered when it said that it answers as training measured, or that nobody can tell: a server
+        completes tokens of the model before it says that. No key is needed to hear it.
         """
         watch = self._serving.get((key, role))
         if watch is not None and watch.target == intent:
             return
         self.stop_asking(key, role)
-        task = asyncio.create_task(self._ask(key, role, base_url, model, done))
+        task = asyncio.create_task(self._ask(key, role, base_url, done))
         self._serving[key, role] = _Watch(intent, task)
 
     def failure(self, key: Key, role: str) -> str | None:
@@ -127,15 +126,14 @@ class Probes:
     async def canary(self, host: str) -> Canary | None:
         """What the server at ``host:port`` says of itself, be it ready or not; None: nothing."""
         async with self._serving_slots:
-            return await self.web.canary(f"http://{host}{CANARY_PATH}")
+            found = await self.web.canary(f"http://{host}{CANARY_PATH}")
+        return None if isinstance(found, str) else found
 
-    async def _ask(
-        self, key: Key, role: str, base_url: str, model: str, done: Callable[[Canary], None]
-    ) -> None:
+    async def _ask(self, key: Key, role: str, base_url: str, done: Callable[[Canary], None]) -> None:
         loop = asyncio.get_running_loop()
         begun, pause = loop.time(), ANSWER_POLL_FIRST
         while True:
-            found = await self._answer_of(key, base_url, model)
+            found = await self._answer_of(key, base_url)
             if isinstance(found, Canary):
                 logger.info("The served model answered", extra=_extra(key, base_url))
                 done(found)
@@ -157,17 +155,16 @@ class Probes:
                 logger.exception("A question about progress failed", extra=_extra(key, url))
                 return None
 
-    async def _answer_of(self, key: Key, base_url: str, model: str) -> Canary | str:
+    async def _answer_of(self, key: Key, base_url: str) -> Canary | str:
         """What a server that answers says of itself, or why none does."""
         async with self._serving_slots:
             try:
-                failure = await self.web.complete(base_url, model)
-                if failure is not None:
-                    return failure
                 found = await self.web.canary(f"{base_url.removesuffix('/v1')}{CANARY_PATH}")
-                if found is None:
-                    return f"it does not tell {CANARY_PATH}"
-                return found if found.verdict != "Mismatch" else found.message
+                if isinstance(found, Canary) and found.verdict == "Mismatch":
+                    return found.message
+                if isinstance(found, Canary) and found.keyless:
+                    return "it asks for a key and has none to accept"
+                return found
             except Exception as error:
                 logger.exception("A question to a server failed", extra=_extra(key, base_url))
                 return f"{type(error).__name__}: {error}"
