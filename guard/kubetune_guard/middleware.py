@@ -1,7 +1,8 @@
 """The guard itself: ``--middleware kubetune_guard.middleware.Guard``.
 
-It lets through what ``routes`` lists, checks bodies by ``fields``, holds what ``admission`` has room for, and
-passes everything else on as it comes: streams are not buffered, and a client that goes away is seen by vLLM.
+It lets in who shows one of ``keys``, lets through what ``routes`` lists, checks bodies by ``fields``, holds
+what ``admission`` has room for, and passes everything else on as it comes: streams are not buffered, and a
+client that goes away is seen by vLLM.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from .admission import Admission
 from .asgi import App, DisconnectedError, Receive, RefusedError, Scope, Send, answer, read, refuse, replay
 from .canary import Served, prove
 from .fields import check, parse, sequences
-from .routes import OWN, STARTED, is_question
+from .keys import Keys
+from .routes import OWN, STARTED, is_question, needs_key
 
 LIMIT_ENV: Final = "KUBETUNE_SERVING_LIMIT"
 """Sequences that the server holds at once, running and waiting; the operator sets it."""
@@ -36,8 +38,10 @@ class Guard:
         limit: int | None = None,
         body_seconds: float = BODY_SECONDS,
         served: Served | None = None,
+        keys: Keys | None = None,
     ) -> None:
         self._app = app
+        self._keys = keys or Keys.from_env()
         self._served = served or Served.from_env()
         self._proof: asyncio.Task[dict[str, Any]] | None = None
         self._body_seconds = body_seconds
@@ -53,6 +57,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
+            if self._keys is not None and needs_key(scope):
+                self._keys.check(scope)
             if is_question(scope):
                 await self._ask(scope, receive, send)
             elif scope["path"] in OWN and scope["method"] == "GET":
@@ -76,7 +82,10 @@ class Guard:
         verdict = self._proof.result()
         if scope["path"] == STARTED and verdict["verdict"] == "Mismatch":
             raise RefusedError(503, verdict["message"])
-        await answer(send, 200, verdict)
+        keyless = self._keys is not None and not self._keys.are_there
+        if scope["path"] == STARTED and keyless:
+            raise RefusedError(503, "The server asks for a key and has none to accept.")
+        await answer(send, 200, {**verdict, "keyless": keyless})
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._admission.place() as place:  # before the body is read: bodies take memory, too

@@ -25,6 +25,14 @@ STARTED: Final = "/kubetune/started"
 OWN: Final = frozenset({CANARY, STARTED})
 """The guard answers them itself."""
 
+OPEN: Final = frozenset({"/health", "/metrics"}) | OWN
+"""They ask for no key: kubelet, operator and Prometheus have none. None of them has the model answer."""
+
+
+def needs_key(scope: Scope) -> bool:
+    """Whether a server that has keys asks for one, be there such a path or not."""
+    return scope["path"] not in OPEN and scope["method"] != "OPTIONS"  # browsers ask first, and without
+
 
 def is_question(scope: Scope) -> bool:
     """Whether the request has a body to check and counts.

@@ -669,6 +669,29 @@ SERVING = (
         },
         "reserved path",
     ),
+    accept("keys that servers ask for", {"serving.apiKey": {"secretName": "clients"}}),
+    refuse("keys of nowhere", {"serving.apiKey": {}}, "secretName"),
+    refuse("a key in the manifest", {"serving.apiKey": {"secretName": "a", "value": "sk-1"}}, "value"),
+    refuse("keys of another namespace", {"serving.apiKey": {"secretName": "other/clients"}}, "secretName"),
+    refuse(
+        "vLLM's own key",
+        {"serving.podTemplate": {"env": [{"name": "VLLM_API_KEY", "value": "sk-1"}]}},
+        "servers ask for the keys of serving.apiKey",
+    ),
+    refuse(
+        "vLLM's own key by reference",
+        {
+            "podTemplate": {
+                "env": [{"name": "VLLM_API_KEY", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]
+            }
+        },
+        "servers ask for the keys of serving.apiKey",
+    ),
+    refuse(
+        "adapters that clients load",
+        {"serving.podTemplate": {"env": [{"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "1"}]}},
+        "serve this job's model",
+    ),
     refuse("a serving pod with host PID", {"serving.podTemplate": {"hostPID": True}}, "hostPID"),
     refuse(
         "a reserved variable of a serving pod",
@@ -722,6 +745,14 @@ UPDATES = (
     accept("serving that appears", {"serving": {}}, before={}),
     accept("serving that disappears", {}, before={"serving": {}}),
     accept("more replicas", {"serving.replicas": 2}, before={"serving.replicas": 1}),
+    accept(
+        "a server that asks for keys from now on",
+        {"serving.apiKey": {"secretName": "a"}},
+        before={"serving": {}},
+    ),
+    accept(
+        "a server that asks for keys no more", {"serving": {}}, before={"serving.apiKey": {"secretName": "a"}}
+    ),
     accept("a default that is written out", {"training.epochs": 3}, before={}),
     accept("the same storage", {"storage": {"size": "1Gi"}}, before={"storage": {"size": "1Gi"}}),
     accept("an optional field set to null", {"model.revision": None}, before={}),

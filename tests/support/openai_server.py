@@ -35,6 +35,10 @@ class OpenAI:
     """Of the requests' numbers, from 1: what is answered instead; may raise HangError."""
     seconds: float = 0.0
     """How long an answer takes."""
+    keys: frozenset[str] | None = None
+    """Keys that it asks for, at every path but the canary's; None: it asks for none."""
+    refused: int = 0
+    """Questions without one of them."""
     asked: Counter[str] = field(default_factory=Counter)
     """Bodies that came, as JSON."""
     answered: Counter[str] = field(default_factory=Counter)
@@ -80,13 +84,25 @@ class OpenAI:
         told = {"verdict": self.verdict, "message": f"It is {self.verdict}.", "digest": self.digest}
         return web.json_response(told)
 
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        """As the guard in front of a server refuses who shows no key."""
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if self.keys is None or (scheme == "Bearer" and key in self.keys):
+            return None
+        self.refused += 1
+        error = {"message": "This server does not know this key.", "code": "invalid_api_key"}
+        return web.json_response({"error": error}, status=401)
+
     async def _chat(self, request: web.Request) -> web.Response:
+        if refusal := self._refusal(request):
+            return refusal
         body = await request.json()
         message = {"role": "assistant", "content": None}
         return await self._respond(body, lambda text: {"message": {**message, "content": text}})
 
     async def _completions(self, request: web.Request) -> web.Response:
-        return await self._respond(await request.json(), lambda text: {"text": text})
+        refusal = self._refusal(request)
+        return refusal or await self._respond(await request.json(), lambda text: {"text": text})
 
     async def _respond(self, body: Body, choice: Callable[[str], Body]) -> web.Response:
         self._number += 1

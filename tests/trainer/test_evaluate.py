@@ -28,6 +28,7 @@ from tests.support.evaluation_runs import (
     general,
     question,
 )
+from tests.support.mounted_secret import mount_secret
 from tests.support.openai_server import Body, HangError, OpenAI, openai_server
 
 pytestmark = pytest.mark.trainer
@@ -112,6 +113,56 @@ def test_an_evaluation_tells_what_was_asked_answered_and_decided(tmp_path: Path,
     assert "## Evaluation" in (run.run.adapter / "README.md").read_text()
     assert sum(server.answered.values()) == 4 * 30 + 2 * 6 + TWICE
     assert sorted(server.answered.values())[-TWICE:] == [2] * TWICE
+
+
+def test_a_server_that_asks_for_a_key_is_shown_one_of_the_secret_that_is_told_nowhere(
+    tmp_path: Path, server: OpenAI
+) -> None:
+    key = "sk-of-the-jobs-own-server"
+    server.keys = frozenset({key, "sk-of-others"})
+    run = evaluation_run(tmp_path, server, [*QUESTIONS, *GENERAL], **EVERYTHING)
+    secret = mount_secret(tmp_path / "keys", a="", b="no key", c=f"{key}\n")
+    message = run.evaluate(**{names.API_KEYS: str(secret), "OPENAI_LOG": "debug"})
+    assert (run.code, message.reason, server.refused) == (0, Reason.COMPLETED, 0), run.stderr
+    written = [path.read_bytes() for path in (tmp_path / "volume").rglob("*") if path.is_file()]
+    assert key.encode() not in b"".join([*written, run.stderr.encode(), run.log.read_bytes()])
+
+
+def test_a_key_that_changes_meanwhile_is_waited_for(tmp_path: Path, server: OpenAI) -> None:
+    run = evaluation_run(tmp_path, server, QUESTIONS)
+    secret = mount_secret(tmp_path / "keys", key="sk-old")
+    server.keys, server.seconds = frozenset({"sk-old"}), 0.02
+    with run.started(**{names.API_KEYS: str(secret)}) as process:
+        wait_until(lambda: kept(run) > 3)
+        server.keys = frozenset({"sk-new"})
+        wait_until(lambda: server.refused > 0)
+        mount_secret(secret, key="sk-new")
+        process.communicate(timeout=DEADLINE_SECONDS)
+    assert (process.returncode, run.message().reason) == (0, Reason.COMPLETED)
+    assert set(server.answered.values()) <= {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"key": "sk-other"}, "HTTP 401: This server does not know this key."),
+        ({"key": "\n"}, "its Secret (serving.apiKey.secretName) has no key."),
+        (None, "HTTP 401: This server does not know this key."),
+    ],
+)
+def test_an_evaluator_without_the_servers_key_ends_for_the_next_run_to_go_on(
+    tmp_path: Path, server: OpenAI, values: dict[str, str] | None, why: str
+) -> None:
+    run = evaluation_run(tmp_path, server, QUESTIONS)
+    server.keys = frozenset({"sk-right"})
+    secret = "" if values is None else str(mount_secret(tmp_path / "keys", **values))
+    message = run.evaluate(**{names.API_KEYS: secret, PATIENCE_VARIABLE: "0.3"})
+    assert (run.code, message.reason) == (1, Reason.UNKNOWN)
+    assert message.message.startswith(
+        f"The server of Tuned has not answered for 0.3 seconds, the last time with: {why} "
+    )
+    message = run.evaluate(**{names.API_KEYS: str(mount_secret(tmp_path / "right", key="sk-right"))})
+    assert message.reason == Reason.COMPLETED, run.stderr
 
 
 def test_a_report_on_what_was_trained_elsewhere_says_so_and_nothing_of_training(

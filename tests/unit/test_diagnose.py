@@ -280,6 +280,22 @@ CASES = [
         ],
     ),
     Case(
+        "the Secret with the servers' keys does not exist",
+        Reason.SECRET_NOT_FOUND,
+        (
+            f"Pod {POD} cannot start: Secret clients does not exist in this namespace.",
+            "Create it, or correct serving.apiKey.secretName.",
+        ),
+        stage="serve",
+        pod=waiting("ContainerCreating"),
+        events=[
+            event(
+                "FailedMount",
+                'MountVolume.SetUp failed for volume "kubetune-api-keys" : secret "clients" not found',
+            ),
+        ],
+    ),
+    Case(
         "the volume is in use on another node",
         Reason.VOLUME_MOUNT_FAILED,
         ("already used by pod(s) intents-1-prepare-x7k2p", "free when the pod that uses it has ended"),

@@ -21,8 +21,10 @@ from kubetune_guard import middleware
 from kubetune_guard.asgi import Message, Receive, Scope, Send
 from kubetune_guard.canary import Served
 from kubetune_guard.fields import REFUSED
+from kubetune_guard.keys import KEYS_ENV
 from kubetune_guard.middleware import BODY_LIMIT, Guard
 from kubetune_guard.routes import ASK, OWN, READ
+from kubetune_trainer.contract.evaluation import API_KEYS
 from tests.support import golden
 
 LIMIT = 4
@@ -396,6 +398,13 @@ def test_the_guard_reads_what_the_operator_sets(case: str, base: str | None) -> 
 
 def test_the_operator_and_the_guard_speak_of_the_same_paths() -> None:
     assert {CANARY_PATH, STARTED_PATH} == OWN
+
+
+def test_the_operator_the_guard_and_the_evaluator_know_the_keys_by_one_name() -> None:
+    container = golden.load("deploying").plan.apply[0]["spec"]["template"]["spec"]["containers"][0]
+    (told,) = (variable["value"] for variable in container["env"] if variable["name"] == KEYS_ENV)
+    assert told in {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert KEYS_ENV == API_KEYS
 
 
 @contextmanager

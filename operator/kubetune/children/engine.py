@@ -96,6 +96,10 @@ def environment(
         OMP_NUM_THREADS=_threads(job, settings) if on_cpu else None,
         # --enforce-eager does not reach log-probabilities, and the image has no compiler
         TORCHDYNAMO_DISABLE="1" if on_cpu else None,
+        # said, so that no envFrom says otherwise: the guard asks for keys and not vLLM, whose own are past by
+        # some paths and not known to the canary, and nobody adds adapters
+        VLLM_API_KEY="",
+        VLLM_ALLOW_RUNTIME_LORA_UPDATING="0",
         # of the guard
         KUBETUNE_SERVING_LIMIT=str(_WAITING * sequences),
         KUBETUNE_SERVED_MODEL=base_name(job) if is_baseline else job.metadata.name,

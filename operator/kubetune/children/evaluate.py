@@ -27,6 +27,7 @@ from ..vocabulary.names import (
     ROLE_SERVING,
     Names,
 )
+from .api_keys import api_keys
 from .claim import needs_sharing
 from .common import SCRATCH, Item, Volumes, env, stay_together
 from .engine import base_name
@@ -54,6 +55,7 @@ def build_evaluation(
     judged = has_judge(job) and stage == EVALUATE  # answers are graded once all are there
     if judged:
         add_ca_bundle(volumes, settings)
+    keys = api_keys(job.spec.serving, volumes) if stage in _SERVERS else []
     manifest = build_trainer_job(
         job,
         name=names.run(stage, number),
@@ -66,6 +68,7 @@ def build_evaluation(
                 *(outside(config, settings) if judged else env(HOME=SCRATCH)),
                 *(judge_keys(job) if judged else ()),
                 *_asked(job, artifact, stage),
+                *keys,
                 *env(
                     **{
                         contract.ARTIFACT_PATH: artifact.path,

@@ -34,6 +34,7 @@ from ..vocabulary.names import (
     SERVE,
     Names,
 )
+from .api_keys import api_keys
 from .chat import chat_arguments
 from .claim import needs_sharing
 from .common import Item, Volumes, labels, metadata, pod_template, stay_together
@@ -76,6 +77,7 @@ def build_server(
     volumes.scratch(settings)
     guard = {"configMap": {"name": Names(job.metadata.name).guard(role, DIGEST)}}
     volumes.add("guard", guard, f"{MOUNT}/{PACKAGE}", read_only=True)
+    keys = api_keys(serving, volumes)
     selector = {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_ROLE: role}}
     extra = pod_template_of(job, settings, SERVE)
     template = pod_template(
@@ -85,7 +87,7 @@ def build_server(
             "image": serving_image(job, settings),
             "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
             "args": _arguments(job, serving, config, artifact, architecture, gpus, role=role),
-            "env": environment(job, serving, artifact, settings, architecture, role=role),
+            "env": [*environment(job, serving, artifact, settings, architecture, role=role), *keys],
             "ports": [{"name": PORT_HTTP, "containerPort": PORT, "protocol": "TCP"}],
             "resources": serving_resources(job, settings, planned_gpus),
             "startupProbe": _started(),

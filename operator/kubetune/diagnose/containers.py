@@ -101,15 +101,15 @@ def diagnose_probe(pod: Raw, events: Sequence[Raw], seen_for: SeenFor) -> Diagno
     return found(Reason.CONTAINER_FAILED, SERVE, what, f"Look at `kubectl logs {name}`")
 
 
-def missing_object(stage: str, where: str, *, kind: str, name: str) -> Diagnosis:
-    """A Secret or ConfigMap that a pod refers to and that is not there."""
+def missing_object(stage: str, where: str, *, kind: str, name: str, field: str = "its name") -> Diagnosis:
+    """A Secret or ConfigMap that a pod refers to, by this ``field`` of the spec, and that is not there."""
     is_secret = kind.lower() == "secret"
     noun = "Secret" if is_secret else "ConfigMap"
     return found(
         Reason.SECRET_NOT_FOUND if is_secret else Reason.CONFIG_MAP_NOT_FOUND,
         stage,
         f"{where}: {noun} {name} does not exist in this namespace",
-        f"Create it, or {respec('correct its name', stage=stage)}",
+        f"Create it, or {respec(f'correct {field}', stage=stage)}",
     )
 
 

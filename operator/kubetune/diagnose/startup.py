@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from ..children.api_keys import VOLUME
 from ..facts.observed import Diagnosis
 from ..facts.views import Raw
 from ..vocabulary.names import SERVE
@@ -46,7 +47,8 @@ def _volume(stage: str, pod: Raw, message: str, peers: Sequence[str]) -> Diagnos
     where = f"Pod {name_of(pod)} cannot start"
     missing = re.search(r'(secret|configmap) "([^"]+)" not found', message, re.IGNORECASE)
     if missing is not None:
-        return missing_object(stage, where, kind=missing[1], name=missing[2])
+        field = "serving.apiKey.secretName" if f'"{VOLUME}"' in message else "its name"
+        return missing_object(stage, where, kind=missing[1], name=missing[2], field=field)
     if "Multi-Attach" in message:
         return _attached_elsewhere(stage, f"{where}: {shortened(message)}", message, peers)
     volume = re.search(r'volume "([^"]+)" ?: (.*)', message, re.DOTALL)

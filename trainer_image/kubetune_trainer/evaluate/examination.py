@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import openai
 
+from ..contract import evaluation as names
 from ..contract.config import TrainerConfig
 from ..contract.errors import InvalidInput
 from ..contract.evaluation import BaselineType, EvaluationConfig, MetricConfig
@@ -98,8 +100,8 @@ class Examination:
             generation = self.evaluation.generation
             sittings = []
             for candidate, questions, metrics in self._asked():
-                server = candidate.url and Server(candidate, connections, timeout=self.patience.answer)
-                asking = Asking(candidate.name, server or None, answers, self.patience.away)
+                server = self._server(candidate, connections)
+                asking = Asking(candidate.name, server, answers, self.patience.away)
                 sittings.append(Sitting(candidate, questions, metrics, generation, asking, answers, grading))
             for sitting in sittings:
                 await sitting.begin()
@@ -113,6 +115,14 @@ class Examination:
         return Papers(
             main=main, general=general, pairs=tuple(pair for sitting in sittings for pair in sitting.pairs())
         )
+
+    def _server(self, candidate: Candidate, connections: openai.DefaultAsyncHttpxClient) -> Server | None:
+        """The server of a candidate; None where an earlier run has asked it."""
+        if not candidate.url:
+            return None
+        folder = self.environment.get(names.API_KEYS)
+        keys = Path(folder) if folder else None
+        return Server(candidate, connections, timeout=self.patience.answer, keys=keys)
 
     def _asked(self) -> list[tuple[Candidate, list[Question], tuple[MetricConfig, ...]]]:
         """Candidate after candidate, and what each is asked: the tuned model and the base both sets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -11,12 +12,17 @@ from pydantic import BaseModel, ConfigDict
 from ..contract.errors import BadRow, DataInvalid, InvalidInput, TrainerError
 from ..scoring.metric import Said
 from ..scoring.questions import PLAIN
+from .api_key import key_in
 from .candidates import Candidate
 from .request import Request
 
 _REFUSES_QUESTION = {400, 413, 422}
-_PASSES = {408, 409, 425}
-"""Of codes below 500 those that may be another one soon."""
+_PASSES = {401, 408, 409, 425}
+"""Of codes below 500 those that may be another one soon.
+
+401: a Secret that changes reaches one pod after another, and the spec may have named another one since this
+run began, which the next run has.
+"""
 
 _REFUSED_SECONDS = 2.0
 """After which a server that has no room is asked again, where it says no time."""
@@ -61,13 +67,19 @@ class Server:
     """The server of one candidate, as its client."""
 
     def __init__(
-        self, candidate: Candidate, connections: openai.DefaultAsyncHttpxClient, *, timeout: float
+        self,
+        candidate: Candidate,
+        connections: openai.DefaultAsyncHttpxClient,
+        *,
+        timeout: float,
+        keys: Path | None = None,
     ) -> None:
-        """``timeout`` is the longest that one answer may take, in seconds."""
+        """``timeout`` is the longest that one answer may take, in seconds; ``keys`` a folder with keys."""
         self._candidate = candidate
+        self._keys = keys
         self._client = openai.AsyncOpenAI(
             base_url=candidate.url,
-            api_key="none",
+            api_key=self._key,  # asked for each request
             max_retries=0,
             timeout=timeout,
             http_client=connections,  # shared: each takes a tenth of a second to make
@@ -77,6 +89,14 @@ class Server:
     def url(self) -> str:
         """Base URL."""
         return str(self._client.base_url)
+
+    async def _key(self) -> str:
+        if self._keys is None:
+            return "none"
+        key = key_in(self._keys)
+        if key is None:
+            raise AwayError("its Secret (serving.apiKey.secretName) has no key.")
+        return key
 
     async def ask(self, request: Request) -> Answer:
         """Ask once.

@@ -28,6 +28,9 @@ RESERVED_ENV: Final = (
 RESERVED_ENV_PREFIXES: Final = ("KUBETUNE_", "MODEL_", "ARTIFACT_", "TRAIN_", "VALIDATION_")
 """Prefixes of settings and credentials."""
 
+SERVER_ENV: Final = ("VLLM_API_KEY", "VLLM_ALLOW_RUNTIME_LORA_UPDATING")
+"""Who may ask a server, and for which models: KubeTune has fields for that, and sets these for servers."""
+
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 _Flag = Annotated[bool, Field(strict=True)]
 _RESERVED: Final = "is reserved for KubeTune; choose another name"
@@ -78,6 +81,13 @@ class EnvVar(SpecModel):
             check=lambda variable: not _is_reserved(variable.name),
             path=".name",
             message=_RESERVED,
+        ),
+        Rule(
+            cel=f"!(self.name in {listed(SERVER_ENV)})",
+            check=lambda variable: variable.name not in SERVER_ENV,
+            path=".name",
+            message="is not taken: servers ask for the keys of serving.apiKey, and serve this job's model; "
+            "name a Secret there and remove this variable",
         ),
         Rule(
             cel="!(has(self.value) && has(self.valueFrom))",

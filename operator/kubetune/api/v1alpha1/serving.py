@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from kubetune.api.base import ATOMIC, Image, SpecModel
+from kubetune.api.base import ATOMIC, Image, ObjectName, SpecModel
 from kubetune.api.v1alpha1.network import NetworkPeer
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.resources import Resources
@@ -37,6 +37,14 @@ class EngineArgs(SpecModel):
     """Parser of the model's reasoning."""
 
 
+class ApiKey(SpecModel):
+    """Keys that clients of the job's servers have to show."""
+
+    secret_name: ObjectName
+    """Secret in the job's namespace. Each of its values is a key: printable ASCII characters, no spaces.
+    A change of the Secret needs no restart. While there is no key in it, everybody is refused."""
+
+
 class Serving(SpecModel):
     """An OpenAI-compatible server for the fine-tuned model."""
 
@@ -62,5 +70,8 @@ class Serving(SpecModel):
     allow_from: tuple[NetworkPeer, ...] | None = Field(default=None, max_length=16)
     """Who may reach the servers, as in a NetworkPolicy: [{namespaceSelector: {}}] is the whole cluster.
     Default: the pods of the job's namespace. Operator, Prometheus and the job's own evaluator always may."""
+    api_key: ApiKey | None = None
+    """Has every path but health and metrics ask for a key ("Authorization: Bearer KEY", or "api-key: KEY").
+    Default: whoever reaches the servers may use them."""
     pod_template: PodTemplate | None = None
     """Goes on top of spec.podTemplate for servers."""
