@@ -6,11 +6,14 @@ of what they learn. All jobs are under way together.
 
 from __future__ import annotations
 
+import base64
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dev.cluster.s3 import S3Endpoint
@@ -33,6 +36,8 @@ SERVING = {
     "engineArgs": {"max-model-len": "1024"},
 }
 ROWS = 40
+CLIENTS, KEY, NEWER = "clients", f"sk-{uuid.uuid4()}", f"sk-{uuid.uuid4()}"
+"""The Secret with keys for the adopted job's server, its key, and the one that comes after."""
 
 
 def _asked(**fields: Any) -> dict[str, Any]:
@@ -66,7 +71,13 @@ def _adopted(namespace: str, uri: str) -> dict[str, Any]:
     job["spec"] |= {
         "artifact": {"uri": "s3://models/plain-peft", "credentials": CREDENTIALS},
         "evaluation": _asked(),
-        "serving": SERVING | {"gpus": 0},
+        "serving": SERVING
+        | {
+            "gpus": 0,
+            "apiKey": {"secretName": CLIENTS},
+            # vLLM itself would ask for this key, and the canary, which has none, would get no answer
+            "podTemplate": {"envFrom": [{"secretRef": {"name": CLIENTS}}]},
+        },
     }
     return job
 
@@ -86,6 +97,13 @@ def _plain_peft(model: Path, folder: Path) -> Path:
     return folder
 
 
+def _clients(namespace: str, **keys: str) -> dict[str, Any]:
+    meta = {"name": CLIENTS, "namespace": namespace}
+    # no stringData: what an apply leaves out of that stays
+    data = {name: base64.b64encode(f"{key}\n".encode()).decode() for name, key in keys.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data}
+
+
 @pytest.fixture(scope="module")
 def jobs(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """All jobs, under way; returns their namespace."""
@@ -93,6 +111,7 @@ def jobs(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFact
     model = make_tiny_of("llama", folder / "model")
     upload(S3Endpoint(), model, "models/tiny-judged")
     upload(S3Endpoint(), _plain_peft(model, folder / "adapter"), "models/plain-peft")
+    cluster.kubectl.apply(_clients(namespace, VLLM_API_KEY=KEY))
     for make in (_held_back, _full, _adopted):
         cluster.kubectl.apply(make(namespace, "s3://models/tiny-judged"))
     yield namespace
@@ -215,3 +234,49 @@ def test_an_adapter_that_plain_peft_has_made_is_adopted_judged_and_served(
     assert job["status"]["artifact"]["rank"] == 4
     assert job["status"]["evaluation"]["rows"] == ROWS
     assert not cluster.kubectl.find("job", f"{name}-train-1", "-n", jobs)
+
+
+_MODELS = "/v1/models"
+
+
+def test_a_server_asks_for_a_key_that_nobody_reads_and_that_changes_without_a_restart(
+    cluster: Cluster, jobs: str
+) -> None:
+    name, kubectl = "adopted", cluster.kubectl
+    cluster.wait(jobs, name, "Ready")  # the evaluator and the operator got their answers
+    (pod,) = kubectl.get(
+        "pods", "-n", jobs, "-l", f"kubetune.dev/finetunejob={name},kubetune.dev/role=serving"
+    )["items"]
+    with (
+        kubectl.port_forward(jobs, f"svc/{name}", 80) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+
+        def status(path: str = _MODELS, key: str | None = None) -> int:
+            return client.get(path, headers={} if key is None else {"api-key": key}).status_code
+
+        question = {"model": name, "prompt": "a", "max_tokens": 1}
+        refused = client.post("/v1/completions", json=question)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+        bearer = {"authorization": f"Bearer {KEY}"}
+        assert client.post("/v1/completions", json=question, headers=bearer).status_code == 200
+        assert [status(path) for path in ("/health", "/metrics", "/kubetune/canary")] == [200] * 3
+        assert [status(path) for path in (_MODELS, "/version", "/invocations", "/adapters")] == [401] * 4
+        assert [status(key=key) for key in (KEY, NEWER)] == [200, 401]
+
+        kubectl.apply(_clients(jobs, NEWER=NEWER))
+        kubectl(
+            "annotate", "pod", pod["metadata"]["name"], "-n", jobs, "tests/look=now"
+        )  # kubelets look late
+        until(lambda: status(key=NEWER) == 200, "the new key")
+        assert status(key=KEY) == 401
+    (after,) = kubectl.get("pod", pod["metadata"]["name"], "-n", jobs)["status"]["containerStatuses"]
+    assert after["restartCount"] == 0
+    assert after["containerID"] == pod["status"]["containerStatuses"][0]["containerID"]
+
+    told = [
+        kubectl("logs", "-n", jobs, f"deploy/{name}"),
+        kubectl("logs", "-n", jobs, f"job/{name}-evaluate"),
+        kubectl("get", "ftj,jobs,deployments,pods,configmaps,events", "-n", jobs, "-o", "json"),
+    ]
+    assert not [text for text in told if KEY in text or NEWER in text]
