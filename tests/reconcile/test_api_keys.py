@@ -6,18 +6,19 @@ import asyncio
 from typing import Any
 
 from kubetune.facts.canary import Canary
-from tests.support import virtual_time
+from tests.support import messages, virtual_time
 from tests.support.harness import (
     SAME,
     Controllers,
     Operator,
+    Outcome,
     finetunejob,
     starting_server,
     trains,
     true_conditions,
     until,
 )
-from tests.support.memory_kube import MemoryKube
+from tests.support.memory_kube import MemoryKube, Object
 from tests.support.told import job_of, said
 
 KEYED: dict[str, Any] = {"apiKey": {"secretName": "clients"}}
@@ -86,6 +87,47 @@ def test_a_server_without_any_key_is_not_ready_and_the_job_names_the_secret() ->
         operator.web.said = SAME
         await asyncio.sleep(60)
         assert said(kube, "Served")[:2] == ("False", "Deploying")
+        await operator.stop()
+
+    virtual_time.run(main())
+
+
+def test_both_servers_of_an_evaluation_and_who_asks_them_have_the_keys_and_nobody_else() -> None:
+    async def main() -> None:
+        kube = MemoryKube()
+        full = messages.ARTIFACT.model_copy(update={"type": "Full", "rank": None})
+
+        def script(pod: Object) -> Outcome | None:
+            stage = pod["metadata"]["labels"]["kubetune.dev/stage"]
+            ends = {"train": (0, messages.trained(full)), "evaluate": (0, messages.evaluated("Passed"))}
+            return ends.get(stage) or messages.ends_well(pod)
+
+        mounted: dict[tuple[str, str], list[str]] = {}
+
+        def see(kind: str, _: str, raw: Object) -> None:
+            if kind in ("Deployment", "Job"):
+                volumes = raw["spec"]["template"]["spec"]["volumes"]
+                found = [volume["secret"]["secretName"] for volume in volumes if "secret" in volume]
+                mounted[kind, raw["metadata"]["name"]] = found
+
+        kube.watchers.append(see)
+        Controllers(kube=kube, script=script)
+        operator = Operator(kube=kube)
+        await operator.start()
+        raw = finetunejob(serving=True, adapter={"type": "Full"})
+        evaluation = {"metrics": [{"type": "ExactMatch"}], "gate": {"minDelta": "0.05"}}
+        raw["spec"] |= {"serving": KEYED, "evaluation": evaluation}
+        raw["spec"]["dataset"]["validationFraction"] = "0.1"
+        kube.add(raw)
+        await until(lambda: "Ready" in true_conditions(job_of(kube)))
+        assert mounted == {
+            ("Job", "job-prepare"): [],
+            ("Job", "job-train-1"): [],
+            ("Deployment", "job-baseline"): ["clients"],
+            ("Job", "job-baseline"): ["clients"],
+            ("Deployment", "job"): ["clients"],
+            ("Job", "job-evaluate"): ["clients"],
+        }
         await operator.stop()
 
     virtual_time.run(main())
