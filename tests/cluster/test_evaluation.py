@@ -76,7 +76,7 @@ def _adopted(namespace: str, uri: str) -> dict[str, Any]:
             "gpus": 0,
             "apiKey": {"secretName": CLIENTS},
             # vLLM itself would ask for this key, and the canary, which has none, would get no answer
-            "podTemplate": {"envFrom": [{"secretRef": {"name": CLIENTS}}]},
+            "podTemplate": {"envFrom": [{"prefix": "VLLM_", "secretRef": {"name": CLIENTS}}]},
         },
     }
     return job
@@ -111,7 +111,7 @@ def jobs(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFact
     model = make_tiny_of("llama", folder / "model")
     upload(S3Endpoint(), model, "models/tiny-judged")
     upload(S3Endpoint(), _plain_peft(model, folder / "adapter"), "models/plain-peft")
-    cluster.kubectl.apply(_clients(namespace, VLLM_API_KEY=KEY))
+    cluster.kubectl.apply(_clients(namespace, API_KEY=KEY))
     for make in (_held_back, _full, _adopted):
         cluster.kubectl.apply(make(namespace, "s3://models/tiny-judged"))
     yield namespace
