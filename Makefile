@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help preflight venv lock generate fmt lint check test demo cluster images kubeconfig clean-cluster bench
+.PHONY: help preflight venv lock generate fmt lint check test demo cluster images refresh-base kubeconfig clean-cluster bench
 # One after the other: the preflight speaks before anything is installed.
 .NOTPARALLEL:
 
@@ -59,6 +59,9 @@ cluster: preflight venv ## Start the local cluster with the chart installed and 
 images: PURPOSE := images
 images: preflight venv ## Build the images and push them to KUBETUNE_REGISTRY, else to the local registry
 	@$(PY) -m dev images
+
+refresh-base: venv ## Write today as the date whose Debian fixes the images have; then run make images
+	@$(PY) -m dev refresh-base
 
 kubeconfig: venv ## Print the path of the cluster's kubeconfig
 	@$(PY) -m dev kubeconfig

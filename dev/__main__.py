@@ -153,6 +153,14 @@ def images(
         show(refs)
 
 
+@app.command("refresh-base")
+def refresh_base() -> None:
+    """Let the next build of the images have all of Debian's fixes until today."""
+    from dev.images.base import DATE_FILE, refresh
+
+    typer.echo(f"{DATE_FILE} says {refresh()}: commit it, and the next build makes the base image anew.")
+
+
 @app.command()
 def bench(
     only: Annotated[

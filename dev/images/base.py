@@ -1,15 +1,23 @@
-"""Makes the base image from Debian packages, since not every machine reaches an image registry."""
+"""Makes the base image from Debian packages, since not every machine reaches an image registry.
+
+It has Debian's fixes of the date in `requirements/debian-date.txt` at least, which is part of its name:
+another date makes it anew, and with it all images. KUBETUNE_BASE_IMAGE names a base of one's own instead.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dev import paths, shell
 from dev.errors import DevError
 from dev.images import buildah
 
+DATE_FILE = paths.REPOSITORY / "requirements" / "debian-date.txt"
+_OLD = 30  # days
 _SUITE = "bookworm"  # as the public image that the Dockerfiles name: Python 3.11
 _PACKAGES = (
     "ca-certificates",
@@ -36,16 +44,63 @@ _OPTIONS = (
 _DOCKERFILE = 'FROM scratch\nADD root.tar /\nCMD ["python3"]\n'
 
 
+def own_base() -> str | None:
+    """Return the image that somebody wants instead of ours; the build pulls it."""
+    return os.environ.get("KUBETUNE_BASE_IMAGE") or None
+
+
 def base_image() -> str:
     """Return the base image's name, whether it is there or not."""
-    digest = hashlib.sha256(repr((_SUITE, _PACKAGES, _OPTIONS, _DOCKERFILE)).encode())
-    return f"localhost/kubetune/base:{digest.hexdigest()[:12]}"
+    return own_base() or f"localhost/kubetune/base:{base_key(debian_date())}"
+
+
+def base_key(fixes: date) -> str:
+    """Return what the tag of a base with the fixes of a date is: the same date and packages, the same key."""
+    made_of = (_SUITE, _PACKAGES, _OPTIONS, _DOCKERFILE, fixes.isoformat())
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
+
+
+def debian_date() -> date:
+    """Return the date whose fixes the base has: that of KUBETUNE_BASE_DATE, else that of the checkout."""
+    named = os.environ.get("KUBETUNE_BASE_DATE")
+    text = named or DATE_FILE.read_text().strip()
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        where = "KUBETUNE_BASE_DATE" if named else DATE_FILE.relative_to(paths.REPOSITORY)
+        raise DevError(f"{where} is {text!r}: write a date such as 2026-11-30") from None
+
+
+def today() -> date:
+    """Return the date that `refresh` writes and ages are counted to, the same in all time zones."""
+    return datetime.now(UTC).date()
+
+
+def refresh() -> date:
+    """Write today's date: the next build has all fixes that Debian has published until now."""
+    DATE_FILE.write_text(f"{today().isoformat()}\n")
+    return today()
+
+
+def overdue(fixes: date, now: date) -> str | None:
+    """Say that a base is older than a month, and what to do; None when it is not."""
+    age = (now - fixes).days
+    if age <= _OLD:
+        return None
+    return (
+        f"The base image has Debian's fixes of {fixes}, {age} days ago: run make refresh-base, and commit it."
+    )
+
+
+def age_of_base() -> str | None:
+    """Say what `overdue` says about the base that is used now; None for one's own, whose age is unknown."""
+    return None if own_base() else overdue(debian_date(), today())
 
 
 def ensure_base() -> str:
     """Return the base image's name, made if need be."""
     image = base_image()
-    if not buildah.exists(image):
+    if not own_base() and not buildah.exists(image):
         with tempfile.TemporaryDirectory(dir=paths.cache()) as folder:
             context = Path(folder)
             include = f"--include={','.join(_PACKAGES)}"

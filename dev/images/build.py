@@ -19,7 +19,7 @@ from dev import paths, progress
 from dev.cluster.packages import IMAGE_PACKAGES, ensure_packages
 from dev.errors import DevError
 from dev.images import buildah
-from dev.images.base import base_image, ensure_base
+from dev.images.base import age_of_base, base_image, ensure_base, own_base
 from dev.images.inputs import IMAGES, OPERATOR, Image, take
 
 _UV = "localhost/kubetune/uv"
@@ -96,7 +96,9 @@ def _missing(jobs: list[_Job]) -> list[_Job]:
 def _make_all(jobs: list[_Job]) -> None:
     _check_machine()
     buildah.remove_abandoned()
-    if not buildah.exists(base_image()):
+    if late := age_of_base():
+        progress.note(late)
+    if not (own_base() or buildah.exists(base_image())):
         with progress.step("Make the base image from Debian packages (a minute, once)"):
             ensure_base()
     buildah.say_if_logged_out(jobs[0].reference)

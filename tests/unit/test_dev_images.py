@@ -2,12 +2,14 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from dev import paths
-from dev.images.base import base_image, mirror_lines
+from dev.errors import DevError
+from dev.images.base import DATE_FILE, base_image, base_key, debian_date, ensure_base, mirror_lines, overdue
 from dev.images.build import ImageError, ImageRefs, ensure_images
 from dev.images.inputs import IMAGES, OPERATOR, SERVING_CPU, TRAINER, Image, take
 
@@ -176,6 +178,45 @@ def test_the_base_comes_from_this_machines_debian_mirrors_only() -> None:
 
 def test_the_base_is_named_by_what_it_is_made_of() -> None:
     assert re.fullmatch(r"localhost/kubetune/base:[0-9a-f]{12}", base_image())
+
+
+def test_another_date_makes_another_base_with_debians_fixes_since() -> None:
+    first, second = date(2026, 11, 30), date(2026, 12, 1)
+    assert base_key(first) == base_key(date(2026, 11, 30))
+    assert base_key(first) != base_key(second)
+
+
+def test_the_date_is_the_checkouts_unless_the_environment_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBETUNE_BASE_DATE", raising=False)
+    committed = base_image()
+    assert committed.endswith(base_key(date.fromisoformat(DATE_FILE.read_text().strip())))
+    monkeypatch.setenv("KUBETUNE_BASE_DATE", "2031-01-02")
+    assert base_image().endswith(base_key(date(2031, 1, 2)))
+    assert base_image() != committed
+
+
+def test_a_date_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBETUNE_BASE_DATE", "November")
+    with pytest.raises(DevError) as refused:
+        debian_date()
+    assert str(refused.value) == "KUBETUNE_BASE_DATE is 'November': write a date such as 2026-11-30"
+
+
+def test_a_base_of_ones_own_is_taken_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = f"docker.io/library/python@sha256:{'0' * 64}"
+    made = take(OPERATOR, context=tmp_path / "made", base=base_image())
+    monkeypatch.setenv("KUBETUNE_BASE_IMAGE", own)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ensure_base() == own  # and nothing is made: there is no program that could
+    assert take(OPERATOR, context=tmp_path / "own", base=base_image()) != made
+
+
+def test_a_base_of_more_than_a_month_is_said_to_be_old() -> None:
+    now = date(2026, 11, 30)
+    assert overdue(date(2026, 10, 31), now) is None
+    assert overdue(date(2026, 10, 30), now) == (
+        "The base image has Debian's fixes of 2026-10-30, 31 days ago: run make refresh-base, and commit it."
+    )
 
 
 def _pins(name: str) -> dict[str, str]:
