@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help preflight venv lock generate fmt lint check test demo cluster images refresh-base kubeconfig clean-cluster bench
+.PHONY: help preflight venv lock generate fmt lint check test demo cluster images release audit refresh-base kubeconfig clean-cluster bench
 # One after the other: the preflight speaks before anything is installed.
 .NOTPARALLEL:
 
@@ -14,6 +14,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES := 4
 # What the machine must be fit for; nothing: the cluster, or that of KUBETUNE_KUBECONFIG.
 PURPOSE :=
+# The images that a release has archives of.
+ARCHIVES := operator,trainer,serving-cpu
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -59,6 +61,13 @@ cluster: preflight venv ## Start the local cluster with the chart installed and 
 images: PURPOSE := images
 images: preflight venv ## Build the images and push them to KUBETUNE_REGISTRY, else to the local registry
 	@$(PY) -m dev images
+
+release: PURPOSE := images
+release: preflight venv ## Write dist/: chart, install.yaml, digests, bills of materials, image archives (ARCHIVES=names)
+	@$(PY) -m dev release --archives "$(ARCHIVES)"
+
+audit: venv ## Known vulnerabilities of the locked packages, and the age of the base image
+	@$(PY) -m dev audit
 
 refresh-base: venv ## Write today as the date whose Debian fixes the images have; then run make images
 	@$(PY) -m dev refresh-base

@@ -153,6 +153,51 @@ def images(
         show(refs)
 
 
+@app.command()
+def release(
+    out: Annotated[Path, typer.Option(help="The folder to write, made anew.")] = Path("dist"),
+    archives: Annotated[
+        str, typer.Option(help="The images to write archives of, with commas between; none when empty.")
+    ] = "operator,trainer,serving-cpu",
+) -> None:
+    """Write dist/: chart, install.yaml, digests, bills of materials, image archives, checksums."""
+    from dev.cluster.registry import ensure_registry
+    from dev.images.inputs import IMAGES
+    from dev.release.run import Options
+    from dev.release.run import release as write
+    from dev.target import registry
+
+    wanted = [name for name in archives.split(",") if name]
+    if unknown := set(wanted) - {image.name for image in IMAGES}:
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}: there are operator, trainer and serving-cpu",
+            param_hint="--archives",
+        )
+    named = registry()
+    write(
+        Options(
+            out=out.resolve(),
+            pushed_to=named or ensure_registry(),
+            registry=named or "",
+            archives=wanted,
+        )
+    )
+    typer.echo(out)
+
+
+@app.command()
+def audit(
+    service: Annotated[str, typer.Option(help="The database that is asked: pypi or osv.")] = "pypi",
+) -> None:
+    """Ask for known vulnerabilities of all that is locked; exit 1 if there are any, 3 if not all is known."""
+    from dev.audit import SERVICES
+    from dev.audit import audit as ask
+
+    if service not in SERVICES:
+        raise typer.BadParameter(f"{service} is none of {', '.join(SERVICES)}", param_hint="--service")
+    raise typer.Exit(ask(service))
+
+
 @app.command("refresh-base")
 def refresh_base() -> None:
     """Let the next build of the images have all of Debian's fixes until today."""

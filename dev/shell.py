@@ -72,6 +72,11 @@ def succeeds(argv: Sequence[str | Path]) -> bool:
     return _start([str(part) for part in argv], capture_output=True).returncode == 0
 
 
+def ended(argv: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    """Run a command whose exit status is part of its answer; return it with what the command printed."""
+    return _start([str(part) for part in argv], capture_output=True)
+
+
 def tail(log: Path, *, start: int = 0, lines: int = _TAIL) -> str:
     """Return the last lines of a log, none of them from before the offset `start`."""
     if not log.exists():

@@ -23,6 +23,7 @@ PACKAGES = (
     "socat",  # kubectl port-forward
 )
 IMAGE_PACKAGES = ("buildah", "mmdebstrap")  # all that building for another cluster takes
+RELEASE_PACKAGES = (*IMAGE_PACKAGES, "skopeo")  # which copies images without changing their digests
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _SYSTEMD = Path("/run/systemd/system")
 _SERVICES = ("containerd", "docker-registry", "prometheus")

@@ -76,7 +76,7 @@ def ensure_images(only: Collection[str] = (), *, registry: str) -> ImageRefs:
         jobs = [_job(image, registry=registry, context=Path(folder) / image.name) for image in IMAGES]
         wanted = [job for job in jobs if not only or job.image.name in only]
         if _missing(wanted):
-            with _one_at_a_time():
+            with one_at_a_time():
                 # Looked at again: another command may have done it meanwhile.
                 if missing := _missing(wanted):
                     _make_all(missing)
@@ -153,7 +153,8 @@ def _check_machine() -> None:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
+    """Have buildah's store alone in the block: a build removes what another one has left mounted."""
     path = paths.cache() / "images.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:

@@ -7,7 +7,8 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dev import paths, progress, shell
@@ -59,7 +60,7 @@ def push(image: str, *, reference: str) -> None:
 
 def is_pushed(reference: str) -> bool:
     """Tell whether a registry has an image."""
-    if _is_local(reference):
+    if is_local(reference):
         return _answers(reference)
     return shell.succeeds(command("manifest", "inspect", f"docker://{reference}"))
 
@@ -67,10 +68,21 @@ def is_pushed(reference: str) -> bool:
 def say_if_logged_out(reference: str) -> None:
     """Tell a person that the push will fail if the registry wants a password, before the builds begin."""
     host = reference.partition("/")[0]
-    if not _is_local(reference) and not shell.succeeds(["buildah", "login", "--get-login", host]):
+    if not is_local(reference) and not shell.succeeds(["buildah", "login", "--get-login", host]):
         progress.note(
             f"   nobody is logged in to {host}: if it wants a password, run buildah login {host} first"
         )
+
+
+@contextmanager
+def mounted(image: str, *, reference: str) -> Iterator[Path]:
+    """Mount an image's files in the block, read only by agreement; one that only a registry has is pulled."""
+    source = [image] if exists(image) else [*_tls(reference), f"docker://{reference}"]
+    container = shell.output(command("from", "--quiet", *source)).strip()
+    try:
+        yield Path(shell.output(command("mount", container)).strip())
+    finally:
+        shell.output(command("rm", container))
 
 
 def size(image: str) -> str:
@@ -108,12 +120,13 @@ def _machine_mounts() -> list[str]:
     return mounts
 
 
-def _is_local(reference: str) -> bool:
+def is_local(reference: str) -> bool:
+    """Tell whether an image is in a registry of this machine, which speaks no TLS."""
     return reference.partition("/")[0].partition(":")[0] in _LOCAL
 
 
 def _tls(reference: str) -> tuple[str, ...]:
-    return ("--tls-verify=false",) if _is_local(reference) else ()
+    return ("--tls-verify=false",) if is_local(reference) else ()
 
 
 def _answers(reference: str) -> bool:

@@ -1,0 +1,116 @@
+"""Writes what a release is installed from: the chart's package, values with digests, and install.yaml."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import yaml
+
+from dev.chart import CHART
+from dev.deploy import NAMESPACE, RELEASE
+from dev.release.published import Published
+from dev.release.sbom import Outside
+
+_PLACES = {"operator": "image", "trainer": "settings.trainerImage", "serving-cpu": "settings.servingCpuImage"}
+_SERVING = "settings.servingImage"
+_FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
+"""Kinds that others need, in their order; what is left keeps the chart's order."""
+
+_HOOK = "helm.sh/hook"
+_HEAD = """\
+# The images of this release, by digest. Give it to helm before values of your own:
+#
+#   helm upgrade --install kubetune kubetune-{version}.tgz --values values.yaml --values yours.yaml ...
+#
+# In another registry the digests stay the same as long as the images are copied and not pushed anew; put its
+# name and path into imageRegistry. A digest wins over its tag, which is for people.
+"""
+_UNPINNED = """\
+# {repository}:{tag} has no digest here: no registry could be asked for it when this was written.
+# Pin what you tested, where a registry answers: skopeo inspect --format '{{{{.Digest}}}}' docker://{repository}:{tag}
+"""
+
+
+def default_serving_image() -> Mapping[str, str]:
+    """Return repository and tag of the server for GPUs, which the chart names and we do not build."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    found: Mapping[str, str] = values["settings"]["servingImage"]
+    return found
+
+
+def values(images: Sequence[Published], serving: Outside) -> dict[str, Any]:
+    """Return the chart's values that name all images by digest; of the outside one as far as it is known."""
+    named: dict[str, Any] = {"imageRegistry": images[0].registry, "settings": {}}
+    for image in images:
+        _place(named, _PLACES[image.name], image.repository, image.tag, image.digest)
+    _place(named, _SERVING, serving.repository, serving.tag, serving.digest)
+    return named
+
+
+def values_text(images: Sequence[Published], serving: Outside, *, version: str) -> str:
+    """Return these values as a file for people."""
+    head = _HEAD.format(version=version)
+    if not serving.digest:
+        head += _UNPINNED.format(repository=serving.repository, tag=serving.tag)
+    return head + yaml.safe_dump(values(images, serving), sort_keys=False)
+
+
+def install_manifest(chosen: Mapping[str, Any]) -> str:
+    """Return all objects of the chart with its namespace, in an order in which one `kubectl apply` works.
+
+    helm's tests are left out: they are pods that would run.
+    """
+    with helm_python.Chart.load(CHART) as chart:
+        rendered = chart.render(dict(chosen), name=RELEASE, namespace=NAMESPACE)
+    texts = [text for path, text in sorted(rendered.items()) if path.endswith(".yaml")]
+    documents = [_namespace(), *(document for text in texts for document in _documents(text))]
+    documents.sort(key=_place_in_order)
+    return "---\n".join(document.strip() + "\n" for document in documents)
+
+
+def package_chart(folder: Path, *, epoch: int) -> Path:
+    """Write the chart's package into a folder; every file in it has the time `epoch`."""
+    with tempfile.TemporaryDirectory() as copied:
+        chart = Path(copied) / CHART.name
+        shutil.copytree(CHART, chart)
+        for path in chart.rglob("*"):
+            os.utime(path, (epoch, epoch))
+        return Path(helm_python.package(chart, destination=folder))
+
+
+def chart_version() -> str:
+    """Return the version of the chart, which is that of the release."""
+    return str(yaml.safe_load((CHART / "Chart.yaml").read_text())["version"])
+
+
+def _place(named: dict[str, Any], path: str, repository: str, tag: str, digest: str) -> None:
+    *parents, name = path.split(".")
+    for parent in parents:
+        named = named[parent]
+    named[name] = {"repository": repository, "tag": tag, "digest": digest}
+
+
+def _namespace() -> str:
+    return yaml.safe_dump(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, sort_keys=False
+    )
+
+
+def _documents(text: str) -> Iterator[str]:
+    for document in re.split(r"^---\s*$", text, flags=re.MULTILINE):
+        parsed = yaml.safe_load(document)
+        if parsed and _HOOK not in parsed["metadata"].get("annotations", {}):
+            yield document
+
+
+def _place_in_order(document: str) -> int:
+    found = re.search(r"^kind: (\w+)", document, re.MULTILINE)
+    assert found is not None
+    return _FIRST.index(found[1]) if found[1] in _FIRST else len(_FIRST)
