@@ -4,6 +4,7 @@ Root, state, socket, runtime state and CNI configuration are all in our folders:
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from dev import paths, shell
@@ -97,6 +98,19 @@ class Containerd:
         if not self._has(image):
             hosts = ("--hosts-dir", self._root / "registries")
             shell.run([*self._ctr(), "images", "pull", *hosts, image], log=self._root / "logs" / "pulls.log")
+
+    def import_archive(self, archive: Path) -> None:
+        """Take an image from a file, under the names that the file says."""
+        shell.run([*self._ctr(), "images", "import", archive], log=self._root / "logs" / "pulls.log")
+
+    def image_names(self) -> list[str]:
+        """Return the names of all images that the node has."""
+        return self._list("images")
+
+    def remove_images(self, names: Sequence[str]) -> None:
+        """Forget images by their names; what no image has any more is collected later."""
+        if names:
+            shell.output([*self._ctr(), "images", "rm", *names])
 
     def remove_containers(self) -> bool:
         """Forget all containers, whose processes have ended. Tell whether there were any."""
