@@ -112,6 +112,7 @@ def _make_all(jobs: list[_Job]) -> None:
             results = [pool.submit(_make, job, torch=torch) for job in jobs]
         for result in results:
             result.result()
+    buildah.forget_old("localhost/kubetune/base", current=base_image(), count=_KEPT)
     for job in jobs:
         buildah.forget_old(f"localhost/{job.image.repository}", current=job.local, count=_KEPT)
     buildah.remove_unused()

@@ -25,6 +25,8 @@ from dev.release.published import Published, digest_elsewhere, look_up
 
 SUMS = "SHA256SUMS"
 _CHUNK = 1 << 20
+_SPACE = 12  # GiB: archives of trainer and serving-cpu, 3 each, and the copy that the second is made from
+_SMALL = {"operator"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,8 @@ class Options:
 
 
 def release(options: Options) -> None:
-    """Write a release; raises DevError where `make_room` does."""
+    """Write a release; raises DevError where `make_room` does, and where the disk is too small."""
+    _check_disk(options)
     ensure_packages(RELEASE_PACKAGES)
     refs = ensure_images(registry=options.pushed_to)
     make_room(options.out)
@@ -104,6 +107,16 @@ def make_room(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
     # First, so that a release that broke off is replaced by the next one.
     (folder / SUMS).touch()
+
+
+def _check_disk(options: Options) -> None:
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(options.out.parent).free / 2**30
+    if set(options.archives) - _SMALL and free < _SPACE:
+        raise DevError(
+            f"{options.out.parent} has {free:.0f} GiB free, and image archives need {_SPACE}: make room, name"
+            " another folder with --out, or leave archives out (make release ARCHIVES=operator)"
+        )
 
 
 def _source() -> sbom.Source:

@@ -67,7 +67,8 @@ def of_chart(images: Sequence[Published], outside: Sequence[Outside], source: So
         bom_ref="chart",
         licenses=[LicenseFactory().make_from_string(_APACHE)],
     )
-    parts = [*map(_image, images), *map(_outside, outside)]
+    ours = [_image(image, bills=[f"{image.name}.cdx.json"]) for image in images]
+    parts = [*ours, *map(_outside, outside)]
     digests = [image.digest for image in images] + [image.digest for image in outside]
     return _bill(chart, parts, source, name=" ".join(digests))
 
@@ -85,7 +86,7 @@ def _bill(about: Component, parts: Sequence[Component], source: Source, *, name:
     return str(JsonV1Dot6(bom).output_as_string(indent=2)) + "\n"
 
 
-def _image(image: Published) -> Component:
+def _image(image: Published, *, bills: Sequence[str] = ()) -> Component:
     qualifiers = {"repository_url": image.full_name, "tag": image.tag}
     purl = PackageURL(
         "oci", name=image.repository.rpartition("/")[2], version=image.digest, qualifiers=qualifiers
@@ -97,12 +98,13 @@ def _image(image: Published) -> Component:
         bom_ref=str(purl),
         purl=purl,
         hashes=[_sha256(image.digest.removeprefix("sha256:"))],
-        licenses=[LicenseFactory().make_from_string(_APACHE)],
-        external_references=[
-            # Where the packages within it are listed: beside this file.
-            ExternalReference(type=ExternalReferenceType.BOM, url=XsUri(f"{image.name}.cdx.json"))
-        ],
+        external_references=map(_bill_beside, bills),
     )
+
+
+def _bill_beside(name: str) -> ExternalReference:
+    """Refer to the bill that lists what is in an image: a file beside this one."""
+    return ExternalReference(type=ExternalReferenceType.BOM, url=XsUri(name))
 
 
 def _outside(image: Outside) -> Component:
