@@ -48,6 +48,10 @@ class Options:
 
 def release(options: Options) -> None:
     """Write a release; raises DevError where `make_room` does, and where the disk is too small."""
+    if unknown := set(options.archives) - {image.name for image in IMAGES}:
+        raise DevError(
+            f"No image is called {', '.join(sorted(unknown))}: there are operator, trainer and serving-cpu"
+        )
     _check_disk(options)
     ensure_packages(RELEASE_PACKAGES)
     refs = ensure_images(registry=options.pushed_to)

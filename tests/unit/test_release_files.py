@@ -10,7 +10,7 @@ import pytest
 from dev.errors import DevError
 from dev.release.archive import for_docker, index
 from dev.release.published import Published
-from dev.release.run import install_guide, make_room, write_sums
+from dev.release.run import Options, install_guide, make_room, release, write_sums
 from dev.release.sbom import Outside, Source
 
 DIGEST = f"sha256:{'ab' * 32}"
@@ -102,6 +102,14 @@ def test_an_earlier_release_is_replaced_and_nothing_else_is(tmp_path: Path) -> N
         f"{others} has files and is no release: move them away, or name another folder with --out"
     )
     assert sorted(path.name for path in others.iterdir()) == ["SHA256SUMS", "chapter.tex"]
+
+
+def test_an_archive_of_an_image_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    out = tmp_path / "dist"
+    with pytest.raises(DevError) as refused:
+        release(Options(out=out, pushed_to="127.0.0.1:1", registry="", archives=["operator", "vllm"]))
+    assert str(refused.value) == "No image is called vllm: there are operator, trainer and serving-cpu"
+    assert not out.exists()
 
 
 def check(folder: Path) -> tuple[int, str]:
