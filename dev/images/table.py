@@ -13,3 +13,4 @@ def show(refs: ImageRefs) -> None:
         local = f"localhost/{reference.partition('/')[2]}"
         size = buildah.size(local) if buildah.exists(local) else "-"  # another machine built and pushed it
         note(f"{size:>8}  {reference}")
+    note("To install them by digest: make release ARCHIVES= writes dist/values.yaml, without image archives.")
