@@ -31,6 +31,7 @@ _PROGRAMS = (
     "kubelet",
     "local-provisioner",
     "pod-targets",
+    "policy-agent",
 )
 _FLAGS = (
     "-trimpath",  # the same program from every clone,

@@ -13,7 +13,11 @@ from pathlib import Path
 from dev import paths, shell
 from dev.cluster import go, ports, processes
 
-_MODULES = {"overlay": Path("/sys/module/overlay"), "br_netfilter": Path("/proc/sys/net/bridge")}
+_MODULES = {
+    "overlay": Path("/sys/module/overlay"),
+    "br_netfilter": Path("/proc/sys/net/bridge"),
+    "nfnetlink_queue": Path("/proc/net/netfilter/nfnetlink_queue"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ NODE_ADDRESS = "10.244.0.1"
 POD_CIDR = "10.244.0.0/16"  # not buildah's 10.88.0.0/16
 SERVICE_CIDR = "10.96.0.0/16"
 API_PORT = 6443
+POLICY_QUEUE = 10244  # of packets that the agent of policies.py decides about; any number that is free
 
 _SETTINGS = {
     "net.ipv4.ip_forward": "1",
@@ -26,6 +27,14 @@ _CHANGED_BY_KUBELET = (
     "kernel.panic_on_oops",
     "vm.overcommit_memory",
     "vm.panic_on_oom",
+)
+# What policies are about: new connections of pods, with each other (then they have the address behind a Service), with
+# the outside and with this machine. Not those that this machine makes, such as kubelet's probes: FORWARD has none of
+# them. No `--queue-bypass`: when nobody answers, nothing passes.
+_ASK_POLICIES = (
+    "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
+    f"-i {BRIDGE} -j NFQUEUE --queue-num {POLICY_QUEUE}",
+    f"-o {BRIDGE} -j NFQUEUE --queue-num {POLICY_QUEUE}",
 )
 # Each chain is ours alone, and one rule in a built-in chain leads to it.
 # (table, built-in chain, our chain, its rules)
@@ -42,6 +51,8 @@ _CHAINS = (
         "KUBETUNE-INPUT",  # the API server listens everywhere, but is for this machine and its pods only
         ("-i lo -j RETURN", f"-i {BRIDGE} -j RETURN", f"-p tcp --dport {API_PORT} -j DROP"),
     ),
+    ("mangle", "FORWARD", "KUBETUNE-POLICIES", _ASK_POLICIES),
+    ("mangle", "INPUT", "KUBETUNE-POLICIES-NODE", _ASK_POLICIES[:2]),
     (
         "nat",
         "POSTROUTING",

@@ -14,6 +14,7 @@ from dev.cluster.kwok import ensure_kwok
 from dev.cluster.lock import locked
 from dev.cluster.node import ensure_node
 from dev.cluster.packages import ensure_packages
+from dev.cluster.policies import ensure_policies
 from dev.cluster.ports import Ports
 from dev.cluster.prometheus import ensure_prometheus
 from dev.cluster.readiness import wait_ready
@@ -50,6 +51,8 @@ def up() -> None:
             helm=programs.program("helm"),
             kubeconfig=control_plane.kubeconfig,
         )
+        with progress.step("Network policies"):  # before there are pods: without it they have no network
+            ensure_policies(control_plane)
         with progress.step("Container runtime"):
             containerd = Containerd(root, binaries=programs)
             containerd.ensure()

@@ -32,6 +32,7 @@ var commands = map[string]func() *cobra.Command{
 	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 	"local-provisioner":       newProvisionerCommand,
 	"pod-targets":             newTargetsCommand,
+	"policy-agent":            newPolicyAgentCommand,
 }
 
 func main() {
