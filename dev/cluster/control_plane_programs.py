@@ -12,7 +12,7 @@ from dev.cluster.pki import Authority, Identity
 from dev.cluster.ports import Ports
 from dev.cluster.processes import Daemon
 
-_KUBERNETES_SERVICE = "10.96.0.1"  # the first address of the range, by Kubernetes' own rule
+KUBERNETES_SERVICE = "10.96.0.1"  # the first address of the range, by Kubernetes' own rule
 _AUDIT_POLICY = Path(__file__).parent / "manifests" / "audit-policy.yaml"
 
 
@@ -85,7 +85,7 @@ def etcd(instance: Instance) -> Daemon:
 def apiserver(instance: Instance) -> Daemon:
     """Describe the API server."""
     network = instance.network
-    hosts = ["127.0.0.1", "localhost", _KUBERNETES_SERVICE, "kubernetes", "kubernetes.default.svc"]
+    hosts = ["127.0.0.1", "localhost", KUBERNETES_SERVICE, "kubernetes", "kubernetes.default.svc"]
     hosts += [network.address] if network else []
     authority = instance.authority
     serving = authority.issue(Identity(name="kube-apiserver", user="kube-apiserver", hosts=hosts))

@@ -28,9 +28,9 @@ _CHANGED_BY_KUBELET = (
     "vm.overcommit_memory",
     "vm.panic_on_oom",
 )
-# What policies are about: new connections of pods, with each other (then they have the address behind a Service), with
-# the outside and with this machine. Not those that this machine makes, such as kubelet's probes: FORWARD has none of
-# them. No `--queue-bypass`: when nobody answers, nothing passes.
+# What policies are about: new connections of pods, with each other, with the outside and with this machine.
+# The address behind a Service has taken the Service's place by then. Not those that this machine makes, such
+# as kubelet's probes: FORWARD has none of them. No `--queue-bypass`: when nobody answers, nothing passes.
 _ASK_POLICIES = (
     "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
     f"-i {BRIDGE} -j NFQUEUE --queue-num {POLICY_QUEUE}",

@@ -1,6 +1,6 @@
-"""Runs the agent that enforces NetworkPolicies: network.py has the packet filter ask it about new connections.
+"""Runs the agent that enforces NetworkPolicies: the packet filter asks it about new connections (network.py).
 
-While it does not run nobody answers, and pods can make no new connection (decision 0122).
+While it does not run nobody answers, and pods make no new connection (decision 0122).
 """
 
 from pathlib import Path
