@@ -172,7 +172,7 @@ def _cni(root: Path) -> dict[str, object]:
         "hairpinMode": True,  # a pod reaches itself through its Service
         "ipam": addresses,
     }
-    # The kernel gives each pod an address of IPv6 too, at which neighbours reach it and no policy protects it.
+    # The kernel gives each pod an address of IPv6 too: neighbours reach it there, and no policy protects it.
     only_ipv4 = {"type": "tuning", "sysctl": {"net.ipv6.conf.IFNAME.disable_ipv6": "1"}}
     plugins = [bridge, only_ipv4] if _IPV6.exists() else [bridge]
     return {"cniVersion": "1.0.0", "name": NETWORK, "plugins": plugins}
