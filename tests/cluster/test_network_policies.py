@@ -164,7 +164,8 @@ class Surroundings:
 @pytest.fixture(scope="module")
 def outside() -> Iterator[None]:
     """Something that is neither a pod nor this machine: a network namespace with a server, routed to."""
-    command = ["unshare", "--net", sys.executable, "-c", "print(flush=True)\n" + LISTEN]
+    with_us = ["setpriv", "--pdeathsig=KILL"]  # else it and its link would outlive tests that are killed
+    command = [*with_us, "unshare", "--net", sys.executable, "-c", "print(flush=True)\n" + LISTEN]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
