@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from dev.cluster.network import NODE_ADDRESS, POD_CIDR
 from dev.cluster.node import DNS_ADDRESS
 from dev.cluster.up import up
 from tests.cluster.conftest import Cluster, until
+from tests.cluster.reach import python_pod, reached_by, wait_until_ready
 
 pytestmark = pytest.mark.cluster
 
@@ -43,30 +43,6 @@ for each in servers[1:]:
 servers[0].serve_forever()
 """
 
-# Names are asked for with a query of one's own: the C library would ask for seconds until it gives up.
-REACH = """
-import json, socket, sys
-from concurrent.futures import ThreadPoolExecutor
-QUERY = bytes.fromhex("abcd01000001000000000000") + b"".join(
-    bytes([len(part)]) + part for part in [b"kubernetes", b"default", b"svc", b"cluster", b"local", b""]
-) + bytes([0, 1, 0, 1])
-def reaches(target):
-    kind, address, port = target
-    try:
-        with socket.socket(type=getattr(socket, "SOCK_" + kind)) as client:
-            client.settimeout(2)
-            client.connect((address, port))
-            if kind == "DGRAM":
-                client.send(QUERY)
-                client.recv(1000)
-        return True
-    except OSError:
-        return False
-targets = json.loads(sys.argv[1])
-with ThreadPoolExecutor(len(targets)) as pool:
-    print(json.dumps(dict(zip(targets, pool.map(reaches, targets.values())))))
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -79,9 +55,7 @@ class Surroundings:
 
     def reached_by(self, pod: str) -> set[str]:
         """What a pod reaches now."""
-        command = ("exec", "-n", self.namespace, pod, "--", "python3", "-c", REACH)
-        found = json.loads(self.cluster.kubectl(*command, json.dumps(self.targets)))
-        return {name for name, reached in found.items() if reached}
+        return reached_by(self.cluster.kubectl, self.namespace, pod, self.targets)
 
     def wait_until_reached(self, **expected: set[str]) -> None:
         """Wait until each pod reaches what is given, and nothing else: the agent hears of a policy soon."""
@@ -117,32 +91,8 @@ class Surroundings:
 
     def pod(self, name: str, *, gang: str, run: str, **container: Any) -> dict[str, Any]:
         """A pod that runs Python."""
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": name, "namespace": self.namespace, "labels": {"gang": gang, "name": name}},
-            "spec": {
-                "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 0,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 1000,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": "python",
-                        "image": self.image,
-                        "command": ["python3", "-c", run],
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                        **container,
-                    }
-                ],
-            },
-        }
+        labels = {"gang": gang, "name": name}
+        return python_pod(self.namespace, name, self.image, run=run, labels=labels, **container)
 
     def server(self, name: str, *, gang: str) -> dict[str, Any]:
         """A pod that is ready when kubelet reaches it."""
@@ -155,10 +105,7 @@ class Surroundings:
         )
 
     def wait_ready(self, *pods: str) -> None:
-        self.cluster.kubectl(
-            *("wait", "--for=condition=Ready", "-n", self.namespace, "--timeout=300s"),
-            *(f"pod/{pod}" for pod in pods),
-        )
+        wait_until_ready(self.cluster.kubectl, self.namespace, *pods)
 
 
 @pytest.fixture(scope="module")
