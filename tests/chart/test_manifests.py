@@ -15,7 +15,13 @@ from dev.chart import CHART
 from tests.support import chart
 
 FOREIGN = {"PodMonitor"}  # no schema of Kubernetes' own
-CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+CLUSTER_SCOPED = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
 
 
 @pytest.mark.parametrize("version", ["1.31", "1.34", "1.37"])

@@ -152,6 +152,7 @@ def test_the_chart_can_be_installed_without_rights_on_the_cluster() -> None:
             "settings": {"watchNamespaces": [chart.NAMESPACE]},
             "crds": {"enabled": False},
             "rbac": {"aggregate": False},
+            "policies": {"operator": {"enabled": False}, "labels": {"enabled": False}},
         }
     )
     assert {item["metadata"].get("namespace") for item in objects} == {chart.NAMESPACE}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ class ApiError(Exception):
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"{status}: {body[:500]}")
         self.status = status
+        self.body = body
 
 
 class Api:
@@ -45,15 +46,24 @@ class Api:
         await self._session.close()
 
     async def request(
-        self, method: str, path: str, body: Any = None, *, content: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content: str = "application/json",
+        user: str | None = None,
+        groups: Iterable[str] = (),
     ) -> dict[str, Any]:
-        """Send a request; path holds the query."""
+        """Send a request; path holds the query. With a user, as that user of these groups."""
         assert self._session
+        told = [("Impersonate-Group", group) for group in groups] if user else []
+        told += [("Impersonate-User", user)] if user else []
         async with self._session.request(
             method,
             self._configuration.host + path,
             data=None if body is None else json.dumps(body),
-            headers={"Content-Type": content, "Accept": "application/json"},
+            headers=[("Content-Type", content), ("Accept", "application/json"), *told],
         ) as response:
             text = await response.text()
             if response.status >= 300:

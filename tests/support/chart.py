@@ -32,6 +32,22 @@ CASES: dict[str, dict[str, Any]] = {
         "monitoring": {"podMonitors": {"enabled": True}},
     },
     "replicated": {"replicas": 2, "settings": {"leaseName": "tuner", "leaseNamespace": "team-a"}},
+    "policies": {
+        "settings": {
+            "allowedImages": ["registry.example.com/ml/*", "python"],
+            "allowedServiceAccounts": ["trainer-*", "nlp"],
+            "allowedTokenAudiences": ["sts.example.com"],
+            "allowedCsiDrivers": ["secrets-store.csi.k8s.io"],
+        },
+        "policies": {
+            "operator": {"namespaceLabel": "example.com/gpu-team"},
+            "labels": {"users": ["system:serviceaccount:backup:backup"]},
+            "images": {"enabled": True},
+            "serviceAccounts": {"enabled": True, "byNamespace": {"team-b": ["trainer-b"]}},
+            "gpus": {"maxPerJob": 8},
+            "promote": {"enabled": True, "users": ["jane"], "groups": ["reviewers"]},
+        },
+    },
     "openshift": {"settings": {"runAsUser": None, "fsGroup": None}},
     "everything": {
         "settings": {"imagePullSecrets": ["registry-credentials"]},
