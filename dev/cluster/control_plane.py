@@ -5,7 +5,7 @@ The cluster has one, and tests and benchmarks start others beside it: no folder 
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -33,11 +33,12 @@ class ControlPlane:
         listen: Ports,
         network: NodeNetwork | None = None,
         client_qps: int | None = None,
+        admission: Sequence[str] = (),
     ) -> None:
         """Describe an instance; nothing runs yet.
 
         `client_qps` lifts the rate at which controllers and scheduler may call the API server: benchmarks
-        need it.
+        need it. `admission` are admission plugins beside the default ones.
         """
         self.instance = Instance(
             root=root,
@@ -46,6 +47,7 @@ class ControlPlane:
             authority=Authority(root / "pki"),
             network=network,
             client_qps=client_qps,
+            admission=admission,
         )
         self.url = self.instance.url
         self.audit_log = self.instance.audit_log
@@ -55,9 +57,9 @@ class ControlPlane:
         self._clients = [programs.controller_manager(self.instance), programs.scheduler(self.instance)]
 
     @classmethod
-    def temporary(cls, *, client_qps: int | None = None) -> Self:
+    def temporary(cls, *, client_qps: int | None = None, admission: Sequence[str] = ()) -> Self:
         """Describe an instance in a temporary folder, on free ports."""
-        return cls(temporary.folder(), listen=Ports.free(), client_qps=client_qps)
+        return cls(temporary.folder(), listen=Ports.free(), client_qps=client_qps, admission=admission)
 
     def __enter__(self) -> Self:
         """Start it."""

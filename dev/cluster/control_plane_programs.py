@@ -34,6 +34,8 @@ class Instance:
     authority: Authority
     network: NodeNetwork | None
     client_qps: int | None
+    admission: Sequence[str] = ()
+    """Admission plugins that some distributions turn on."""
 
     @property
     def url(self) -> str:
@@ -114,7 +116,8 @@ def apiserver(instance: Instance) -> Daemon:
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-cluster-ip-range={SERVICE_CIDR}",
         "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction",  # added to the default ones
+        # Added to the default ones.
+        f"--enable-admission-plugins={','.join(['NodeRestriction', *instance.admission])}",
         "--allow-privileged=true",
         f"--audit-policy-file={policy}",
         f"--audit-log-path={instance.audit_log}",

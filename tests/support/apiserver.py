@@ -134,6 +134,8 @@ class FakeKubelet:
     script: Script
     on_nodes: bool = False
     """Whether only those pods run that the scheduler gave a node; else there are no nodes."""
+    starts: Callable[[Mapping[str, Any]], bool] = lambda _: True
+    """Which pods are started at all."""
 
     period: float = 0.2
     ended: list[str] = field(default_factory=list)
@@ -168,7 +170,7 @@ class FakeKubelet:
             await self.request_delete(path)
             return
         if phase == "Pending":
-            if self.on_nodes and not pod["spec"].get("nodeName"):
+            if (self.on_nodes and not pod["spec"].get("nodeName")) or not self.starts(pod):
                 return
             await self._patch(path, _running(pod))
             return
