@@ -335,7 +335,25 @@ OPERATORS = [
     Case(
         "an image that jobs may name", running(lambda _, c: c.update(image=f"{MINE}/ml/x@sha256:{'0' * 64}"))
     ),
-    Case("a namespace without jobs", in_namespace(config_map(), "other"), "lacks the label"),
+    Case(
+        "a container that says it again", running(lambda _, c: c["securityContext"].update(runAsNonRoot=True))
+    ),
+    Case(
+        "system calls of a container",
+        running(lambda _, c: c["securityContext"].update(seccompProfile={"type": "Unconfined"})),
+        "restricted",
+    ),
+    Case(
+        "no profile",
+        running(lambda p, _: p["securityContext"].update(appArmorProfile={"type": "Unconfined"})),
+        "restricted",
+    ),
+    Case(
+        "settings of the kernel",
+        running(lambda p, _: p["securityContext"].update(sysctls=[{"name": "kernel.msgmax", "value": "1"}])),
+        "restricted",
+    ),
+    Case("another namespace", in_namespace(config_map(), "other"), "lacks the label"),
     Case("no owner", of("ConfigMap", drop("metadata", "ownerReferences")), "is owned by a FineTuneJob"),
     Case(
         "another owner",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,14 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
         ({"settings": {"prices": {"gpuHour": 2.5, "currency": "USD"}}}, "gpuHour"),
         ({"settings": {"prices": {"podHour": "0.05"}}}, "currency"),
         ({"settings": {"prices": {"currency": "$"}}}, "currency"),
+        ({"policies": {"gpu": {"maxPerJob": 8}}}, "gpu"),
+        ({"policies": {"gpus": {"maxPerJob": "8"}}}, "maxPerJob"),
+        ({"policies": {"gpus": {"maxPerJob": -1}}}, "maxPerJob"),
+        ({"policies": {"gpus": {"namespaceLabel": "GPUs of a team"}}}, "namespaceLabel"),
+        ({"policies": {"serviceAccounts": {"byNamespace": {"Team_A": []}}}}, "Team_A"),
+        ({"policies": {"serviceAccounts": {"byNamespace": {"team-a": "trainer"}}}}, "team-a"),
+        ({"policies": {"labels": {"users": "velero"}}}, "users"),
+        ({"settings": {"allowedImages": ["registry.example.com/ml:1"]}}, "allowedImages"),
         ({"crds": {"install": True}}, "install"),
         ({"monitoring": {"enabled": True}}, "enabled"),
         ({"resources": {"limit": {}}}, "limit"),
@@ -51,6 +60,34 @@ def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], named: str) ->
 def test_right_values_pass(case: str) -> None:
     with helm_python.Chart.load(CHART) as loaded:
         loaded.validate_schema(chart.CASES[case])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"policies": {"promote": {"enabled": True}}},
+            "lets nobody promote: name who may in policies.promote.users or policies.promote.groups",
+        ),
+        (
+            {
+                "settings": {"watchNamespaces": ["team-a"], "allowedServiceAccounts": ["trainer"]},
+                "policies": {"serviceAccounts": {"enabled": True, "byNamespace": {"team-b": ["trainer"]}}},
+            },
+            "names team-b, which is not in settings.watchNamespaces: add it there, or remove it here",
+        ),
+        (
+            {
+                "settings": {"allowedServiceAccounts": ["trainer", "other-*"]},
+                "policies": {"serviceAccounts": {"enabled": True, "byNamespace": {"team-b": ["tuner"]}}},
+            },
+            "names tuner, which settings.allowedServiceAccounts does not allow: add it there, or the",
+        ),
+    ],
+)
+def test_a_policy_for_nothing_is_refused_in_a_sentence(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(helm_python.HelmError, match=re.escape(said)):
+        chart.render(values)
 
 
 def test_values_for_a_parent_chart_pass() -> None:
