@@ -17,8 +17,12 @@ from dev.cluster.binaries import ensure_binaries
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.waiting import wait_for
 from dev.kubectl import Kubectl
+from kubetune.api.v1alpha1 import validate_spec
 from kubetune.cluster.kube.connection import KUBECONFIG, load_configuration
 from kubetune.cluster.kube.resources import of_manifest
+from kubetune.spec.allowed import check_allowed, check_allowed_serving
+from kubetune.spec.platform_policy import PlatformPolicy
+from kubetune.vocabulary.errors import SpecError
 from tests.support import chart, golden
 from tests.support.apiserver import Api, ApiError
 
@@ -540,6 +544,19 @@ async def test_all_that_the_operator_makes_passes(server: Server, name: str) -> 
     todo = golden.load(name).plan
     for manifest in (*todo.create_once, *todo.apply):
         assert await server.refusal(dict(manifest), user=OPERATOR) == ""
+
+
+@pytest.mark.parametrize("case", IMAGES, ids=lambda case: case.name)
+def test_the_operator_agrees_about_images(case: Case) -> None:
+    allowed = PlatformPolicy(allowed_images=tuple(VALUES["settings"]["allowedImages"]))
+    told = ""
+    try:
+        made = validate_spec(changed(copy.deepcopy(case.manifest), lambda m: m["metadata"].update(uid="u")))
+        check_allowed(made, allowed)
+        check_allowed_serving(made, allowed)
+    except SpecError as error:
+        told = str(error)
+    assert (told == "") == (case.says == ""), told
 
 
 async def test_the_operator_changes_and_deletes_only_what_a_job_owns(server: Server) -> None:
