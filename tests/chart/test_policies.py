@@ -157,6 +157,7 @@ KINDS = {
     "Service": "minimal-first-visit",
     "PersistentVolumeClaim": "minimal-first-visit",
     "ConfigMap": "minimal-first-visit",
+    "NetworkPolicy": "minimal-first-visit",
 }
 
 
@@ -329,6 +330,7 @@ LABELS = [
         user=f"{CONTROLLER}statefulset-controller",
     ),
     Case("of a Job", labelled("Job", OURS), PLANTED),
+    Case("of a NetworkPolicy", labelled("NetworkPolicy", OURS), PLANTED),
     Case("of a Job's pods", labelled("Job", OURS, template=True), PLANTED),
     Case("of a Deployment's pods", labelled("Deployment", OURS, template=True), PLANTED),
 ]
@@ -485,6 +487,11 @@ OPERATORS = [
         "a way out",
         of("Service", lambda m: m.update(spec={"type": "ExternalName", "externalName": "x.y"})),
         "within",
+    ),
+    Case(
+        "somebody's policy",
+        of("NetworkPolicy", lambda m: m["spec"].update(podSelector={})),
+        "NetworkPolicies that the operator",
     ),
     Case(
         "somebody's volume",

@@ -64,6 +64,8 @@ def _owned(kind: str, case: str) -> Json:
     return found
 
 
+OWNS = ("kubetune.dev", "finetunejobs/finalizers", "update")
+
 UNSEEN: dict[Right, Request] = {
     # An apply is a patch; that it may create what is missing is asked for beside.
     ("apps", "deployments", "create"): Request(
@@ -73,7 +75,7 @@ UNSEEN: dict[Right, Request] = {
         APPLY,
     ),
     # Asked for by an admission plugin, which OpenShift has turned on.
-    ("kubetune.dev", "finetunejobs/finalizers", "update"): Request(
+    OWNS: Request(
         "POST", f"/api/v1/namespaces/{TEAM}/configmaps", _owned("ConfigMap", "minimal-first-visit")
     ),
 }
@@ -95,13 +97,21 @@ def plane() -> Iterator[ControlPlane]:
 
 async def test_every_right_is_needed(plane: ControlPlane, tmp_path: Path) -> None:
     async with Api(await load_configuration({KUBECONFIG: str(plane.kubeconfig)})) as api:
+        # The admission plugin learns within half a minute what a FineTuneJob is, and forbids meanwhile.
+        await _until(lambda: _is_allowed(api, UNSEEN[OWNS]))
         await _live(plane, api, tmp_path)
-        await asyncio.sleep(2)  # a watch is recorded when it has ended
+        granted = {right for path in (ROLE, LEASE_ROLE) for right in _rights(await api.request("GET", path))}
+        watches = {right for right in granted if right[2] == "watch"}
+        with suppress(TimeoutError):  # a watch is recorded when it has ended, which is now
+            await _until(lambda: _is_recorded(plane, watches), seconds=20)
         asked = _asked(plane)
-        refused = [entry["requestURI"] for entry in asked if entry["responseStatus"]["code"] in (403, 422)]
+        refused = [
+            (entry["requestURI"], entry["responseStatus"].get("message"))
+            for entry in asked
+            if entry["responseStatus"]["code"] in (403, 422)
+        ]
         assert refused == [], "by a role, or by a policy"
         witnesses = UNSEEN | {_right(entry): _request(entry) for entry in reversed(asked)}
-        granted = {right for path in (ROLE, LEASE_ROLE) for right in _rights(await api.request("GET", path))}
         assert granted - witnesses.keys() == set(), "granted, and never asked for"
         assert witnesses.keys() - granted == set(), "asked for, and granted by somebody else"
         for path in (ROLE, LEASE_ROLE):
@@ -137,8 +147,7 @@ async def _serves(plane: ControlPlane, api: Api) -> None:
     serving = {"spec": {"serving": None}}
     await api.request("PATCH", f"{_jobs()}/served", serving, content=MERGE)
     await _until(lambda: _is_gone(api, path))
-    for resource in ("services", "configmaps"):
-        await _until_asked(plane, "delete", resource)
+    await _until_asked(plane, ("", "services", "delete"), ("", "configmaps", "delete"))
 
 
 async def _loses_a_job(api: Api) -> None:
@@ -152,7 +161,7 @@ async def _loses_a_job(api: Api) -> None:
 
 async def _waits(plane: ControlPlane) -> None:
     """One whose pod is not started: why is in Events."""
-    await _until_asked(plane, "list", "events")
+    await _until_asked(plane, ("", "events", "list"))
 
 
 async def _is_taken(api: Api) -> None:
@@ -275,17 +284,18 @@ def _jobs() -> str:
     return RESOURCES[Kind.FINE_TUNE_JOB].path(TEAM)
 
 
-async def _until(look: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(90):
+async def _until(look: Callable[[], Awaitable[bool]], *, seconds: float = 90) -> None:
+    async with asyncio.timeout(seconds):
         while not await look():  # noqa: ASYNC110 - nothing would set an event
             await asyncio.sleep(0.1)
 
 
-async def _until_asked(plane: ControlPlane, verb: str, resource: str) -> None:
-    async def is_asked() -> bool:
-        return any(_right(entry)[1:] == (resource, verb) for entry in _asked(plane))
+async def _until_asked(plane: ControlPlane, *rights: Right) -> None:
+    await _until(lambda: _is_recorded(plane, {*rights}))
 
-    await _until(is_asked)
+
+async def _is_recorded(plane: ControlPlane, rights: set[Right]) -> bool:
+    return rights <= {_right(entry) for entry in _asked(plane)}
 
 
 async def _is_there(api: Api, path: str) -> bool:
