@@ -22,6 +22,7 @@ from kubetune.cluster.kube.connection import KUBECONFIG, load_configuration
 from kubetune.cluster.kube.resources import of_manifest
 from kubetune.spec.allowed import check_allowed, check_allowed_serving
 from kubetune.spec.platform_policy import PlatformPolicy
+from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.errors import SpecError
 from tests.support import chart, golden
 from tests.support.apiserver import Api, ApiError
@@ -44,6 +45,9 @@ VALUES = chart.CASES["policies"] | {
         "servingCpuImage": {"repository": f"{MINE}/kubetune/serving-cpu"},
     }
 }
+
+
+SETTINGS = JobSettings.model_validate(golden.SETTINGS)
 
 
 class Server:
@@ -559,8 +563,8 @@ def test_the_operator_agrees_about_images(case: Case) -> None:
     told = ""
     try:
         made = validate_spec(changed(copy.deepcopy(case.manifest), lambda m: m["metadata"].update(uid="u")))
-        check_allowed(made, allowed)
-        check_allowed_serving(made, allowed)
+        check_allowed(made, allowed, SETTINGS)
+        check_allowed_serving(made, allowed, SETTINGS)
     except SpecError as error:
         told = str(error)
     assert (told == "") == (case.says == ""), told
