@@ -16,8 +16,17 @@ Rule = dict[str, object]
 _CHART = paths.REPOSITORY / "charts" / "kubetune"
 _NAMESPACE = "kubetune-system"
 _MONITORS = "templates/monitoring/podmonitors.yaml"
-_SPEC = {"namespaceSelector", "selector", "podTargetLabels", "podMetricsEndpoints"}
-_ENDPOINT = {"port", "path", "interval", "honorLabels"}
+_LIMITS = {
+    "sampleLimit": "sample_limit",
+    "labelLimit": "label_limit",
+    "labelNameLengthLimit": "label_name_length_limit",
+    "labelValueLengthLimit": "label_value_length_limit",
+    "bodySizeLimit": "body_size_limit",
+}
+"""Limits of a monitor, and as Prometheus calls them."""
+
+_SPEC = {"namespaceSelector", "selector", "podTargetLabels", "podMetricsEndpoints", *_LIMITS}
+_ENDPOINT = {"port", "path", "interval", "honorLabels", "followRedirects"}
 _POD = "__meta_kubernetes_pod"
 
 
@@ -44,7 +53,9 @@ def scrape_jobs(
         job: dict[str, object] = {
             "job_name": f"podMonitor/{meta['namespace']}/{meta['name']}/{number}",
             "honor_labels": endpoint.get("honorLabels", False),
+            "follow_redirects": endpoint.get("followRedirects", True),
             "metrics_path": endpoint["path"],
+            **{theirs: spec[limit] for limit, theirs in _LIMITS.items() if limit in spec},
             **discovery,
             "relabel_configs": [
                 *_selection(spec, endpoint, namespace=meta["namespace"]),

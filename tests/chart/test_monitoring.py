@@ -7,6 +7,15 @@ from typing import Any
 from kubetune.vocabulary import names
 from tests.support import chart
 
+LIMITS = {
+    "sampleLimit": 5000,
+    "labelLimit": 100,
+    "labelNameLengthLimit": 256,
+    "labelValueLengthLimit": 2048,
+    "bodySizeLimit": "8MB",
+}
+"""What one scrape of a pod may bring whose image a job's owner chose."""
+
 
 def test_there_are_none_unless_asked_for() -> None:
     assert chart.of_kind(chart.render(), "PodMonitor") == []
@@ -42,7 +51,16 @@ def test_the_trainers_monitor_selects_rank_0_of_every_namespace() -> None:
             }
         },
         "podTargetLabels": [names.LABEL_JOB],
-        "podMetricsEndpoints": [{"port": names.PORT_METRICS, "path": "/metrics", "interval": "15s"}],
+        "podMetricsEndpoints": [
+            {
+                "port": names.PORT_METRICS,
+                "honorLabels": False,
+                "followRedirects": False,
+                "path": "/metrics",
+                "interval": "15s",
+            }
+        ],
+        **LIMITS,
     }
 
 
@@ -51,7 +69,37 @@ def test_the_servers_monitor_selects_vllm() -> None:
         "namespaceSelector": {"any": True},
         "selector": {"matchLabels": {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_STAGE: "serve"}},
         "podTargetLabels": [names.LABEL_JOB],
-        "podMetricsEndpoints": [{"port": names.PORT_HTTP, "path": "/metrics", "interval": "15s"}],
+        "podMetricsEndpoints": [
+            {
+                "port": names.PORT_HTTP,
+                "honorLabels": False,
+                "followRedirects": False,
+                "path": "/metrics",
+                "interval": "15s",
+            }
+        ],
+        **LIMITS,
+    }
+
+
+def test_no_pod_of_a_job_brings_unbounded_series_or_names_them_itself_or_leads_elsewhere() -> None:
+    found = monitors("monitoring")
+    del found["kubetune-operator"]
+    for monitor in found.values():
+        spec = monitor["spec"]
+        assert {limit: spec.get(limit) for limit in LIMITS} == LIMITS
+        for endpoint in spec["podMetricsEndpoints"]:
+            assert (endpoint["honorLabels"], endpoint["followRedirects"]) == (False, False)
+
+
+def test_a_platform_chooses_the_limits() -> None:
+    given = {"sampleLimit": 1_000_000, "labelLimit": 0, "bodySizeLimit": "0"}
+    values = {"monitoring": {"podMonitors": {"enabled": True, "limits": given}}}
+    spec = chart.find(chart.render(values), "PodMonitor", "kubetune-serving")["spec"]
+    assert {limit: spec[limit] for limit in LIMITS if limit in spec} == {
+        "sampleLimit": 1_000_000,
+        "labelNameLengthLimit": 256,
+        "labelValueLengthLimit": 2048,
     }
 
 

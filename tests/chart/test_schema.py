@@ -48,6 +48,8 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
         ({"settings": {"allowedImages": ["registry.example.com/ml:1"]}}, "allowedImages"),
         ({"crds": {"install": True}}, "install"),
         ({"monitoring": {"enabled": True}}, "enabled"),
+        ({"monitoring": {"podMonitors": {"limits": {"sampleLimit": -1}}}}, "sampleLimit"),
+        ({"monitoring": {"podMonitors": {"limits": {"bodySizeLimit": "8 MB"}}}}, "bodySizeLimit"),
         ({"resources": {"limit": {}}}, "limit"),
     ],
 )

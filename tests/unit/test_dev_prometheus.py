@@ -36,7 +36,13 @@ def test_a_monitor_becomes_a_scrape_job() -> None:
     assert scrape(monitors()["kubetune-trainer"]) == {
         "job_name": "podMonitor/kubetune-system/kubetune-trainer/0",
         "honor_labels": False,
+        "follow_redirects": False,
         "metrics_path": "/metrics",
+        "sample_limit": 5000,
+        "label_limit": 100,
+        "label_name_length_limit": 256,
+        "label_value_length_limit": 2048,
+        "body_size_limit": "8MB",
         "scrape_interval": "15s",
         **DISCOVERY,
         "relabel_configs": [
@@ -67,6 +73,8 @@ def test_a_monitor_becomes_a_scrape_job() -> None:
 def test_the_operator_is_looked_for_in_its_own_namespace_and_its_labels_are_kept() -> None:
     job = scrape(monitors()["kubetune-operator"])
     assert job["honor_labels"] is True
+    assert job["follow_redirects"] is True
+    assert "sample_limit" not in job
     assert kept(job)["namespace"] == "(kubetune-system)"
 
 
