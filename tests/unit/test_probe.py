@@ -187,6 +187,7 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
     bodies: dict[str, Any] = {
         "good": '{"step": 1, "total_steps": 2, "epoch": "0.5", "new_field": 1}',
         "large": '{"step": 1, "total_steps": 2, "epoch": "0.5", "x": "' + "a" * BODY_LIMIT + '"}',
+        "coloured": r'{"step": 1, "total_steps": 2, "epoch": "0.5", "warnings": ["It is \u001b[31mred.\n"]}',
         "wrong": "[]",
         "absurd": '{"step": -1, "total_steps": 2, "epoch": "0.5", "remaining_seconds": 1000000000000}',
     }
@@ -207,6 +208,8 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
     client = HttpWeb()
     try:
         assert await client.progress(f"{base}/good") == Progress(step=1, total_steps=2, epoch="0.5")
+        shown = await client.progress(f"{base}/coloured")
+        assert shown == Progress(step=1, total_steps=2, epoch="0.5", warnings=("It is red.",))
         for name in ("large", "wrong", "absurd", "late", "error"):
             assert await client.progress(f"{base}/{name}") is None
         assert await client.progress("http://nowhere.invalid/progress") is None

@@ -21,8 +21,8 @@ from kubetune_trainer.contract.messages import (
     PlanSummary,
     PrepareSummary,
     Reason,
+    TerminationMessage,
     TokensPerRow,
-    parse_termination,
 )
 from kubetune_trainer.data.bad_rows import BadRows
 from tests.support.trainer_configs import trainer_config
@@ -89,8 +89,7 @@ def test_message_never_exceeds_the_limit_and_stays_json(length: int) -> None:
     error = invalid("é" * length, rows(30, message="ü" * 200))
     text = termination.encode(termination.failed(error))
     assert len(text.encode()) <= TERMINATION_LIMIT
-    message = parse_termination(text)
-    assert message is not None
+    message = TerminationMessage.model_validate_json(text)
     assert message.reason is Reason.DATA_INVALID
     assert message.summary["errors"] == 30
 

@@ -39,6 +39,7 @@ from ..vocabulary import names
 from ..vocabulary.errors import KubeTuneError, NotFound
 from ..vocabulary.periods import LOOK_AFTER, TIMER_ERROR
 from ..vocabulary.sentences import sentences
+from ..vocabulary.strangers import all_plain, plain_lines
 from .job_state import JobState, Trouble
 from .rate import Pace
 
@@ -145,7 +146,7 @@ class Looker:
         if isinstance(child, DeploymentView):
             which = f"{names.LABEL_ROLE}={names.Names(owner).role_of(child.name)}"
         selector = f"{names.LABEL_JOB}={owner},{which}"
-        pods = await self._kube.list(Kind.POD, namespace, selector=selector)
+        pods = _cleaned(await self._kube.list(Kind.POD, namespace, selector=selector))
         if isinstance(child, JobView):
             pods = [pod for pod in pods if _owner(pod) == child.uid]
         if child.deleting:
@@ -200,7 +201,7 @@ class Looker:
 
     async def _events(self, raw: Raw) -> Sequence[Raw]:
         meta = raw["metadata"]
-        return await self._kube.events_of(meta["namespace"], name=meta["name"], uid=meta["uid"])
+        return _cleaned(await self._kube.events_of(meta["namespace"], name=meta["name"], uid=meta["uid"]))
 
     async def _refusal(self, child: Waiting, *, made: int) -> str:
         """What the API server says to the controller that makes the pods; a Deployment repeats it."""
@@ -209,7 +210,13 @@ class Looker:
             return next((c.message for c in failed if c.reason == "FailedCreate"), "")
         if made >= child.completions:
             return ""
-        return refusal_of(await self._kube.events_of(child.namespace, name=child.name, uid=child.uid))
+        told = await self._kube.events_of(child.namespace, name=child.name, uid=child.uid)
+        return refusal_of(_cleaned(told))
+
+
+def _cleaned(objects: Sequence[Raw]) -> Sequence[Raw]:
+    """What pods, kubelets and controllers say, as people may see it; where a log ends, its lines stay."""
+    return [all_plain(raw, plain_lines) for raw in objects]
 
 
 def _was_left(job: FineTuneJob, child: View) -> bool:

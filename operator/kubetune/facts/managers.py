@@ -11,6 +11,7 @@ from typing import Any, Final
 from kubetune_trainer.contract.evaluation import Override
 
 from ..vocabulary.names import ANNOTATION_PROMOTE, CONTAINER_SERVER, FIELD_MANAGER, HANDOVER_MANAGER
+from ..vocabulary.strangers import plain
 from .views import Raw
 
 _POD: Final = ("f:spec", "f:template", "f:spec", "f:containers", f'k:{{"name":"{CONTAINER_SERVER}"}}')
@@ -28,7 +29,7 @@ _MOST_REASON: Final = 1024
 
 def decided(annotations: Mapping[str, Any]) -> str:
     """Why a person has the result served against its gate; empty where nobody has decided so."""
-    return str(annotations.get(ANNOTATION_PROMOTE) or "").strip()[:_MOST_REASON]
+    return plain(str(annotations.get(ANNOTATION_PROMOTE) or ""))[:_MOST_REASON]
 
 
 def override_of(raw: Raw) -> Override | None:
@@ -42,8 +43,8 @@ def override_of(raw: Raw) -> Override | None:
         return Override(by="somebody whom the API server does not name", reason=why)
     last = max(owners, key=lambda entry: str(entry.get("time") or ""))
     time = last.get("time")
-    by = str(last.get("manager") or "unknown")[:128]
-    return Override(by=by, reason=why, time=None if time is None else str(time)[:64])
+    by = plain(str(last.get("manager") or "unknown"))[:128]
+    return Override(by=by, reason=why, time=None if time is None else plain(str(time))[:64])
 
 
 def owned_by_others(raw: Raw) -> dict[str, tuple[str, ...]]:

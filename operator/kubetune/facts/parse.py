@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..vocabulary import names
+from ..vocabulary.strangers import plain, plain_lines
 from ..vocabulary.times import parse_time
 from .managers import owns_replicas
 from .views import BareView, ConditionView, DeploymentView, JobView, Kind, PodView, Raw, View
@@ -76,12 +77,12 @@ def parse_pod(raw: Raw) -> PodView:
         stage=_stage(spec),
         index=None if index is None else _int(index),
         phase=_text(status.get("phase")),
-        reason=_text(status.get("reason")),
-        message=_text(status.get("message")),
+        reason=plain(_text(status.get("reason"))),
+        message=plain(_text(status.get("message"))),
         node=_text(spec.get("nodeName")) or None,
         exit_code=code if isinstance(code, int) else None,
-        container_reason=_text(ended.get("reason")),
-        termination=_text(ended.get("message")),
+        container_reason=plain(_text(ended.get("reason"))),
+        termination=plain_lines(_text(ended.get("message"))),
         started=parse_time(status.get("startTime")),
         finished=parse_time(ended.get("finishedAt")),
         disruption=None if disruption is None else disruption.message or disruption.reason,
@@ -165,8 +166,8 @@ def _conditions(status: Raw) -> tuple[ConditionView, ...]:
         ConditionView(
             type=_text(c.get("type")),
             status=_text(c.get("status")),
-            reason=_text(c.get("reason")),
-            message=_text(c.get("message")),
+            reason=plain(_text(c.get("reason"))),
+            message=plain(_text(c.get("message"))),
             since=parse_time(c.get("lastTransitionTime")),
         )
         for c in _dicts(status.get("conditions"))

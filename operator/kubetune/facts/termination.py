@@ -6,14 +6,16 @@ from functools import lru_cache
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from kubetune_trainer.contract.evaluation import EvaluateSummary
 from kubetune_trainer.contract.messages import (
     PrepareSummary,
     TerminationMessage,
     TrainSummary,
-    parse_termination,
 )
+
+from ..vocabulary.strangers import all_plain
 
 _Summary = TypeVar("_Summary", bound=BaseModel)
 
@@ -23,8 +25,11 @@ _KEPT: Final = 512
 
 @lru_cache(maxsize=_KEPT)
 def message(termination: str) -> TerminationMessage | None:
-    """A container's termination message; None when it is not the trainer's."""
-    return parse_termination(termination)
+    """A container's termination message, all of it as plain lines; None when it is not the trainer's."""
+    try:  # escapes of JSON bring back what was cleaned of the text
+        return TerminationMessage.model_validate(all_plain(from_json(termination)))
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=_KEPT)

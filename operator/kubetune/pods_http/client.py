@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from kubetune_trainer.contract.messages import Progress
 
 from ..facts.canary import Canary
+from ..vocabulary.strangers import all_plain, plain
 
 BODY_LIMIT: Final = 64 * 1024
 TIMEOUT: Final = 2.0
@@ -67,7 +69,7 @@ class HttpWeb:
     async def _told(self, url: str, model: type[_Model]) -> _Model | str:
         """The body at ``url``, or why there is none that can be used."""
         try:
-            return model.model_validate_json(await self._read(url))
+            return model.model_validate(all_plain(from_json(await self._read(url))))
         except aiohttp.ConnectionTimeoutError:
             return f"no connection within {CONNECT_TIMEOUT:.0f} s"
         except TimeoutError:
@@ -77,7 +79,7 @@ class HttpWeb:
         except ValidationError:  # something else may say 200 to anything
             return f"it does not tell {urlsplit(url).path}"
         except (aiohttp.ClientError, ValueError) as error:
-            return str(error) or type(error).__name__
+            return plain(str(error)) or type(error).__name__
 
     async def _read(self, url: str) -> bytes:
         async with self._session.get(url, allow_redirects=False) as response:

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from typing_extensions import override
 
+from ..vocabulary.strangers import plain, plain_lines
+
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """Attributes of every record; what else it has came through ``extra``."""
 
@@ -40,8 +42,8 @@ class PlainFormatter(logging.Formatter):
         """Render a record."""
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         keys = "".join(f" {key}={value}" for key, value in _extra(record).items())
-        text = f"{time} {record.levelname:<7} {record.getMessage()}{keys}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        text = f"{time} {record.levelname:<7} {plain(record.getMessage() + keys)}"
+        return f"{text}\n{plain_lines(self.formatException(record.exc_info))}" if record.exc_info else text
 
 
 def configure_logging(*, level: str, form: Literal["json", "plain"]) -> None:

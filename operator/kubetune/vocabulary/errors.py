@@ -14,6 +14,8 @@ KubeTuneError
 A failed child is a result (``observe``), not an exception.
 """
 
+from .strangers import plain
+
 
 class KubeTuneError(Exception):
     """Base of all errors of the operator."""
@@ -23,7 +25,7 @@ class SpecError(KubeTuneError):
     """A field of the spec is wrong in a way that the schema could not say."""
 
     def __init__(self, field: str, problem: str, remedy: str) -> None:
-        super().__init__(f"{field}: {problem}; {remedy}")
+        super().__init__(plain(f"{field}: {problem}; {remedy}"))
         self.field = field
         self.problem = problem
         self.remedy = remedy

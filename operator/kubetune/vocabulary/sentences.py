@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .names import PREPARE, SERVE, TRAIN
+from .strangers import plain
 
 _LIMIT: Final = 240
 
@@ -15,13 +16,14 @@ ADOPTED: Final = "finished work is adopted"
 
 
 def sentences(*texts: str) -> str:
-    """Join texts, each with its full stop."""
-    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in filter(None, texts))
+    """Join texts on one line, each with its full stop."""
+    lines = filter(None, map(plain, texts))
+    return " ".join(line if line.endswith((".", "!", "?")) else f"{line}." for line in lines)
 
 
 def shortened(text: str, *, limit: int = _LIMIT) -> str:
     """One line of bounded length, without a full stop at its end."""
-    line = " ".join(text.split()).rstrip(". ")
+    line = plain(text).rstrip(". ")
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from .evaluation import EvaluationPlan
 from .messages_base import Count, Message, Number, Path, Seconds, Sentence, Short, Small
@@ -206,13 +206,3 @@ class Progress(Message):
     """How gradients travel, such as "Sockets; P2P within a node"; None on CPU and while it is not known."""
     warnings: Annotated[tuple[Sentence, ...], Field(max_length=20)] = ()
     """What is wrong with the attempt now."""
-
-
-def parse_termination(text: str | None) -> TerminationMessage | None:
-    """Read a termination message; None when empty or not ours (FallbackToLogsOnError)."""
-    if not text:
-        return None
-    try:
-        return TerminationMessage.model_validate_json(text)
-    except ValidationError:
-        return None

@@ -26,6 +26,7 @@ from ...vocabulary.errors import (
     TransientError,
     WebhookFailed,
 )
+from ...vocabulary.strangers import plain
 
 _TRANSIENT = frozenset({401, 408, 410, 429})
 """401: the token is about to be renewed. 410: a list's continuation has expired."""
@@ -60,7 +61,7 @@ class Target:
 
 def from_response(target: Target, status: int, headers: Mapping[str, str], body: bytes) -> KubeTuneError:
     """Error of a response that is not 2xx."""
-    message = _message(body)
+    message = plain(_message(body))
     kind = _kind(status, message, body)
     if issubclass(kind, TransientError):
         return kind(f"{target}: {status} {message}", retry_after=_retry_after(headers, body))
@@ -76,7 +77,7 @@ def from_response(target: Target, status: int, headers: Mapping[str, str], body:
 
 def from_failure(target: Target, error: Exception) -> TransientError:
     """Error of a request without a response: timeouts and broken connections."""
-    return TransientError(f"{target}: {type(error).__name__} {error}".rstrip())
+    return TransientError(plain(f"{target}: {type(error).__name__} {error}"))
 
 
 def _kind(status: int, message: str, body: bytes) -> type[KubeError] | type[TransientError]:
