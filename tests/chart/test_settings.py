@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import helm_python
 import pytest
 import yaml
 
@@ -54,6 +55,7 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "http_proxy": ("http://proxy:3128", "http://proxy:3128"),
     "https_proxy": ("http://proxy:3129", "http://proxy:3129"),
     "no_proxy": (".svc,10.0.0.0/8", ".svc,10.0.0.0/8"),
+    "proxy_secret_name": ("proxy", "proxy"),
     "hf_endpoint": ("https://mirror.example.com", "https://mirror.example.com"),
     "https_data_hosts": (["data.example.com"], ("data.example.com",)),
     "https_data_max_bytes": (1_000_000_000_000, 1_000_000_000_000),
@@ -151,6 +153,13 @@ def test_images_are_called_as_they_are_built() -> None:
 def test_no_cpu_image_means_that_the_serving_image_serves_without_gpus() -> None:
     values = {"settings": {"servingCpuImage": {"repository": ""}}}
     assert load(chart.variables(values)).serving_cpu_image is None
+
+
+@pytest.mark.parametrize("field", ["httpProxy", "httpsProxy", "hfEndpoint"])
+def test_no_url_with_a_password_is_installed(field: str) -> None:
+    with pytest.raises(helm_python.HelmError, match=rf"settings\.{field} has a user or password") as error:
+        chart.render({"settings": {field: "http://user:pass-word@host.example.com:3128"}})
+    assert "pass-word" not in str(error.value)
 
 
 @pytest.mark.parametrize("field", ["run_as_user", "fs_group", "gpu_memory_bytes"])

@@ -125,6 +125,14 @@ def test_credentials_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_passwords_of_proxies_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://user:p@ss@proxy.example.com:3128/")
+    monkeypatch.setenv("http_proxy", "http://proxy.example.com:3128")
+    said = termination.redact("No way through http://user:p@ss@proxy.example.com:3128.")
+    assert said == "No way through http://<HTTPS_PROXY>@proxy.example.com:3128."
+
+
 def test_stderr_is_the_fallback_when_there_is_no_termination_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,7 +55,7 @@ def add_ca_bundle(volumes: Volumes, settings: JobSettings) -> None:
 def outside(config: TrainerConfig, settings: JobSettings) -> list[Item]:
     """How this platform reaches the outside: every library reads its own variable."""
     bundle = config.platform.ca_bundle
-    return env(
+    own = env(
         HOME=SCRATCH,
         HF_HOME=f"{SCRATCH}/huggingface",
         HF_ENDPOINT=settings.hf_endpoint,
@@ -69,6 +69,19 @@ def outside(config: TrainerConfig, settings: JobSettings) -> list[Item]:
         REQUESTS_CA_BUNDLE=bundle,
         SSL_CERT_FILE=bundle,
     )
+    return [*own, *_proxies(settings.proxy_secret_name)]
+
+
+def _proxies(secret: str | None) -> Iterator[Item]:
+    """URLs of proxies that ask for a password, by reference; the one for http may be left out."""
+    if secret is None:
+        return
+    for key in ("http_proxy", "https_proxy"):
+        reference: Item = {"name": secret, "key": key}
+        if key == "http_proxy":
+            reference["optional"] = True
+        for name in (key.upper(), key):
+            yield {"name": name, "valueFrom": {"secretKeyRef": reference}}
 
 
 def _credentials(job: FineTuneJob) -> Iterator[Item]:

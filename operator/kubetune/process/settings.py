@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from ..spec.platform_policy import PlatformPolicy
 from ..spec.settings import JobSettings
@@ -35,6 +36,27 @@ class Settings(PlatformPolicy, JobSettings):
     health_port: int = 8081
     log_format: Literal["json", "plain"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+
+    @field_validator("http_proxy", "https_proxy", "hf_endpoint")
+    @classmethod
+    def _has_no_password(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Each job's ConfigMap and pods show it. Jobs that have one from before run to their end."""
+        if url is not None and "@" in url:
+            what = "has a user or password, which every namespace with jobs could read"
+            instead = "let the server know its clients by their network"
+            if info.field_name != "hf_endpoint":
+                instead = f"name a Secret in settings.proxySecretName, or {instead}"
+            message = f"{what}: take it out, and {instead}"
+            raise PydanticCustomError("rule", "{message}", {"message": message})
+        return url
+
+    @field_validator("proxy_secret_name")
+    @classmethod
+    def _replaces_the_proxies(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and (info.data.get("http_proxy") or info.data.get("https_proxy")):
+            message = "brings the proxies' URLs: remove settings.httpProxy and settings.httpsProxy, or this"
+            raise PydanticCustomError("rule", "{message}", {"message": message})
+        return name
 
     @property
     def for_job(self) -> JobSettings:

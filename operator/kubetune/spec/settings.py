@@ -51,6 +51,8 @@ class JobSettings(BaseModel):
     http_proxy: str | None = None
     https_proxy: str | None = None
     no_proxy: str | None = None
+    proxy_secret_name: str | None = None
+    """Secret in the job's namespace with the proxies' URLs, for those that ask for a password."""
     hf_endpoint: str | None = None
     """Hugging Face endpoint or mirror."""
     https_data_hosts: tuple[str, ...] = ()

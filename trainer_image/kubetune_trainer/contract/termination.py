@@ -66,12 +66,18 @@ def encode(message: TerminationMessage, limit: int = TERMINATION_LIMIT) -> str:
 def redact(text: str) -> str:
     """Replace the values of credential variables: servers and libraries may quote them in errors."""
     for name, value in os.environ.items():
-        if any(name.endswith(key) for key in _SECRET_KEYS) and len(value) >= _SHORTEST_SECRET:
+        if name.upper() in _PROXIES:  # the user and the password, as far as its URL has them
+            before = value.rpartition("@")[0]
+            value = before.partition("//")[2] or before
+        elif not any(name.endswith(key) for key in _SECRET_KEYS):
+            continue
+        if len(value) >= _SHORTEST_SECRET:
             text = text.replace(value, f"<{name}>")
     return text
 
 
 _SECRET_KEYS = tuple(key for keys in CREDENTIAL_KEYS.values() for key, required in keys.items() if required)
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY")
 _SHORTEST_SECRET = 6  # a shorter value is no secret, and replacing it would garble the text
 
 
