@@ -67,6 +67,7 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "storage_size": ("1Ti", "1Ti"),
     "storage_class_name": ("shared", "shared"),
     "shm_size": ("16Gi", "16Gi"),
+    "scratch_size": ("100Gi", "100Gi"),
     "collective_timeout_seconds": (60, 60),
     "gang_timeout_seconds": (120, 120),
     "retry_backoff_seconds": (0, 0),

@@ -986,6 +986,46 @@ def test_the_diagnosis(case: Case) -> None:
     assert len(found.message) < 1000
 
 
+def evicted(name: str, message: str, *, hour: int, template: str) -> dict[str, Any]:
+    owner = {"uid": template, "controller": True}
+    meta = {"name": name, "creationTimestamp": f"2026-03-01T{hour:02d}:00:00Z", "ownerReferences": [owner]}
+    return {"metadata": meta, "status": {"phase": "Failed", "reason": "Evicted", "message": message}}
+
+
+@pytest.mark.parametrize(
+    ("message", "newest", "says"),
+    [
+        ('Usage of EmptyDir volume "kubetune-tmp" exceeds the limit "20Gi". ', "one", "settings.scratchSize"),
+        (
+            "Pod ephemeral local storage usage exceeds the total limit of containers 5Gi. ",
+            "one",
+            "serving.resources",
+        ),
+        ('Usage of EmptyDir volume "kubetune-tmp" exceeds the limit "20Gi". ', "two", None),
+    ],
+)
+def test_a_server_that_its_node_evicts_is_told_until_servers_are_made_otherwise(
+    message: str, newest: str, says: str | None
+) -> None:
+    found = diagnose(
+        stage="serve",
+        pods=[
+            evicted("old", message, hour=1, template="one"),
+            running_server(seconds=5) | {"metadata": evicted("new", "", hour=2, template=newest)["metadata"]},
+        ],
+        events={},
+        claim=None,
+        claim_events=[],
+        refusal="",
+        seen_for=lambda _uid, _what: timedelta(hours=1),
+    )
+    assert (found is None) == (says is None)
+    if found is not None and says is not None:
+        assert found.reason is Reason.CONTAINER_FAILED
+        assert found.message.startswith(f"Pod old was evicted: {message.rstrip('. ')}. ")
+        assert says in found.message
+
+
 @pytest.mark.parametrize(
     "broken",
     [

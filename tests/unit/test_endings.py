@@ -317,7 +317,22 @@ CASES = [
         ],
         Outcome.FAILED,
         Reason.POD_FAILED,
-        says=('"kubetune-shm" exceeds the limit "1Gi".',),
+        says=('"kubetune-shm" exceeds the limit "1Gi". Have the platform raise settings.shmSize',),
+    ),
+    Case(
+        "a pod was evicted for filling /tmp",
+        job(("FailureTarget", BACKOFF, 3), ("Failed", BACKOFF, 4), completions=1),
+        [
+            pod(
+                0,
+                137,
+                2,
+                pod_reason=("Evicted", 'Usage of EmptyDir volume "kubetune-tmp" exceeds the limit "20Gi". '),
+            )
+        ],
+        Outcome.FAILED,
+        Reason.POD_FAILED,
+        says=('"kubetune-tmp" exceeds the limit "20Gi". Have the platform raise settings.scratchSize',),
     ),
     Case(
         "a node under pressure evicted the pod",

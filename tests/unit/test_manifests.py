@@ -93,6 +93,17 @@ def test_a_pod_passes_the_restricted_standard_and_mounts_no_token(template: dict
 
 
 @pytest.mark.parametrize("template", [*all_pods()])
+def test_no_volume_of_ours_takes_a_nodes_disk_or_memory_without_a_limit(template: dict[str, Any]) -> None:
+    scratch = [volume for volume in template["spec"]["volumes"] if "emptyDir" in volume]
+    assert {
+        volume["name"]: volume["emptyDir"] for volume in scratch if volume["name"].startswith("kubetune-")
+    } == {
+        "kubetune-tmp": {"sizeLimit": "20Gi"},
+        "kubetune-shm": {"medium": "Memory", "sizeLimit": "1Gi"},
+    }
+
+
+@pytest.mark.parametrize("template", [*all_pods()])
 def test_only_prepare_gets_credentials(template: dict[str, Any]) -> None:
     (container,) = template["spec"]["containers"]
     secrets = [e["name"] for e in container["env"] if "secretKeyRef" in e.get("valueFrom", {})]

@@ -9,7 +9,12 @@ import pytest
 from kubetune.api.v1alpha1 import validate_spec
 from kubetune.children.server import base_name, lora_rank
 from kubetune.spec.resolve import check_serving, frozen_settings, resolve
-from kubetune.spec.resources import prepare_resources, serving_resources, training_resources
+from kubetune.spec.resources import (
+    evaluator_resources,
+    prepare_resources,
+    serving_resources,
+    training_resources,
+)
 from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.errors import SpecError
 from kubetune.vocabulary.quantities import amount_of, bytes_of, mebibytes
@@ -138,7 +143,10 @@ def test_training_resources(training: dict[str, Any], expected: dict[str, Any]) 
 
 
 def test_prepare_takes_little_and_no_gpu() -> None:
-    assert prepare_resources(job(), SETTINGS) == {"requests": {"cpu": "500m", "memory": "1Gi"}}
+    assert prepare_resources(job(), SETTINGS) == {
+        "limits": {"memory": "16Gi"},
+        "requests": {"cpu": "500m", "memory": "1Gi"},
+    }
     small = job(training={"gpusPerNode": 0, "resources": {"limits": {"memory": "512Mi"}}})
     assert prepare_resources(small, SETTINGS) == {
         "limits": {"memory": "512Mi"},
@@ -162,8 +170,18 @@ def test_prepare_passes_quotas_on_all_that_training_resources_name() -> None:
     }
     requested = job(training={"resources": {"requests": {"ephemeral-storage": "5Gi"}}})
     assert prepare_resources(requested, SETTINGS) == {
-        "requests": {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"}
+        "limits": {"memory": "16Gi"},
+        "requests": {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"},
     }
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 8])
+@pytest.mark.parametrize("given", [None, {"requests": {"memory": "32Gi"}}, {"limits": {"cpu": "8"}}])
+@pytest.mark.parametrize("of", [prepare_resources, evaluator_resources])
+def test_what_reads_bytes_of_strangers_has_a_memory_limit(of: Any, gpus: int, given: Any) -> None:
+    training = {"gpusPerNode": gpus} | ({} if given is None else {"resources": given})
+    found = of(job(training=training), SETTINGS)
+    assert amount_of(found["requests"]["memory"]) <= amount_of(found["limits"]["memory"]) <= 16 * 2**30
 
 
 def test_a_server_gets_the_gpus_that_prepare_says_else_one_when_training_has_some() -> None:

@@ -132,7 +132,7 @@ class Volumes:
 
     def scratch(self, settings: JobSettings) -> None:
         """Writable /tmp, and shared memory for data between processes."""
-        self.add("tmp", {"emptyDir": {}}, SCRATCH)
+        self.add("tmp", {"emptyDir": {"sizeLimit": settings.scratch_size}}, SCRATCH)
         self.add("shm", {"emptyDir": {"medium": "Memory", "sizeLimit": settings.shm_size}}, "/dev/shm")
 
     def output(self, job: FineTuneJob, *, read_only: bool) -> None:

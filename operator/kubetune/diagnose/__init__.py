@@ -29,7 +29,7 @@ from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import respec, shortened
 from .canaries import asked_at, diagnose_canary
 from .claims import claim_problem, diagnose_claim, is_binding, waits_for_claim
-from .containers import diagnose_container, diagnose_outlived, diagnose_probe
+from .containers import diagnose_container, diagnose_evicted, diagnose_outlived, diagnose_probe
 from .edits import diagnose_held, diagnose_resized, selector_story, story_of, stranger_story
 from .evidence import SeenFor, found, is_deleting, last, message_of, name_of
 from .images import diagnose_pulling
@@ -130,6 +130,7 @@ def _findings(
     if refusal:
         yield _refused(stage, refusal, trains=trains)
     if stage == SERVE:
+        yield diagnose_evicted(staying)
         for pod, own in told:
             yield diagnose_probe(pod, own, seen_for)
     for pod, own in told:

@@ -10,9 +10,9 @@ from ..facts.observed import Diagnosis
 from ..facts.views import Raw
 from ..vocabulary.names import CONTAINER_SERVER, CONTAINER_TRAINER, SERVE
 from ..vocabulary.reasons import Reason
-from ..vocabulary.sentences import respec, shortened, template_of
+from ..vocabulary.sentences import more_room, respec, shortened, template_of
 from ..vocabulary.times import parse_time, rfc3339
-from .evidence import PATIENCE, SeenFor, found, latest, message_of, name_of, statuses, uid_of
+from .evidence import PATIENCE, SeenFor, condition, found, latest, message_of, name_of, statuses, uid_of
 from .images import PULL_ERRORS, diagnose_pull
 
 _REFUSED: Final = ("curl: (7)", "Connection refused", "connection refused")
@@ -35,6 +35,21 @@ def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw]) -> Diagnosis
             crashed = _crash(stage, pod, status)
             if crashed is not None:
                 return crashed
+    return None
+
+
+def diagnose_evicted(pods: Sequence[Raw]) -> Diagnosis | None:
+    """A server that took more of its node's disk or memory than it may; the next one, made alike, will too."""
+    by_age = sorted(pods, key=lambda pod: str((pod.get("metadata") or {}).get("creationTimestamp")))
+    for pod in pods:
+        status = pod.get("status") or {}
+        own = status.get("reason") == "Evicted" and not condition(pod, "DisruptionTarget")
+        if not own or _owners(pod) != _owners(by_age[-1]):
+            continue
+        said = str(status.get("message", ""))
+        what = f"Pod {name_of(pod)} was evicted: {shortened(said)}"
+        remedy = more_room(said) or "Ask for what it needs in serving.resources"
+        return found(Reason.CONTAINER_FAILED, SERVE, what, remedy)
     return None
 
 
@@ -111,6 +126,10 @@ def missing_object(stage: str, where: str, *, kind: str, name: str, field: str =
         f"{where}: {noun} {name} does not exist in this namespace",
         f"Create it, or {respec(f'correct {field}', stage=stage)}",
     )
+
+
+def _owners(pod: Raw) -> list[object]:
+    return [owner.get("uid") for owner in (pod.get("metadata") or {}).get("ownerReferences") or ()]
 
 
 def _configuration(stage: str, pod: Raw, message: str) -> Diagnosis:

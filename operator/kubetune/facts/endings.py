@@ -16,7 +16,7 @@ from kubetune_trainer.contract.messages import ExitCode
 from kubetune_trainer.contract.messages import Reason as TrainerReason
 
 from ..vocabulary.reasons import REASONS, Reason
-from ..vocabulary.sentences import sentences
+from ..vocabulary.sentences import more_room, sentences
 from .observed import Ending, Outcome
 from .termination import message
 from .views import ConditionView, JobView, PodView
@@ -126,7 +126,8 @@ def _by_pod(pod: PodView, more_memory: str) -> tuple[Outcome, Reason, str]:
         reason = Reason.NUMERICAL_FAILURE if code == ExitCode.NUMERICAL_FAILURE else reason
         return Outcome.FAILED, reason, sentences(said or f"{where} failed{_log(pod)}", REASONS[reason].remedy)
     if pod.reason == "Evicted" and pod.disruption is None:  # for what it used itself, not for the node's sake
-        return Outcome.FAILED, Reason.POD_FAILED, sentences(f"{where} was evicted: {pod.message.strip()}")
+        text = sentences(f"{where} was evicted: {pod.message.strip()}", more_room(pod.message))
+        return Outcome.FAILED, Reason.POD_FAILED, text
     if pod.disruption is not None:
         return Outcome.PREEMPTED, Reason.PREEMPTED, sentences(f"{where} was disrupted: {pod.disruption}")
     if _BY_NODE.fullmatch(pod.reason):

@@ -16,8 +16,12 @@ from .settings import JobSettings
 ContainerResources = dict[str, dict[str, str]]
 
 _PREPARE: Final = {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "1Gi"}
+_PREPARE_MEMORY_LIMIT: Final = "16Gi"
+"""Its files come from strangers: what they take in memory must not become the node's trouble."""
+
 _EVALUATOR: Final = {"cpu": "100m", "ephemeral-storage": "1Gi", "memory": "512Mi"}
 """It waits for servers most of the time, on their own node."""
+_EVALUATOR_MEMORY_LIMIT: Final = "4Gi"
 _DEFAULT: Final = {"cpu": "1", "memory": "4Gi"}
 _CPUS_PER_GPU: Final = 2
 _GIB_PER_GPU: Final = 12
@@ -55,26 +59,28 @@ def serving_resources(job: FineTuneJob, settings: JobSettings, planned: int = 0)
 
 
 def prepare_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
-    """Resources of prepare: little, no GPU, and at most what a training pod may use."""
-    return _little(job, settings, _PREPARE)
+    """Resources of prepare: little, no GPU, and at most what training.resources let a training pod use."""
+    return _little(job, settings, _PREPARE, memory_limit=_PREPARE_MEMORY_LIMIT)
 
 
 def evaluator_resources(job: FineTuneJob, settings: JobSettings) -> ContainerResources:
     """Resources of the evaluator: still less."""
-    return _little(job, settings, _EVALUATOR)
+    return _little(job, settings, _EVALUATOR, memory_limit=_EVALUATOR_MEMORY_LIMIT)
 
 
-def _little(job: FineTuneJob, settings: JobSettings, little: Mapping[str, str]) -> ContainerResources:
+def _little(
+    job: FineTuneJob, settings: JobSettings, little: Mapping[str, str], *, memory_limit: str
+) -> ContainerResources:
     """So much of what training.resources name: a quota refuses pods that do not name what it counts."""
     training = training_resources(job, settings)
     asked, most = training.get("requests", {}), training.get("limits", {})
-    limits = {resource: most[resource] for resource in little if resource in most}
+    limits = {"memory": memory_limit} | {resource: most[resource] for resource in little if resource in most}
     requests = {
         resource: min(amount, limits.get(resource, amount), key=amount_of)
         for resource, amount in little.items()
         if resource in asked
     }
-    return {"limits": limits, "requests": requests} if limits else {"requests": requests}
+    return {"limits": dict(sorted(limits.items())), "requests": requests}
 
 
 def _resolve(

@@ -73,6 +73,8 @@ class JobSettings(BaseModel):
     """Class of an output claim whose spec does not say one; None is the cluster's default."""
     shm_size: str = "1Gi"
     """Limit of the memory-backed /dev/shm."""
+    scratch_size: str = "20Gi"
+    """Limit of /tmp, which lies on the node's disk."""
     collective_timeout_seconds: int = 1800
     """A collective that takes longer ends its rank as PeerLost."""
     gang_timeout_seconds: int = Field(default=600, ge=30)

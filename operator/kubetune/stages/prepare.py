@@ -33,7 +33,7 @@ from .suspension import suspended
 class _Prepare(Stage):
     name = names.PREPARE
     condition = ConditionType.PREPARED
-    more_memory = f"Raise the memory limit in training.resources, {APPLY_AGAIN}."
+    more_memory = f"Raise limits.memory in training.resources, which prepare has too, {APPLY_AGAIN}."
 
     @override
     def advice_on_memory(self, job: FineTuneJob) -> str:

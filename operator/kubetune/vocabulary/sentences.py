@@ -27,6 +27,14 @@ def shortened(text: str, *, limit: int = _LIMIT) -> str:
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
+def more_room(eviction: str) -> str:
+    """What to do about a pod that its node has evicted for the disk or memory that its volumes took."""
+    for volume, setting in (("kubetune-tmp", "scratchSize"), ("kubetune-shm", "shmSize")):
+        if f'"{volume}"' in eviction:
+            return f"Have the platform raise settings.{setting} of KubeTune's chart"
+    return ""
+
+
 def template_of(stage: str) -> str:
     """The podTemplates that decide about a stage's pods, as a person edits them."""
     return {PREPARE: "podTemplate", TRAIN: "podTemplate or training.podTemplate"}.get(
