@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kubetune_trainer.contract.config import DatasetConfig
 from kubetune_trainer.contract.errors import BadRow, DataInvalid
+from kubetune_trainer.data.findings import Findings
+from kubetune_trainer.data.formats import RowReader
 from kubetune_trainer.data.lines import MAX_LINE_BYTES
 from kubetune_trainer.data.parquet_rows import MAX_ROW_BYTES
 from kubetune_trainer.data.portions import portions
@@ -346,6 +352,113 @@ def test_parquet_is_read_in_batches_of_bounded_size(tmp_path: Path) -> None:
     for _ in read_rows(path, name=path.name):
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 40_000_000
+
+
+def _most_memory(path: Path) -> tuple[int, list[str]]:
+    """MiB that a process comes to beside its start when 256 are allowed, and what it says of the rows."""
+    script = """
+import resource, sys
+from pathlib import Path
+import pyarrow.parquet
+from kubetune_trainer.contract.errors import DataInvalid
+from kubetune_trainer.data.parquet_rows import parquet_rows
+def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before = most()
+said = []
+try:
+    for row in parquet_rows(Path(sys.argv[1]), "rows.parquet", None, memory=256 << 20):
+        said.append(getattr(row, "message", "good"))
+except DataInvalid as error:
+    said.append(error.message)
+print(most() - before, *said[-2:], sep="\\n")
+"""
+    run = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stderr
+    most, *said = run.stdout.splitlines()
+    return int(most), said
+
+
+def _zeros(count: int) -> Any:
+    """One row with so many times nothing in a list, which takes no room in a file."""
+    import pyarrow as pa
+
+    return pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), pa.nulls(count, pa.int8()))
+
+
+def test_a_small_parquet_file_does_not_take_all_memory_at_its_first_row(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    rows = pa.table({"messages": _zeros(100_000_000)})
+    pq.write_table(rows, path, compression="zstd")
+    assert path.stat().st_size < 4000
+    most, [said] = _most_memory(path)
+    assert most < 300
+    assert said == (
+        "rows.parquet takes more than 256 MiB of memory where row 1 is read: write it with smaller row "
+        "groups and pages, or as JSON lines."
+    )
+
+
+def test_a_parquet_row_of_many_values_is_reported_whatever_they_take_in_the_file(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    nothing = pa.ListArray.from_arrays(pa.array([0, 3_000_000], pa.int32()), pa.nulls(3_000_000))
+    pairs = pa.MapArray.from_arrays(
+        pa.array([0, 1_000_000], pa.int32()),
+        pa.array([str(number) for number in range(1_000_000)]),
+        pa.nulls(1_000_000, pa.int8()),
+    )
+    for column in (nothing, pairs):
+        pq.write_table(pa.table({"messages": column}), path)
+        [row] = read_rows(path, name=path.name)
+        assert isinstance(row, BadRow)
+        assert row.kind == "line_too_long"
+        assert row.message.endswith(",001 values; the limit is 1,000,000.")
+
+
+def test_a_parquet_value_that_many_rows_share_is_not_held_once_for_each(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 256, pa.int32()), pa.array(["y" * (10 << 20)]))
+    pq.write_table(pa.table({"text": shared}), path, compression="zstd")
+    assert path.stat().st_size < 10_000
+    most, said = _most_memory(path)
+    assert most < 300
+    assert said == ["good", "good"]
+
+
+def test_a_csv_record_that_does_not_end_is_not_held(tmp_path: Path) -> None:
+    record = b'text\n"' + (b"x" * 1000 + b'","\n') * 5000
+    said = "The record of rows.csv.gz that begins on line 2 has more than 4 MiB: a quotation mark may"
+    with pytest.raises(DataInvalid, match=said):
+        read(tmp_path, gzip.compress(record), "rows.csv.gz")
+
+
+@pytest.mark.parametrize("depth", [99, 102, 200, 600, 900, 980, 990, 995, 2000])
+def test_no_nesting_is_too_deep_to_be_reported(tmp_path: Path, depth: int) -> None:
+    value = b"[" * depth + b"]" * depth
+    deep, good = read(tmp_path, b'{"messages": ' + value + b', "x": "\\u00e9"}\n' + GOOD)
+    assert good == Row(2, {"text": "good"})
+    reader = RowReader(DatasetConfig(), name="rows.jsonl", has_template=True)
+    if depth < 100:
+        assert isinstance(deep, Row)
+        with pytest.raises(Findings):
+            reader.read(deep)
+    else:
+        assert isinstance(deep, BadRow)
+        assert deep.kind == "invalid_json"
+        with pytest.raises(
+            DataInvalid, match=r"levels of lists and objects|not JSON: a number or its nesting"
+        ):
+            read(tmp_path, b'[{"messages": ' + value + b"}]", "rows.json")
+    with pytest.raises(Findings):  # a text that holds it
+        reader.read(Row(1, {"messages": value.decode()}))
 
 
 def test_rows_are_held_by_their_size_and_not_by_their_number_alone() -> None:

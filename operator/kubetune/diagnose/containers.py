@@ -39,7 +39,7 @@ def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw]) -> Diagnosis
 
 
 def diagnose_evicted(pods: Sequence[Raw]) -> Diagnosis | None:
-    """A server that took more of its node's disk or memory than it may; the next one, made alike, will too."""
+    """A server that took more of its node than it may; the next one, which is made alike, will too."""
     by_age = sorted(pods, key=lambda pod: str((pod.get("metadata") or {}).get("creationTimestamp")))
     for pod in pods:
         status = pod.get("status") or {}

@@ -10,18 +10,29 @@ from ..contract.errors import BadRow, DataInvalid
 from .lines import MAX_LINE_BYTES, line_problem, lines
 from .row import Row
 
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+"""Longest record, over all of its lines: where a quotation mark is missing, it goes on and on."""
+
 
 def csv_rows(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
     """Every record with the line where it begins; columns without a name are left out.
 
     Raises:
-        DataInvalid: the header cannot be read, or names a column twice.
+        DataInvalid: the header cannot be read, or names a column twice; a record does not end.
     """
     csv.field_size_limit(MAX_LINE_BYTES)
     problems: dict[int, tuple[str, str]] = {}
+    start = size = 0
 
     def text() -> Iterator[str]:
+        nonlocal size
         for number, line in lines(file, name):
+            size += 0 if isinstance(line, int) else len(line)
+            if size > MAX_RECORD_BYTES:
+                raise DataInvalid(
+                    f"The record of {name} that begins on line {start} has more than "
+                    f"{MAX_RECORD_BYTES // 2**20} MiB: a quotation mark may be missing."
+                )
             if problem := line_problem(line):
                 problems[number] = problem
             yield "" if isinstance(line, int) else line.replace(b"\0", b"").decode(errors="replace")
@@ -29,7 +40,7 @@ def csv_rows(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
     reader = csv.reader(text(), strict=True)
     header: list[str] | None = None
     while True:
-        start = reader.line_num + 1
+        start, size = reader.line_num + 1, 0
         try:
             record = next(reader)
         except StopIteration:

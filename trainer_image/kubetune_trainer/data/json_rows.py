@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from ..contract.errors import BadRow, DataInvalid
 from .files import BOM
-from .json_text import DuplicateKey, decode, kind_of, leaves, once
+from .json_text import MAX_DEPTH, DuplicateKey, decode, is_deep, kind_of, leaves, once
 from .lines import MAX_LINE_BYTES, line_problem, lines
 from .row import Row
 
@@ -113,6 +113,11 @@ class _Text:
             else:
                 # A number or a word may go on in what has not been read yet.
                 if end < len(self._held) or self._ended:
+                    if is_deep(value, self._held[self._at : end]):
+                        raise DataInvalid(
+                            f"Row {number} of {self._name} has more than {MAX_DEPTH} levels of lists and "
+                            "objects within each other."
+                        )
                     self._at = end
                     return value
                 problem = "it does not end"

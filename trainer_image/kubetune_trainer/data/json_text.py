@@ -7,6 +7,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+MAX_DEPTH = 100
+"""Levels of lists and objects within each other. More are no data, and readers go down one by one."""
+
 
 class DuplicateKey(ValueError):  # noqa: N818 - named like what it says of a row
     """An object has a key twice, of which one value would be lost."""
@@ -21,7 +24,28 @@ def decode(text: str | bytes) -> Any:
     Raises:
         DuplicateKey, json.JSONDecodeError, ValueError, RecursionError: it is none, or none that can be read.
     """
-    return json.loads(text, object_pairs_hook=once)
+    value = json.loads(text, object_pairs_hook=once)
+    if is_deep(value, text):
+        raise RecursionError
+    return value
+
+
+def is_deep(value: Any, text: str | bytes) -> bool:
+    """Whether there are more than MAX_DEPTH levels within a value that was read from this text."""
+    opening = (
+        text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    )
+    if opening <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for outer in level
+            if isinstance(outer, dict | list)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
