@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ from kubetune_trainer.contract.layout import RunDirectory
 from kubetune_trainer.template.bounded import bounded_render
 from kubetune_trainer.template.ends import base_stops, write_stops
 from kubetune_trainer.template.environment import compile_template
-from kubetune_trainer.template.rendering import server_tool
-from kubetune_trainer.template.source import chat_source
+from kubetune_trainer.template.rendering import ChatTemplate, server_tool
+from kubetune_trainer.template.source import ChatSource, chat_source
 from tests.support.chat_templates import CHATML, stored_template
 from tests.support.tiny_model import tiny_tokenizer
 from tests.support.trainer_configs import trainer_config
@@ -112,7 +114,58 @@ def test_template_that_does_not_end_is_refused_by_its_time_and_by_what_it_writes
         bounded_render(compile_template(much), name="The model's chat template", seconds=60)
 
 
+ATTACKS = {
+    "computes a number without end": "{{ 10 ** (10 ** 9) }}",
+    "computes one from what it is given": "{% set ns = namespace(n=messages | length + 9) %}"
+    "{% for _ in range(999) %}{% set ns.n = ns.n * ns.n %}{% endfor %}",
+    "takes a power of a power": "{% set n = messages | length + 9 %}{{ n ** (n ** n) }}",
+    "repeats a text": "{{ 'x' * 10 ** 11 }}",
+    "repeats a list": "{{ messages * 10 ** 11 }}",
+    "fills with blanks": "{{ 'x' | center(10 ** 11) }}",
+    "fills with blanks by a format": "{{ '%' ~ 10 ** 10 ~ 'd' | format(1) }}{{ ('%' ~ 10 ** 10 ~ 'd') % 1 }}",
+    "doubles a list": "{% set ns = namespace(l=messages) %}"
+    "{% for _ in range(99) %}{% set ns.l = ns.l + ns.l %}{% endfor %}",
+    "doubles a text": "{% set ns = namespace(t='wide') %}"
+    "{% for _ in range(99) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}",
+    "is nested": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_a_template_takes_neither_the_time_nor_the_memory_that_it_likes(attack: str) -> None:
+    """In a process of its own: what is not bounded ends with a test run, or takes the memory of others."""
+    script = """
+import resource, sys
+from kubetune_trainer.contract.errors import DataInvalid
+from kubetune_trainer.data.findings import Findings
+from kubetune_trainer.template.rendering import ChatTemplate
+from kubetune_trainer.template.source import ChatSource
+import kubetune_trainer.template.environment
+def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before = most()
+try:
+    ChatTemplate(ChatSource(text=sys.argv[1], name="It")).render([{"role": "user", "content": "Where?"}])
+except (DataInvalid, Findings) as error:
+    print("refused", most() - before)
+"""
+    run = subprocess.run([sys.executable, "-c", script, attack], capture_output=True, text=True, timeout=100)
+    assert run.stderr == ""
+    said, most = run.stdout.split()
+    assert (said, int(most) < 1200) == ("refused", True)
+
+
+def test_a_template_that_is_slow_for_every_row_is_refused_by_the_average() -> None:
+    slow = "{% for a in range(9999) %}{% endfor %}"
+    template = ChatTemplate(ChatSource(text=slow, name="dataset.chatTemplate"), on_average=0, patience=0)
+    with pytest.raises(
+        DataInvalid, match=r"^dataset.chatTemplate takes \d+\.\d seconds for a conversation, over 1 of"
+    ):
+        template.render(MESSAGES)
+
+
 PROBES = (
+    "{{ 2 ** 10 }}{{ 3 * 4 }}{{ 'a' * 3 }}{{ 3 * 'a' }}{{ [1] * 2 }}{{ 0 ** 9 }}",
+    "{{ 2 ** -1 }}{{ 1.5 * 2 }}{{ 2 ** 0.5 }}{{ (-3) * 'a' }}{{ true * 2 }}",
     "{{ m.role }}|{{ m['content'] }}|{{ m.nothing is defined }}|{{ m.items() | list | length }}",
     "{% set ns = namespace(a=1) %}{% set ns.a = 2 %}{{ ns.a }}{{ ns.b is defined }}",
     "{% for x in [1, 2] %}{{ loop.last }}{{ loop.index0 }}{{ loop.previtem is defined }}{% endfor %}",

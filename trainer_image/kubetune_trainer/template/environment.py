@@ -1,5 +1,7 @@
 """Compiles chat templates as transformers does, in a sandbox that is quicker for plain data.
 
+Powers and products are bounded: they are computed in one step, which no limit of time interrupts.
+
 Long conversations are rendered once for each turn, and most of that time went into the sandbox checking
 attributes of dictionaries, strings and namespaces, which depends on nothing but the type and the name.
 """
@@ -10,16 +12,35 @@ from functools import lru_cache
 from typing import Any
 
 import jinja2
-from jinja2.runtime import LoopContext
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from transformers.utils.chat_template_utils import _compile_jinja_template
 from typing_extensions import override
 
 _METHODS = frozenset(dir(dict))
+_MOST_BITS = 4096
+"""Of a number that a template computes."""
+_MOST_REPEATED = 64 * 1024 * 1024
+"""Characters or items of a text or list that is repeated."""
 
 
 class _Environment(ImmutableSandboxedEnvironment):
+    intercepted_binops = frozenset(("*", "**"))
+
+    @override
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if isinstance(left, int) and isinstance(right, int):
+            bits = (left.bit_length(), right.bit_length())
+            if (bits[0] * abs(right) if operator == "**" else sum(bits)) > _MOST_BITS:
+                raise SecurityError("a number is too large")
+        for repeated, times in ((left, right), (right, left)):
+            is_repeated = isinstance(repeated, str | list | tuple) and isinstance(times, int)
+            if is_repeated and times * len(repeated) > _MOST_REPEATED:
+                raise SecurityError("a text or list is repeated too often")
+        return super().call_binop(context, operator, left, right)
+
     @override
     def getattr(self, obj: Any, attribute: str) -> Any:
         kind = type(obj)
@@ -52,7 +73,9 @@ def compile_template(text: str) -> jinja2.Template:
     Raises:
         jinja2.TemplateError: it is none.
     """
-    theirs = _compile_jinja_template(text).environment
+    theirs = _compile_jinja_template(
+        ""
+    ).environment  # theirs computes what is constant in a text, without bounds
     ours = _Environment(
         trim_blocks=theirs.trim_blocks,
         lstrip_blocks=theirs.lstrip_blocks,

@@ -8,6 +8,7 @@ What vLLM 0.32 makes of a request before the template sees it stands in its ``re
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,12 +36,22 @@ class ChatTemplate:
     """A chat template with its arguments.
 
     Raises:
-        DataInvalid: the template does not end.
+        DataInvalid: the template does not end, or takes so long that all rows would not.
     """
 
-    def __init__(self, source: ChatSource, *, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        source: ChatSource,
+        *,
+        seconds: float = SECONDS,
+        on_average: float = 1.0,
+        patience: float = 60.0,
+    ) -> None:
+        """``seconds`` are for one rendering; all may take ``on_average`` each, beside ``patience``."""
         self._source = source
         self._seconds = seconds
+        self._on_average, self._patience = on_average, patience
+        self._spent, self._renderings = 0.0, 0
         self._compiled = source.compiled()
         self._knows_developers = any(quoted in source.text for quoted in ('"developer"', "'developer'"))
         self._arguments = {"documents": None, **source.special_tokens, **source.arguments}
@@ -62,6 +73,7 @@ class ChatTemplate:
         self, messages: Sequence[Message], tools: Sequence[Any] = (), *, prompt: bool = False
     ) -> str:
         """Like ``render``, of messages in the form that ``served`` gives."""
+        begun = time.monotonic()
         try:
             return bounded_render(
                 self._compiled,
@@ -74,6 +86,18 @@ class ChatTemplate:
             )
         except _REFUSES as error:
             raise _refused(error, messages, tools) from None
+        finally:
+            self._spend(time.monotonic() - begun)
+
+    def _spend(self, seconds: float) -> None:
+        """Count the time of a rendering: each may be quick enough, and a million of them no more."""
+        self._spent += seconds
+        self._renderings += 1
+        if self._spent > self._patience + self._on_average * self._renderings:
+            raise DataInvalid(
+                f"{self._source.name} takes {self._spent / self._renderings:.1f} seconds for a conversation, "
+                f"over {self._renderings:,} of them: give a simpler one in dataset.chatTemplate."
+            )
 
     def _instructed(self, messages: Sequence[Message]) -> Sequence[Message]:
         """With messages of developers as the server writes them."""

@@ -19,7 +19,7 @@ import jinja2.meta
 import jinja2.nodes
 
 from ..contract.errors import DataInvalid, ModelUnavailable
-from .bounded import SECONDS, bounded_render
+from .bounded import SECONDS, bounded_compile, bounded_render
 
 TEMPLATE_DATE = date(2024, 7, 26)
 """What templates get for today: Llama 3's own default."""
@@ -106,7 +106,7 @@ def _compiled(text: str, name: str) -> jinja2.Template:
     from .environment import compile_template  # transformers takes seconds to import
 
     try:
-        return compile_template(text)
+        return bounded_compile(compile_template, text, name=name)
     except jinja2.TemplateError as error:
         raise _unusable(name, f"is no Jinja template: {str(error).splitlines()[0][:200]}") from None
 
