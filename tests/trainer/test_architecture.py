@@ -146,6 +146,16 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda path: named_shard(path, "/output/secret.safetensors"),
         "names /output/secret.safetensors, which is not in the model's own folder",
     ),
+    "a shard that is a folder above": (
+        lambda path: named_shard(path, ".."),
+        "names .., which is not in the model's own folder",
+    ),
+    "a shard that is a pickle": (
+        lambda path: (
+            shutil.copy(path / "model.safetensors", path / "model.bin") and named_shard(path, "model.bin")
+        ),
+        "names model.bin, which may run code when it is loaded: name safetensors files only",
+    ),
     "weights of a smaller model": (
         lambda path: configure(path, num_hidden_layers=20),
         "parameters: files are missing",

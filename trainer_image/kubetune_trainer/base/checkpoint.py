@@ -52,7 +52,7 @@ def weight_files(path: Path, uri: str) -> list[Path]:
     """The safetensors files that hold a model's weights: those of its index, else all.
 
     Raises:
-        ModelUnavailable: the index names a file that is missing or that lies elsewhere.
+        ModelUnavailable: the index names a file that is missing, that lies elsewhere or is of another kind.
     """
     index = path / INDEX
     if not index.exists():
@@ -62,6 +62,11 @@ def weight_files(path: Path, uri: str) -> list[Path]:
     if outside := sorted(name for name in named if len(PurePosixPath(name).parts) != 1 or name == ".."):
         raise ModelUnavailable(
             f"{INDEX} of {uri} names {name_list(outside)}, which is not in the model's own folder."
+        )
+    if others := sorted(name for name in named if not name.endswith(".safetensors")):
+        raise ModelUnavailable(
+            f"{INDEX} of {uri} names {name_list(others)}, which may run code when it is loaded: name "
+            "safetensors files only."
         )
     if missing := sorted(name for name in named if not (path / name).exists()):
         raise ModelUnavailable(f"{uri} lacks {name_list(missing)}, which {INDEX} names.")

@@ -18,7 +18,7 @@ from typing import Any
 from ..contract.config import AdoptedConfig, ModelSource, TrainerConfig, digest_of
 from ..contract.errors import ModelUnavailable, Transient, VolumeUnusable, name_list
 from ..contract.layout import model_path, output_root
-from ..sources.source import Credentials, RemoteFile, Role, scheme_of
+from ..sources.source import Credentials, RemoteFile, Role, require_inside, scheme_of
 from ..store import manifest
 from ..store.volumes import MAKE_ROOM
 from . import quantised
@@ -100,6 +100,7 @@ def fetch_artifact(config: TrainerConfig, adopt: AdoptedConfig, choose: Choose) 
             if adopt.mount is None or not path.is_dir():
                 raise ModelUnavailable(f"{adopt.uri} is no directory on the claim. Correct artifact.uri.")
             names = tuple(file.name for file in choose(_with_folders(path), adopt.uri))
+            _require_inside(names, adopt.uri, adopt.mount)
             return _folder(path, names, manifest.MANIFEST_NAME)
     return _folder(found.fetch().path, found.names, _THEIR_MANIFEST)
 
@@ -186,8 +187,14 @@ def _mounted(source: ModelSource) -> PinnedModel:
         if file.is_file()
     ]
     files = wanted(sorted(found, key=lambda file: file.name), source.uri)
+    _require_inside([file.name for file in files], source.uri, source.mount)
     revision = digest_of([[file.name, file.size, content_digest(path / file.name)] for file in files])
     return PinnedModel(path=path, revision=revision)
+
+
+def _require_inside(names: Sequence[str], uri: str, mount: str) -> None:
+    for name in names:
+        require_inside(Path(mount) / name, uri=uri, mount=mount, failure=ModelUnavailable)
 
 
 def wanted(files: Sequence[RemoteFile], uri: str) -> list[RemoteFile]:

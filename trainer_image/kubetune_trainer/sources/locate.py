@@ -10,7 +10,17 @@ from pathlib import Path
 from ..contract.config import FileSource, PlatformConfig
 from ..contract.errors import DataInvalid, name_list
 from .hub import Hub
-from .source import Credentials, DataFile, DataSource, RemoteFile, Role, field_of, scheme_of, sha256
+from .source import (
+    Credentials,
+    DataFile,
+    DataSource,
+    RemoteFile,
+    Role,
+    field_of,
+    require_inside,
+    scheme_of,
+    sha256,
+)
 
 
 def locate_data(source: FileSource, role: Role, *, platform: PlatformConfig) -> DataSource:
@@ -43,6 +53,7 @@ def _mounted(source: FileSource, role: Role) -> DataFile:
         )
     path = Path(source.mount)
     if path.is_file():
+        require_inside(path, uri=source.uri, mount=source.mount, failure=DataInvalid)
         return DataFile(path=path, name=source.uri)
     if path.is_dir():
         raise DataInvalid(

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ..contract.errors import DataInvalid, InvalidInput, ModelUnavailable, Transient
@@ -43,6 +43,14 @@ class RemoteFile:
     size: int
     etag: str
     """Changes with the content."""
+
+    def __post_init__(self) -> None:
+        """Refuse a name by which the file would be written, or read, elsewhere than where its source is."""
+        if self.name.startswith("/") or ".." in PurePosixPath(self.name).parts:
+            raise InvalidInput(
+                f"A source has a file named {self.name[:200]!r}, which leads out of its folder: remove it "
+                "there."
+            )
 
     def require(self, sha256: str, where: str) -> None:
         """Compare a fetched file's content with what the hub tells of large files.
@@ -88,6 +96,18 @@ class Credentials:
 def field_of(role: Role) -> str:
     """Field of the job that holds the URI."""
     return f"{_FIELDS[role]}.uri"
+
+
+def require_inside(path: Path, *, uri: str, mount: str, failure: type[InvalidInput]) -> None:
+    """Refuse a link out of a claim: it would have other files of the pod read, its environment among them.
+
+    ``mount`` is where what the URI names lies in the pod; links within the claim are as good as files.
+    """
+    root = Path(mount)
+    for _ in PurePosixPath(uri.partition("://")[2]).parts[1:]:
+        root = root.parent
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise failure(f"{path.name} of {uri} is a link that leads out of it: put the file itself there.")
 
 
 def scheme_of(uri: str) -> str:
