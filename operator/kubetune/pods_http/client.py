@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import from_json
 
 from kubetune_trainer.contract.messages import Progress
@@ -69,17 +69,19 @@ class HttpWeb:
     async def _told(self, url: str, model: type[_Model]) -> _Model | str:
         """The body at ``url``, or why there is none that can be used."""
         try:
-            return model.model_validate(all_plain(from_json(await self._read(url))))
+            body = await self._read(url)
         except aiohttp.ConnectionTimeoutError:
             return f"no connection within {CONNECT_TIMEOUT:.0f} s"
         except TimeoutError:
             return f"no answer within {TIMEOUT:.0f} s"
         except aiohttp.ClientConnectorError as error:
             return _words(error.os_error)  # its own text speaks of "ssl:default"
-        except ValidationError:  # something else may say 200 to anything
-            return f"it does not tell {urlsplit(url).path}"
         except (aiohttp.ClientError, ValueError) as error:
             return plain(str(error)) or type(error).__name__
+        try:
+            return model.model_validate(all_plain(from_json(body)))
+        except ValueError:  # something else may say 200 to anything
+            return f"it does not tell {urlsplit(url).path}"
 
     async def _read(self, url: str) -> bytes:
         async with self._session.get(url, allow_redirects=False) as response:
