@@ -20,6 +20,7 @@ from kubetune.children.training import build_training
 from kubetune.facts.views import Manifest
 from kubetune.process.settings import load
 from kubetune.servers.intent import intent_of
+from kubetune.spec.allowed import check_allowed, check_allowed_serving
 from kubetune.spec.pod_layers import pod_template_of
 from kubetune.spec.pod_template import merged
 from kubetune.spec.resolve import check_serving, frozen_settings, resolve
@@ -292,10 +293,14 @@ def test_a_mount_of_all_pods_needs_more_than_a_volume_of_training() -> None:
 
 def test_the_page_shows_what_happens() -> None:
     page = (REPOSITORY / "docs" / "how-to" / "place-pods.md").read_text()
-    shown, spec = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL))
-    settings = load(chart.variables(shown)).for_job
+    shown, spec, lists = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL))
+    loaded = load(chart.variables(shown))
+    settings = loaded.for_job
     layers = {f"{block}.podTemplate": spec["spec"][block]["podTemplate"] for block in ("training", "serving")}
     one = validate_spec(changed(layers | {"podTemplate": spec["spec"]["podTemplate"]}))
+    check_allowed(one, loaded.policy, settings)
+    check_allowed_serving(one, loaded.policy, settings)
+    assert load(chart.variables(lists)).policy.allowed_service_accounts == ("data-*",)
     found = {stage: pod_template_of(one, settings, stage) for stage in STAGES}
     assert {stage: len(template.tolerations or ()) for stage, template in found.items()} == dict.fromkeys(
         STAGES, 1

@@ -75,6 +75,7 @@ def test_the_manifest_has_all_objects_of_the_chart_but_its_tests() -> None:
 def test_every_object_of_the_manifest_says_its_namespace() -> None:
     """kubectl would put it into whatever namespace the person works in."""
     whole = ("Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")
+    whole += ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
     found = list(yaml.safe_load_all(install_manifest(values(images(REGISTRY), VLLM))))
     assert {item["metadata"].get("namespace") for item in found if item["kind"] not in whole} == {
         chart.NAMESPACE
