@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help preflight venv lock generate fmt lint check test demo cluster images release audit refresh-base kubeconfig clean-cluster bench
+.PHONY: help preflight venv lock generate fmt lint check test demo cluster images release audit refresh-base kubeconfig clean-cluster clean-caches uninstall bench
 # One after the other: the preflight speaks before anything is installed.
 .NOTPARALLEL:
 
@@ -78,6 +78,12 @@ kubeconfig: venv ## Print the path of the cluster's kubeconfig
 clean-cluster: venv ## Stop the local cluster; nothing of it is left but the caches
 	@$(PY) -m dev down
 	@$(PY) -m dev check-clean
+
+clean-caches: clean-cluster ## Delete the caches, some 30 GB, which take an hour to make again
+	@$(PY) -m dev clean-caches
+
+uninstall: clean-cluster ## Remove the Debian packages that KubeTune installed, and all else outside its folders
+	@$(PY) -m dev uninstall
 
 bench: venv ## Measure the numbers of docs/benchmarks.md, but for the time of make itself
 	@$(PY) -m dev bench

@@ -29,8 +29,7 @@ def preflight() -> None:
     """Say what this machine lacks for `make demo`."""
     from dev.cluster.preflight import purpose, require
 
-    require(purpose())
-    typer.echo("This machine lacks nothing.")
+    typer.echo(require(purpose()))
 
 
 @app.command()
@@ -71,6 +70,22 @@ def check_clean() -> None:
     for line in found:
         typer.echo(line)
     raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def uninstall() -> None:
+    """Remove the packages, users and files that KubeTune has installed on this machine, by its own record."""
+    from dev.cluster.uninstall import uninstall as remove
+
+    remove()
+
+
+@app.command("clean-caches")
+def clean_caches() -> None:
+    """Delete all caches: built programs, images, models, data of the local S3 endpoint."""
+    from dev.cluster.caches import clean_caches as remove
+
+    remove()
 
 
 @app.command()

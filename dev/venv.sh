@@ -32,8 +32,7 @@ if [ "$(.venv/bin/python -c "$installed" 2>/dev/null)" != "$("$python" -c "$inst
   if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     # Debian ships venv and pip apart from Python.
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
-    patiently "Installing python3-venv" bash -c \
-      'apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null'
+    patiently "Installing python3-venv" "$python" -m dev.cluster.installing python3-venv
   fi
   echo "Making .venv"
   "$python" -m venv --clear .venv

@@ -6,13 +6,21 @@ Standard library only, as the preflight: it runs before anything is installed.
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dev import paths, shell
-from dev.cluster import go, ports, processes
+from dev.cluster import debian, go, ports, processes
 
+# What has containers, control groups and a packet filter of its own on the whole machine.
+_RUNTIME_PACKAGES = frozenset(
+    {
+        *("containerd.io", "docker-ce", "docker-engine", "docker.io", "moby-containerd", "moby-engine"),
+        *("kubelet", "microk8s", "rke2-server", "rke2-agent"),
+    }
+)
+_RUNTIME_PROGRAMS = frozenset({"dockerd", "k3s", "k3s-agent", "k3s-server", "k0s", "kubelet", "kubelite", "rke2"})
 _MODULES = {
     "overlay": Path("/sys/module/overlay"),
     "br_netfilter": Path("/proc/sys/net/bridge"),
@@ -43,18 +51,25 @@ class Machine:
     state: Path
     foreign_listeners: Mapping[int, str]
     """Ports of the cluster that programs of others listen on, each with the program's name."""
+    runtimes: frozenset[str]
+    """Docker and kubelets that are not ours: packages that are installed, and programs that run."""
+    missing_packages: tuple[str, ...]
+    removals: tuple[str, ...]
+    """What apt would have to remove to install the missing packages."""
 
 
-def look() -> Machine:
-    """Read what matters about this machine."""
+def look(packages: Sequence[str] = debian.PACKAGES) -> Machine:
+    """Read what matters about a machine that is to have these packages."""
     cache = paths.cache()
+    has_apt = shell.which("apt-get") is not None
+    missing = debian.missing(packages) if has_apt else []
     return Machine(
         system=platform.system(),
         architecture=platform.machine(),
         user_id=os.getuid(),
         controllers=_controllers(),
         missing_modules=frozenset(name for name, path in _MODULES.items() if not _has_module(name, path)),
-        has_apt=shell.which("apt-get") is not None,
+        has_apt=has_apt,
         has_clients=shell.which("kubectl") is not None and shell.which("helm") is not None,
         go_release=go.release(),
         memory=_memory(),
@@ -65,6 +80,9 @@ def look() -> Machine:
         cache=cache,
         state=paths.cluster_state(),
         foreign_listeners=_foreign_listeners(),
+        runtimes=_runtimes(has_apt=has_apt),
+        missing_packages=tuple(missing),
+        removals=_removals(missing),
     )
 
 
@@ -104,6 +122,22 @@ def _free_checkout(cache: Path) -> int | None:
 
 def _existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if each.exists())
+
+
+def _runtimes(*, has_apt: bool) -> frozenset[str]:
+    ours = set(processes.marked(paths.cluster_state()))
+    pids = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()} - ours
+    running = {ports.program(pid) for pid in pids}
+    return (_RUNTIME_PACKAGES & debian.installed() if has_apt else frozenset()) | _RUNTIME_PROGRAMS & running
+
+
+def _removals(missing: Sequence[str]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    try:
+        return debian.plan_install(missing).removed
+    except shell.CommandError:  # apt does not know the packages yet: installing begins with an update, and asks again
+        return ()
 
 
 def _foreign_listeners() -> dict[int, str]:

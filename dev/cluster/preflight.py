@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 
-from dev.cluster import go
+from dev.cluster import debian, go, installing
 from dev.cluster.machine import Machine, look
+from dev.cluster.network import BRIDGE
 from dev.errors import DevError
 
 _CONTROLLERS = frozenset({"cpu", "cpuset", "memory", "pids"})
@@ -45,13 +46,20 @@ def purpose() -> Purpose:
     return Purpose.FOREIGN if os.environ.get("KUBETUNE_KUBECONFIG") else Purpose.CLUSTER
 
 
-def require(what: Purpose = Purpose.CLUSTER) -> None:
-    """Raise `PreflightError` unless this machine can do that."""
-    found = list(problems(look(), what))
+def require(what: Purpose = Purpose.CLUSTER) -> str:
+    """Return what will be done to this machine; raise `PreflightError` unless it is fit for that."""
+    machine = look(_PACKAGES[what])
+    found = list(problems(machine, what))
     if found:
         raise PreflightError("\n".join([_REFUSALS[what], *(f"- {each}" for each in found)]))
+    return announcement(machine, what)
 
 
+_PACKAGES = {
+    Purpose.CLUSTER: debian.PACKAGES,
+    Purpose.FOREIGN: debian.IMAGE_PACKAGES,
+    Purpose.IMAGES: debian.IMAGE_PACKAGES,
+}
 _REFUSALS = {
     Purpose.CLUSTER: "This machine cannot run the cluster:",
     Purpose.FOREIGN: "This machine cannot build and install KubeTune:",
@@ -73,6 +81,13 @@ def problems(machine: Machine, what: Purpose = Purpose.CLUSTER) -> Iterator[str]
     if not machine.has_apt:
         yield "There is no apt-get: use Debian 12, or a system made from it."
     yield from _of_disks(machine, what)
+    if what is Purpose.CLUSTER and machine.runtimes:
+        yield (
+            f"It has {_list(machine.runtimes)}, which the cluster would get in the way of: use another machine,"
+            " a virtual one if need be."
+        )
+    elif machine.removals:
+        yield installing.refusal(machine.missing_packages, machine.removals)
     match what:
         case Purpose.CLUSTER:
             yield from _of_cluster(machine)
@@ -80,6 +95,27 @@ def problems(machine: Machine, what: Purpose = Purpose.CLUSTER) -> Iterator[str]
             yield f"kubectl and helm are not both on PATH: put them there, or let them be built. {lack}"
         case _:
             pass
+
+
+def changes(machine: Machine, what: Purpose) -> Iterator[str]:
+    """Say what will be done to a machine that is fit, in a few lines; nothing where it was done before."""
+    if machine.missing_packages:
+        yield f"Installs Debian packages, and what they need: {', '.join(machine.missing_packages)}."
+    if what is Purpose.CLUSTER and not machine.state.exists():
+        yield (
+            f"Makes the network {BRIDGE}, chains of the packet filter and folders of containers; sets kernel"
+            " settings, IPv4 forwarding among them, until make clean-cluster."
+        )
+    if not machine.has_cache:
+        yield f"Fills {machine.cache} with up to {_DISK_FIRST // _GIB} GiB, until make clean-caches."
+
+
+def announcement(machine: Machine, what: Purpose) -> str:
+    """Say all that will be done to a machine, and how it is taken back."""
+    if not (lines := list(changes(machine, what))):
+        return "This machine lacks nothing."
+    head = f"This machine is fit. What is done to it ({installing.PAGE}; make uninstall takes it back):"
+    return "\n".join([head, *(f"- {line}" for line in lines)])
 
 
 def _of_disks(machine: Machine, what: Purpose) -> Iterator[str]:
@@ -131,7 +167,7 @@ def _list(names: frozenset[str]) -> str:
 
 if __name__ == "__main__":
     try:
-        require(Purpose(sys.argv[1]) if len(sys.argv) > 1 else purpose())
+        said = require(Purpose(sys.argv[1]) if len(sys.argv) > 1 else purpose())
     except PreflightError as error:
         sys.exit(str(error))
-    print("This machine lacks nothing.", file=sys.stderr)
+    print(said, file=sys.stderr)

@@ -22,7 +22,7 @@ http: {{addr: "{address}"}}
 
 def ensure_registry() -> str:
     """Start the registry unless it runs, and return its address when it answers."""
-    ensure_packages()
+    ensure_packages(("docker-registry",))
     root = paths.cluster_state()
     config = ensure_file(root / "registry.yaml", _CONFIG.format(data=paths.registry_data(), address=ADDRESS))
     daemon = Daemon(name="registry", root=root, argv=["docker-registry", "serve", config], reads=[config])

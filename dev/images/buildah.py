@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dev import paths, progress, shell
 
-_RUN_ROOTS = Path("/run/kubetune-buildah")  # buildah's mounts are counted here, which a reboot must reset
+RUN_ROOTS = Path("/run/kubetune-buildah")  # buildah's mounts are counted here, which a reboot must reset
 _BUNDLE_IN_IMAGE = "/etc/ssl/certs/ca-certificates.crt"  # Debian's
 _UV_CACHE_IN_BUILD = "/root/.cache/uv"
 _LOCAL = ("127.0.0.1", "localhost")  # registries without TLS
@@ -28,7 +28,7 @@ def log() -> Path:
 def command(*arguments: str | Path) -> list[str | Path]:
     """Return the command line of a buildah command."""
     store = paths.build_store()
-    run_root = _RUN_ROOTS / hashlib.sha256(str(store).encode()).hexdigest()[:12]
+    run_root = RUN_ROOTS / hashlib.sha256(str(store).encode()).hexdigest()[:12]
     # overlay: the alternative, vfs, copies all files for every layer, hundreds of gigabytes in the end.
     return ["buildah", "--root", store, "--runroot", run_root, "--storage-driver", "overlay", *arguments]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from string import Template
 
 from dev import paths, progress, shell
-from dev.cluster.packages import RELEASE_PACKAGES, ensure_packages
+from dev.cluster.debian import RELEASE_PACKAGES
+from dev.cluster.packages import ensure_packages
 from dev.deploy import NAMESPACE
 from dev.errors import DevError
 from dev.images import buildah

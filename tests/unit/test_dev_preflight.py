@@ -32,6 +32,9 @@ FIT = Machine(
     cache=Path("/root/.cache/kubetune"),
     state=Path("/root/.cache/kubetune/cluster"),
     foreign_listeners={},
+    runtimes=frozenset(),
+    missing_packages=(),
+    removals=(),
 )
 
 
@@ -56,6 +59,12 @@ def test_a_fit_machine_lacks_nothing() -> None:
         ({"free_checkout": 5 * GIB}, "5 GiB are free on the disk of /src/kubetune", "6 GiB"),
         ({"state": Path("/" + "x" * 80)}, "too long a path", "XDG_CACHE_HOME"),
         ({"foreign_listeners": {5000: "nginx"}}, "Port 5000 is used by nginx", "stop it"),
+        ({"runtimes": frozenset({"docker.io", "dockerd"})}, "has docker.io, dockerd", "another machine"),
+        (
+            {"missing_packages": ("runc",), "removals": ("containerd.io", "docker-ce")},
+            "To install runc, apt would have to remove containerd.io, docker-ce",
+            "another machine",
+        ),
     ],
 )
 def test_each_lack_is_one_line_with_its_remedy(change: dict[str, Any], what: str, remedy: str) -> None:
