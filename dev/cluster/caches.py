@@ -1,4 +1,4 @@
-"""Deletes the caches: built programs, images, models, and whatever else is quick to make again only from here."""
+"""Deletes the caches: built programs, images, models and what the local S3 endpoint holds."""
 
 import shutil
 from pathlib import Path
@@ -16,8 +16,8 @@ class CachesError(DevError):
 
 def clean_caches() -> None:
     """Delete the folder of all caches, and say how much that was."""
-    if any(leftovers.report()):
-        raise CachesError("The local cluster uses the caches: run make clean-cluster first.")
+    if found := next(leftovers.report(), None):
+        raise CachesError(f"The local cluster is still here ({found}): run make clean-cluster first.")
     folder = paths.cache()
     if not folder.exists():
         progress.note(f"There are no caches: {folder} does not exist.")

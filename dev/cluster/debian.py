@@ -30,7 +30,7 @@ INSTALL_OPTIONS = (
     "--no-install-recommends",
     "--no-remove",  # whatever is there stays
 )
-# What Debian calls a reason to keep a package is more than a need: a recommendation was not met before either.
+# Debian keeps packages for less than a need: a recommendation was not met before either.
 _NEEDS_ALONE = (
     "-o",
     "APT::AutoRemove::RecommendsImportant=false",

@@ -1,4 +1,4 @@
-"""Owns the record of what KubeTune has installed on this machine, which is all that `make uninstall` takes back.
+"""Owns the record of what KubeTune has installed on this machine: all that `make uninstall` takes back.
 
 It belongs to the machine, not to a cache: it stays when the caches are deleted, and is one for all clones.
 Standard library only, since the first package may be installed before there is a .venv.
@@ -82,10 +82,18 @@ def load() -> Record | None:
     """Return the record, or None where nothing was ever installed by this project or all is taken back."""
     try:
         content = json.loads(RECORD.read_text())
-        return Record(**{name: _frozen(value) for name, value in content.items()})
+        return Record(
+            asked_for=tuple(content["asked_for"]),
+            dependencies=tuple(content["dependencies"]),
+            configured=tuple(content["configured"]),
+            upgraded=tuple(content["upgraded"]),
+            users=dict(content["users"]),
+            groups=dict(content["groups"]),
+            paths=tuple(content["paths"]),
+        )
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise RecordError(f"{RECORD} is no record of this version: {error}") from None
 
 
@@ -104,7 +112,3 @@ def ids(table: str) -> dict[str, int]:
     """Return the names of `passwd` or `group` in /etc with their numbers."""
     lines = (line.split(":") for line in Path("/etc", table).read_text().splitlines())
     return {fields[0]: int(fields[2]) for fields in lines if len(fields) > 2 and fields[2].isdigit()}
-
-
-def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

@@ -7,7 +7,7 @@ import fcntl
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from dev import paths, shell
@@ -18,6 +18,7 @@ from dev.errors import DevError
 PAGE = "docs/reference/local-cluster.md"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = "#!/bin/sh\n# KubeTune: while packages are installed.\nexit 101\n"
+_SYSTEMD = Path("/run/systemd/system")
 _UNITS = Path("/etc/systemd/system")
 # Another apt may be at work on the machine: wait for its lock rather than fail. No archives are kept.
 _APT = (
@@ -72,7 +73,9 @@ def describe(plan: debian.Plan) -> Iterator[str]:
 def purge(names: Sequence[str], *, keep_configuration: bool) -> None:
     """Remove packages, with their configuration or without."""
     action = "remove" if keep_configuration else "purge"
-    shell.run([*_APT, action, "-y", "--no-auto-remove", *names], log=log(), env=_ENV)
+    # Scripts of System V fail to stop what does not run, and their packages then stay.
+    with nullcontext() if _SYSTEMD.is_dir() else _no_services():
+        shell.run([*_APT, action, "-y", "--no-auto-remove", *names], log=log(), env=_ENV)
 
 
 def mark_automatic(names: Sequence[str]) -> None:
@@ -99,7 +102,7 @@ def _install(names: Sequence[str], plan: debian.Plan) -> None:
     )
     installed.save(before.joined(planned))  # first: whoever is killed meanwhile can take it back too
     try:
-        with _no_service_starts():
+        with _no_services():
             shell.run(
                 [*_APT, "install", "-y", *debian.INSTALL_OPTIONS, *names],
                 log=log(),
@@ -134,8 +137,8 @@ def _enabled() -> set[str]:
 
 
 @contextmanager
-def _no_service_starts() -> Iterator[None]:
-    """Forbid packages to start services, in the way Debian asks administrators to do it."""
+def _no_services() -> Iterator[None]:
+    """Forbid packages to start and stop services, in the way Debian asks administrators to do it."""
     if _POLICY.exists() and not _policy_is_ours():
         yield  # the administrator's own; container images ship one that forbids the same
         return

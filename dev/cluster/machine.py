@@ -20,7 +20,9 @@ _RUNTIME_PACKAGES = frozenset(
         *("kubelet", "microk8s", "rke2-server", "rke2-agent"),
     }
 )
-_RUNTIME_PROGRAMS = frozenset({"dockerd", "k3s", "k3s-agent", "k3s-server", "k0s", "kubelet", "kubelite", "rke2"})
+_RUNTIME_PROGRAMS = frozenset(
+    {"dockerd", "k3s", "k3s-agent", "k3s-server", "k0s", "kubelet", "kubelite", "rke2"}
+)
 _MODULES = {
     "overlay": Path("/sys/module/overlay"),
     "br_netfilter": Path("/proc/sys/net/bridge"),
@@ -89,8 +91,10 @@ def look(packages: Sequence[str] = debian.PACKAGES) -> Machine:
 def load_modules() -> None:
     """Load the kernel modules that are not there yet."""
     for name, path in _MODULES.items():
-        if not path.exists():
-            shell.succeeds(["modprobe", name])
+        if not path.exists() and shell.succeeds(["modprobe", name]) and name == "br_netfilter":
+            # It begins with the packets of all bridges; ours is told by itself (network.py).
+            for setting in path.glob("bridge-nf-call-*"):
+                setting.write_text("0")
 
 
 def _controllers() -> frozenset[str]:
@@ -136,7 +140,9 @@ def _removals(missing: Sequence[str]) -> tuple[str, ...]:
         return ()
     try:
         return debian.plan_install(missing).removed
-    except shell.CommandError:  # apt does not know the packages yet: installing begins with an update, and asks again
+    except (
+        shell.CommandError
+    ):  # apt does not know the packages yet: installing begins with an update, and asks again
         return ()
 
 

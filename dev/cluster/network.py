@@ -1,8 +1,9 @@
 """Owns the bridge that pods are on, our chains of the packet filter, and the kernel settings both need."""
 
+import itertools
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dev import shell
@@ -15,10 +16,11 @@ SERVICE_CIDR = "10.96.0.0/16"
 API_PORT = 6443
 POLICY_QUEUE = 10244  # of packets that the agent of policies.py decides about; any number that is free
 
-_SETTINGS = {
-    "net.ipv4.ip_forward": "1",
-    "net.bridge.bridge-nf-call-iptables": "1",  # a Service's packets between two pods pass the bridge only
-}
+_WAIT = ("-w", "10")  # others may be changing rules at the same time
+
+_FORWARDING = "net.ipv4.ip_forward"
+# What the kernel changes together with it, in both directions.
+_CHANGED_WITH_FORWARDING = ("net/ipv4/conf/all/accept_redirects", "net/ipv4/conf/*/forwarding")
 # kubelet sets these when it starts, and nobody sets them back.
 _CHANGED_BY_KUBELET = (
     "kernel.keys.root_maxbytes",
@@ -36,6 +38,15 @@ _ASK_POLICIES = (
     f"-i {BRIDGE} -j NFQUEUE --queue-num {POLICY_QUEUE}",
     f"-o {BRIDGE} -j NFQUEUE --queue-num {POLICY_QUEUE}",
 )
+# Pods and the cluster's own programs are for this machine and its pods only, whatever way leads to them from
+# outside: an address of theirs, or a Service, which kube-proxy has rewritten by then. Replies to pods return.
+_FROM_OUTSIDE = (
+    "-i lo -j RETURN",
+    f"-i {BRIDGE} -j RETURN",
+    "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+)
+_TO_API_SERVER = f"-p tcp --dport {API_PORT} -j DROP"  # it listens on all addresses, of IPv6 too
+_TO_NODE = (*_FROM_OUTSIDE, f"-d {POD_CIDR} -j DROP", _TO_API_SERVER)
 # Each chain is ours alone, and one rule in a built-in chain leads to it.
 # (table, built-in chain, our chain, its rules)
 _CHAINS = (
@@ -45,14 +56,12 @@ _CHAINS = (
         "KUBETUNE-FORWARD",  # on machines whose default is to drop, as Docker sets it
         (f"-i {BRIDGE} -j ACCEPT", f"-o {BRIDGE} -j ACCEPT"),
     ),
-    (
-        "filter",
-        "INPUT",
-        "KUBETUNE-INPUT",  # the API server listens everywhere, but is for this machine and its pods only
-        ("-i lo -j RETURN", f"-i {BRIDGE} -j RETURN", f"-p tcp --dport {API_PORT} -j DROP"),
-    ),
     ("mangle", "FORWARD", "KUBETUNE-POLICIES", _ASK_POLICIES),
     ("mangle", "INPUT", "KUBETUNE-POLICIES-NODE", _ASK_POLICIES[:2]),
+    # This table comes after all others: whoever accepts a packet there, as kube-proxy does, has accepted it
+    # only as far as here.
+    ("security", "FORWARD", "KUBETUNE-PODS", (*_FROM_OUTSIDE, f"-o {BRIDGE} -j DROP")),
+    ("security", "INPUT", "KUBETUNE-NODE", _TO_NODE),
     (
         "nat",
         "POSTROUTING",
@@ -60,38 +69,56 @@ _CHAINS = (
         (f"-s {POD_CIDR} ! -d {POD_CIDR} ! -o {BRIDGE} -j MASQUERADE",),
     ),
 )
+# A machine that was no router does not become one between its other networks; other bridges stay switches.
+_NO_ROUTER = (
+    "filter",
+    "FORWARD",
+    "KUBETUNE-NO-ROUTER",
+    (
+        f"-i {BRIDGE} -j RETURN",
+        f"-o {BRIDGE} -j RETURN",
+        "-m physdev --physdev-is-bridged -j RETURN",
+        "-j DROP",
+    ),
+)
+_IPV6_CHAINS = (("security", "INPUT", "KUBETUNE-NODE", (*_FROM_OUTSIDE, _TO_API_SERVER)),)
+_TABLES = ("filter", "nat", "mangle", "security")
+_SETTINGS = Path("/proc/sys")
+_HAS_IPV6 = Path("/proc/net/if_inet6")
 
 
 def ensure_network(root: Path) -> None:
     """Make the bridge, the chains and the settings; what the settings were before is kept in `root`."""
-    _remember_settings(root)
-    for name, value in _SETTINGS.items():
-        if _read(name) != value:
-            _path(name).write_text(value)
+    was_router = _remember_settings(root)[_FORWARDING] != "0"
+    for chain in _CHAINS if was_router else (*_CHAINS, _NO_ROUTER):  # before anything can be reached
+        _ensure_chain("iptables", *chain)
+    for chain in _IPV6_CHAINS if _HAS_IPV6.exists() else ():
+        _ensure_chain("ip6tables", *chain)
+    if _read(_FORWARDING) != "1":
+        _path(_FORWARDING).write_text("1")
     if not bridge_exists():
         shell.output(["ip", "link", "add", BRIDGE, "type", "bridge"])
+    # A Service's packets between two pods pass the bridge only. Other bridges of this machine are left alone.
+    shell.output(["ip", "link", "set", BRIDGE, "type", "bridge", "nf_call_iptables", "1"])
     if NODE_ADDRESS not in shell.output(["ip", "-4", "addr", "show", "dev", BRIDGE]):
         shell.output(["ip", "addr", "add", f"{NODE_ADDRESS}/16", "dev", BRIDGE])
     shell.output(["ip", "link", "set", BRIDGE, "up"])
     # This machine reaches Services too, even when it has no route to the outside that could carry the packets
     # up to the point where the filter gives them a pod's address.
     shell.output(["ip", "route", "replace", SERVICE_CIDR, "dev", BRIDGE])
-    for table, builtin, chain, rules in _CHAINS:
-        shell.succeeds([*_iptables(table), "-N", chain])
-        for rule in rules:
-            if not shell.succeeds([*_iptables(table), "-C", chain, *rule.split()]):
-                shell.output([*_iptables(table), "-A", chain, *rule.split()])
-        if not shell.succeeds([*_iptables(table), "-C", builtin, "-j", chain]):
-            shell.output([*_iptables(table), "-I", builtin, "-j", chain])
+
+
+def _ensure_chain(program: str, table: str, builtin: str, chain: str, rules: Sequence[str]) -> None:
+    """Make a chain have these rules and no others, all at once, and a built-in one lead to it."""
+    lines = [f"*{table}", f":{chain} - [0:0]", *(f"-A {chain} {rule}" for rule in rules), "COMMIT", ""]
+    shell.output([f"{program}-restore", *_WAIT, "--noflush"], stdin="\n".join(lines))
+    if not shell.succeeds([program, *_WAIT, "-t", table, "-C", builtin, "-j", chain]):
+        shell.output([program, *_WAIT, "-t", table, "-I", builtin, "-j", chain])
 
 
 def remove_network(root: Path) -> None:
     """Undo `ensure_network`, whatever of it is there."""
-    for table, builtin, chain, _ in _CHAINS:
-        while shell.succeeds([*_iptables(table), "-D", builtin, "-j", chain]):
-            pass
-        shell.succeeds([*_iptables(table), "-F", chain])
-        shell.succeeds([*_iptables(table), "-X", chain])
+    remove_chains("KUBETUNE-")
     if bridge_exists():
         for link in sorted(Path(f"/sys/class/net/{BRIDGE}/brif").iterdir()):
             shell.succeeds(
@@ -108,15 +135,16 @@ def remove_network(root: Path) -> None:
 
 def remove_chains(prefix: str) -> None:
     """Remove every chain whose name begins so, with the rules that lead to it."""
-    for table in ("filter", "nat", "mangle"):
-        listing = shell.output([*_iptables(table), "-S"]).splitlines()
+    for program, table in itertools.product(_programs(), _TABLES):
+        command = [program, *_WAIT, "-t", table]
+        listing = shell.output([*command, "-S"]).splitlines()
         jumps = [line for line in listing if line.startswith("-A ") and f" -j {prefix}" in line]
         for line in jumps:
-            shell.output([*_iptables(table), "-D", *shlex.split(line)[1:]])
+            shell.output([*command, "-D", *shlex.split(line)[1:]])
         chains = [line.split()[1] for line in listing if line.startswith(f"-N {prefix}")]
         for action in ("-F", "-X"):
             for chain in chains:
-                shell.output([*_iptables(table), action, chain])
+                shell.output([*command, action, chain])
 
 
 def bridge_exists() -> bool:
@@ -126,28 +154,36 @@ def bridge_exists() -> bool:
 
 def rules(*marks: str) -> Iterator[str]:
     """Find the packet filter's rules and chains that contain one of the given texts."""
-    for line in shell.output(["iptables-save"]).splitlines():
-        if any(mark in line for mark in marks):
-            yield line
+    for program in _programs():
+        for line in shell.output([f"{program}-save"]).splitlines():
+            if any(mark in line for mark in marks):
+                yield line
 
 
-def _iptables(table: str) -> list[str]:
-    return ["iptables", "-w", "10", "-t", table]  # -w: others may be changing rules at the same time
+def _programs() -> list[str]:
+    """Return the filter's programs, one for each kind of addresses; none where their package is gone."""
+    wanted = ("iptables", "ip6tables") if _HAS_IPV6.exists() else ("iptables",)
+    return [program for program in wanted if shell.which(program) is not None]
 
 
 def _saved(root: Path) -> Path:
     return root / "sysctl.json"
 
 
-def _remember_settings(root: Path) -> None:
+def _remember_settings(root: Path) -> dict[str, str]:
+    """Return what the settings were before us."""
     if not _saved(root).exists():
-        values = {name: _read(name) for name in (*_SETTINGS, *_CHANGED_BY_KUBELET)}
-        present = {name: value for name, value in values.items() if value is not None}
+        names = [_FORWARDING, *_CHANGED_BY_KUBELET]  # in this order they are restored
+        for pattern in _CHANGED_WITH_FORWARDING:
+            names += sorted(str(path.relative_to(_SETTINGS)) for path in _SETTINGS.glob(pattern))
+        present = {name: value for name in names if (value := _read(name)) is not None}
         ensure_file(_saved(root), json.dumps(present, indent=2))
+    return {str(name): str(value) for name, value in json.loads(_saved(root).read_text()).items()}
 
 
 def _path(name: str) -> Path:
-    return Path("/proc/sys") / name.replace(".", "/")
+    # Names of interfaces may have dots, so names with slashes are taken as they are.
+    return _SETTINGS / (name if "/" in name else name.replace(".", "/"))
 
 
 def _read(name: str) -> str | None:

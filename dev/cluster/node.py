@@ -109,6 +109,7 @@ def _kube_proxy(control_plane: ControlPlane) -> Daemon:
         f"--hostname-override={NODE_NAME}",
         f"--cluster-cidr={POD_CIDR}",
         "--proxy-mode=iptables",
+        f"--nodeport-addresses={NODE_ADDRESS}/32",  # the only one that nobody reaches from outside
         "--iptables-localhost-nodeports=false",  # it would change a kernel setting for all interfaces
         f"--healthz-bind-address=127.0.0.1:{ports.PROXY_HEALTH}",
         f"--metrics-bind-address=127.0.0.1:{ports.PROXY_METRICS}",

@@ -83,8 +83,8 @@ def problems(machine: Machine, what: Purpose = Purpose.CLUSTER) -> Iterator[str]
     yield from _of_disks(machine, what)
     if what is Purpose.CLUSTER and machine.runtimes:
         yield (
-            f"It has {_list(machine.runtimes)}, which the cluster would get in the way of: use another machine,"
-            " a virtual one if need be."
+            f"It has {_list(machine.runtimes)}, which the cluster would get in the way of: use another"
+            " machine, a virtual one if need be."
         )
     elif machine.removals:
         yield installing.refusal(machine.missing_packages, machine.removals)

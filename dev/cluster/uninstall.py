@@ -19,8 +19,8 @@ class UninstallError(DevError):
 
 def uninstall() -> None:
     """Remove what is recorded, but for what others need now."""
-    if any(leftovers.report()):
-        raise UninstallError("The local cluster is still on this machine: run make clean-cluster first.")
+    if found := next(leftovers.report(), None):
+        raise UninstallError(f"The local cluster is still here ({found}): run make clean-cluster first.")
     _remove_run_root()
     installing.remove_abandoned_policy()
     record = installed.load()

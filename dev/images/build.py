@@ -16,7 +16,8 @@ from pathlib import Path
 from threading import Lock
 
 from dev import paths, progress
-from dev.cluster.packages import IMAGE_PACKAGES, ensure_packages
+from dev.cluster.debian import IMAGE_PACKAGES
+from dev.cluster.packages import ensure_packages
 from dev.errors import DevError
 from dev.images import buildah
 from dev.images.base import age_of_base, base_image, ensure_base, own_base

@@ -1,4 +1,4 @@
-"""Copies of this machine to install into and to break: overlays of its root, in memory, gone with their process.
+"""Copies of this machine to install into and to break: overlays of its root, in memory, gone with a process.
 
 Commands run in a copy with processes and mounts of their own; nothing of the real root is changed.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from dev.paths import REPOSITORY
 
 CACHE = "/run/copy-cache"
-"""What XDG_CACHE_HOME is in a copy: outside of the overlay, and so no difference."""
+"""What XDG_CACHE_HOME is in a copy: like all of /run outside of the overlay, and so no difference."""
 
 _HOLD = """
 set -e
@@ -32,8 +32,11 @@ mkdir -p {name}/upper {name}/work {name}/root
 mount -t overlay overlay -o lowerdir={lower},upperdir=$PWD/{name}/upper,workdir=$PWD/{name}/work {name}/root
 mount -t proc proc {name}/root/proc
 mount --rbind /dev {name}/root/dev
-mount -t tmpfs tmpfs {name}/root/run
-mount -t tmpfs tmpfs {name}/root/sys
+mount -t tmpfs -o mode=1777 tmpfs {name}/root/tmp
+for path in run sys var/lib/cni var/lib/kubelet var/log/containers; do  # a cluster may run on this machine
+  mkdir -p {name}/root/$path
+  mount -t tmpfs tmpfs {name}/root/$path
+done
 mkdir -p {name}/root/sys/fs/cgroup
 """
 
