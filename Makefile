@@ -79,7 +79,7 @@ clean-cluster: venv ## Stop the local cluster; nothing of it is left but the cac
 	@$(PY) -m dev down
 	@$(PY) -m dev check-clean
 
-clean-caches: clean-cluster ## Delete the caches, some 30 GB, which take an hour to make again
+clean-caches: clean-cluster ## Delete the caches, some 30 GB; they take half an hour to make again
 	@$(PY) -m dev clean-caches
 
 uninstall: clean-cluster ## Remove the Debian packages that KubeTune installed, and all else outside its folders

@@ -46,6 +46,8 @@ class Machine:
     memory: int
     free_disk: int
     has_cache: bool
+    has_cluster: bool
+    """Whether the local cluster is there already, running or not."""
     checkout: Path
     free_checkout: int | None
     """Room for .venv where that is on another disk than the caches; None where not, or where it is there."""
@@ -77,6 +79,7 @@ def look(packages: Sequence[str] = debian.PACKAGES) -> Machine:
         memory=_memory(),
         free_disk=shutil.disk_usage(_existing(cache)).free,
         has_cache=paths.registry_data().exists() or paths.build_store().exists(),
+        has_cluster=paths.cluster_state().exists(),
         checkout=paths.REPOSITORY,
         free_checkout=_free_checkout(cache),
         cache=cache,

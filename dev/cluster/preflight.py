@@ -101,7 +101,7 @@ def changes(machine: Machine, what: Purpose) -> Iterator[str]:
     """Say what will be done to a machine that is fit, in a few lines; nothing where it was done before."""
     if machine.missing_packages:
         yield f"Installs Debian packages, and what they need: {', '.join(machine.missing_packages)}."
-    if what is Purpose.CLUSTER and not machine.state.exists():
+    if what is Purpose.CLUSTER and not machine.has_cluster:
         yield (
             f"Makes the network {BRIDGE}, chains of the packet filter and folders of containers; sets kernel"
             " settings, IPv4 forwarding among them, until make clean-cluster."
@@ -114,7 +114,7 @@ def announcement(machine: Machine, what: Purpose) -> str:
     """Say all that will be done to a machine, and how it is taken back."""
     if not (lines := list(changes(machine, what))):
         return "This machine lacks nothing."
-    head = f"This machine is fit. What is done to it ({installing.PAGE}; make uninstall takes it back):"
+    head = f"This machine is fit. What is done to it (make uninstall takes it back, {installing.PAGE}):"
     return "\n".join([head, *(f"- {line}" for line in lines)])
 
 

@@ -40,7 +40,7 @@ def uninstall() -> None:
 def _remove_packages(record: Record) -> Iterator[str]:
     """Remove packages; tells those that stay."""
     present = record.packages & debian.installed()
-    wanted = set(shell.output(["apt-mark", "showmanual"]).split()) & {*record.dependencies}
+    wanted = _marked("manual") & {*record.dependencies} & present | _marked("hold") & present
     if wanted:
         yield f"{_list(wanted)}: stays, since somebody has asked apt for it"
     ours = present - wanted
@@ -59,6 +59,10 @@ def _remove_packages(record: Record) -> Iterator[str]:
             installing.purge(sorted(names), keep_configuration=keep)
     if record.upgraded:
         yield f"{_list(record.upgraded)}: stays in the newer version"
+
+
+def _marked(how: str) -> set[str]:
+    return {name.partition(":")[0] for name in shell.output(["apt-mark", f"show{how}"]).split()}
 
 
 def _remove_users(record: Record) -> Iterator[str]:

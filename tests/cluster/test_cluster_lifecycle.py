@@ -6,6 +6,7 @@ is not tried here, since the other tests share the cluster: `make clean-cluster`
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from dev import paths
-from dev.cluster import binaries, leftovers, processes
+from dev import paths, shell
+from dev.cluster import binaries, leftovers, network, processes
 from dev.cluster.containerd import Containerd
 from dev.cluster.kubeconfig import local_kubeconfig
 from dev.cluster.up import up
@@ -146,3 +147,20 @@ def test_a_running_cluster_is_not_clean() -> None:
     kinds = {line.split()[0] for line in leftovers.report()}
 
     assert {"process", "mount", "folder", "control", "network", "packet"} <= kinds
+
+
+@pytest.mark.usefixtures("kubectl")
+def test_its_programs_listen_where_nobody_outside_can_ask_them() -> None:
+    """The API server alone listens on all addresses; network.py keeps others from its port."""
+    ours = set(processes.marked(paths.cluster_state()))
+    sockets = [line.split() for line in shell.output(["ss", "-Hlntup"]).splitlines()]
+    found = {
+        line[4].rpartition(":")
+        for line in sockets
+        if ours & set(map(int, re.findall(r"pid=(\d+)", line[-1])))
+    }
+
+    everywhere = [
+        int(port) for address, _, port in found if address not in ("127.0.0.1", network.NODE_ADDRESS)
+    ]
+    assert everywhere == [network.API_PORT]

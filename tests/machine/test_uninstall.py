@@ -179,7 +179,9 @@ threading.Thread(target=kill).start()
 ensure_packages({SMALL})
 """
     assert copy.python(code, network=True).returncode != 0
-    copy.must("timeout", "300", "bash", "-c", "while pgrep -x apt-get; do sleep 0.1; done")  # it outlives us
+    copy.must(
+        "timeout", "300", "bash", "-c", "while grep -qsx apt-get /proc/[0-9]*/comm; do sleep 0.1; done"
+    )  # it outlives us
     assert copy.differences()["/usr/sbin/policy-rc.d"] == "added"
 
     copy.dev("uninstall")

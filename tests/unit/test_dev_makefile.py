@@ -65,6 +65,16 @@ def test_tests_use_the_local_cluster_whatever_the_environment_names(checkout: Pa
     assert lines[-1] == "pytest -n 4 -m not gpu []"
 
 
+@pytest.mark.parametrize("target", ["uninstall", "clean-caches"])
+def test_what_the_cluster_uses_goes_after_it(checkout: Path, target: str) -> None:
+    assert [line.removesuffix(" [elsewhere]") for line in make(checkout, target)] == [
+        "venv",
+        "python -m dev down",
+        "python -m dev check-clean",
+        f"python -m dev {target}",
+    ]
+
+
 def test_every_target_is_listed(checkout: Path) -> None:
     listed = {line.split()[0] for line in make(checkout, "help")}
     phony = next(line for line in (REPOSITORY / "Makefile").read_text().splitlines() if ".PHONY" in line)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from dev import paths
-from dev.cluster import ports
+from dev.cluster import installing, ports
 from dev.cluster.machine import Machine, look
-from dev.cluster.preflight import Purpose, problems
+from dev.cluster.preflight import Purpose, announcement, problems
 
 GIB = 1 << 30
 FIT = Machine(
@@ -27,6 +27,7 @@ FIT = Machine(
     memory=24 * GIB,
     free_disk=100 * GIB,
     has_cache=False,
+    has_cluster=False,
     checkout=Path("/src/kubetune"),
     free_checkout=None,
     cache=Path("/root/.cache/kubetune"),
@@ -108,6 +109,7 @@ def test_a_cluster_elsewhere_needs_nothing_of_the_local_one(purpose: Purpose) ->
         memory=2 * GIB,
         free_disk=25 * GIB,
         foreign_listeners={5000: "nginx"},
+        runtimes=frozenset({"docker.io", "dockerd"}),
     )
 
     assert list(problems(machine, purpose)) == []
@@ -125,6 +127,36 @@ def test_images_are_built_by_root_with_room(purpose: Purpose) -> None:
     machine = dataclasses.replace(FIT, user_id=1000, free_disk=23 * GIB)
 
     assert len(list(problems(machine, purpose))) == 2
+
+
+def test_nothing_is_removed_to_build_images() -> None:
+    machine = dataclasses.replace(FIT, missing_packages=("buildah",), removals=("their-buildah",))
+
+    [problem] = problems(machine, Purpose.IMAGES)
+
+    assert problem.startswith(
+        "To install buildah, apt would have to remove their-buildah: nothing was changed."
+    )
+
+
+def test_what_is_done_to_a_machine_is_said_before() -> None:
+    machine = dataclasses.replace(FIT, missing_packages=("buildah", "runc"))
+
+    head, *lines = announcement(machine, Purpose.CLUSTER).splitlines()
+    assert head.endswith(f"(make uninstall takes it back, {installing.PAGE}):")
+    assert lines == [
+        "- Installs Debian packages, and what they need: buildah, runc.",
+        "- Makes the network kt0, chains of the packet filter and folders of containers; sets kernel settings,"
+        " IPv4 forwarding among them, until make clean-cluster.",
+        "- Fills /root/.cache/kubetune with up to 40 GiB, until make clean-caches.",
+    ]
+    assert announcement(machine, Purpose.IMAGES).splitlines() == [head, lines[0], lines[2]]
+    done = dataclasses.replace(FIT, has_cache=True, has_cluster=True)
+    assert announcement(done, Purpose.CLUSTER) == "This machine lacks nothing."
+
+
+def test_the_page_that_is_named_exists() -> None:
+    assert (paths.REPOSITORY / installing.PAGE).is_file()
 
 
 def test_it_runs_before_anything_is_installed() -> None:
