@@ -24,7 +24,7 @@ def ensure_node(control_plane: ControlPlane, *, socket: Path) -> None:
     # It ends when it meets a containerd that answers already, but cannot run pods yet.
     health = f"http://127.0.0.1:{ports.KUBELET_HEALTH}/healthz"
     start_until_answers(_kubelet(control_plane, socket=socket), health, seconds=60)
-    _kube_proxy(control_plane).ensure()
+    kube_proxy(control_plane).ensure()
 
 
 def kubelet_root(root: Path) -> Path:
@@ -101,7 +101,8 @@ def _kubelet(control_plane: ControlPlane, *, socket: Path) -> Daemon:
     return instance.daemon("kubelet", arguments, reads=[path])
 
 
-def _kube_proxy(control_plane: ControlPlane) -> Daemon:
+def kube_proxy(control_plane: ControlPlane) -> Daemon:
+    """Describe kube-proxy."""
     instance = control_plane.instance
     kubeconfig = instance.kubeconfig(Identity(name="kube-proxy", user="system:kube-proxy"))
     arguments = [

@@ -5,71 +5,35 @@ The machine, its pods and the hosts around it are network namespaces; filter and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from dev.cluster.network import API_PORT, NODE_ADDRESS
-from tests.support.network_hosts import Host, hosts
+from tests.machine.conftest import (
+    FAR,
+    LAN,
+    MACHINE,
+    MACHINE_6,
+    OTHER_POD,
+    POD,
+    Site,
+    ensure,
+    remove,
+    set_,
+    start_pods,
+)
 
 pytestmark = pytest.mark.cluster
 
-MACHINE, LAN, FAR = "198.51.100.1", "198.51.100.2", "203.0.113.2"
-MACHINE_6 = "2001:db8::1"
-POD, OTHER_POD = "10.244.0.5", "10.244.0.6"
 SERVICE, NODE_PORT, BALANCED = "10.96.0.50", 30080, 30081
 S3, OWN = 7070, 8080
 """A port of the cluster, and one of the machine's owner."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    machine: Host
-    pod: Host
-    other_pod: Host
-    lan: Host
-    far: Host
-    """In another network that this machine is in, too."""
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with hosts(5) as (machine, pod, other_pod, lan, far):
-        machine.wire("lan0", f"{MACHINE}/24", lan, "eth0", f"{LAN}/24")
-        machine.wire("far0", "203.0.113.1/24", far, "eth0", f"{FAR}/24")
-        for host, address in ((machine, MACHINE_6), (lan, "2001:db8::2")):
-            link = "lan0" if host is machine else "eth0"
-            host("ip", "addr", "add", f"{address}/64", "dev", link, "nodad")
-        lan("ip", "route", "add", "default", "via", MACHINE)
-        far("ip", "route", "add", "default", "via", "203.0.113.1")
-        set_(machine, "net/ipv4/ip_forward", "0")  # the real machine's may be passed on
-        yield Site(machine=machine, pod=pod, other_pod=other_pod, lan=lan, far=far)
-
-
-def ensure(site: Site, root: Path) -> None:
-    site.machine.python(f"""
-from pathlib import Path
-from dev.cluster.network import ensure_network
-ensure_network(Path({str(root)!r}))""")
-
-
-def remove(site: Site, root: Path) -> None:
-    site.machine.python(f"""
-from pathlib import Path
-from dev.cluster.network import remove_network
-remove_network(Path({str(root)!r}))""")
-
-
 def start(site: Site) -> None:
     """Start pods, Services as kube-proxy makes them, and programs everywhere."""
-    for pod, address, link in ((site.pod, POD, "veth5"), (site.other_pod, OTHER_POD, "veth6")):
-        site.machine.wire(link, "", pod, "eth0", f"{address}/16")
-        site.machine("ip", "link", "set", link, "master", "kt0")
-        site.machine("bridge", "link", "set", "dev", link, "hairpin", "on")
-        pod("ip", "route", "add", "default", "via", NODE_ADDRESS)
-        pod.listen((address, 80))
+    start_pods(site)
     filter_ = ("iptables", "-t", "filter")
     site.machine(*filter_, "-I", "FORWARD", "-m", "mark", "--mark", "0x4000/0x4000", "-j", "ACCEPT")
     for builtin in ("PREROUTING", "OUTPUT"):
@@ -150,10 +114,6 @@ def test_the_end_of_the_network_leaves_all_settings_as_they_were(site: Site, tmp
     assert during != before
     assert settings(site) == before
     assert rules(site) == []
-
-
-def set_(host: Host, name: str, value: str) -> None:
-    host("sh", "-c", f"echo {value} > /proc/sys/{name}")
 
 
 def settings(site: Site) -> list[str]:

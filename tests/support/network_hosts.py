@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from dev.paths import REPOSITORY
 
@@ -33,12 +35,13 @@ _ASK = """
 import json, socket, sys
 def ask(address, port):
     try:
-        with socket.create_connection((address, int(port)), timeout=float(sys.argv[1])) as connection:
-            return connection.recv(100).decode()
+        with socket.create_connection((address, int(port)), timeout=1) as connection:
+            return connection.recv(100).decode() if sys.argv[1] == "ask" else True
     except OSError:
-        return None
+        return None if sys.argv[1] == "ask" else False
 print(json.dumps([ask(*each.rsplit("_", 1)) for each in sys.argv[2:]]))
 """
+_PATIENCE = 120.0  # seconds: a bound on a wait, not a claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,24 @@ class Host:
         arguments = [f"{address}_{port}" for address, port in addresses]
         self._stack.enter_context(_running([*self._command([sys.executable, "-c", _LISTEN]), *arguments]))
 
-    def asks(self, *addresses: tuple[str, int], seconds: float = 1) -> list[str | None]:
+    def asks(self, *addresses: tuple[str, int]) -> list[str | None]:
         """Ask programs who asks; None for each that does not answer."""
+        return list(self._ask("ask", addresses))
+
+    def connects(self, *addresses: tuple[str, int]) -> list[bool]:
+        """Tell for each address whether there is a connection to be had."""
+        return list(self._ask("connect", addresses))
+
+    def wait_for(self, *addresses: tuple[str, int]) -> None:
+        """Return when programs at all addresses answer."""
+        end = time.monotonic() + _PATIENCE
+        while None in (answers := self.asks(*addresses)):
+            assert time.monotonic() < end, f"{addresses} answer {answers}"
+            time.sleep(0.2)
+
+    def _ask(self, how: str, addresses: tuple[tuple[str, int], ...]) -> list[Any]:
         arguments = [f"{address}_{port}" for address, port in addresses]
-        return list(json.loads(self.python(_ASK, str(seconds), *arguments)))
+        return list(json.loads(self.python(_ASK, how, *arguments)))
 
     def wire(self, name: str, address: str, other: Host, other_name: str, other_address: str = "") -> None:
         """Connect it with another."""

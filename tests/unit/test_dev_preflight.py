@@ -146,8 +146,8 @@ def test_what_is_done_to_a_machine_is_said_before() -> None:
     assert head.endswith(f"(make uninstall takes it back, {installing.PAGE}):")
     assert lines == [
         "- Installs Debian packages, and what they need: buildah, runc.",
-        "- Makes the network kt0, chains of the packet filter and folders of containers; sets kernel settings,"
-        " IPv4 forwarding among them, until make clean-cluster.",
+        "- Makes the network kt0, chains of the packet filter and folders of containers; sets kernel"
+        " settings, IPv4 forwarding among them, until make clean-cluster.",
         "- Fills /root/.cache/kubetune with up to 40 GiB, until make clean-caches.",
     ]
     assert announcement(machine, Purpose.IMAGES).splitlines() == [head, lines[0], lines[2]]
