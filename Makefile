@@ -1,5 +1,6 @@
 # Targets are listed by `make help`. Everything that is not source lives outside the checkout, in
-# $XDG_CACHE_HOME/kubetune (default ~/.cache/kubetune), but for .venv.
+# $XDG_CACHE_HOME/kubetune (default ~/.cache/kubetune), but for .venv. What else is changed on the machine:
+# docs/reference/local-cluster.md.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
