@@ -50,17 +50,23 @@ class Plan:
 
 def installed() -> set[str]:
     """Return the names of all packages that are installed."""
-    return _in_state("installed")
+    return {name for name, state in _states() if state == "installed"}
+
+
+def present() -> set[str]:
+    """Return the names of all packages of which programs may be there, also where dpkg was interrupted."""
+    return {name for name, state in _states() if state not in ("not-installed", "config-files")}
 
 
 def configured() -> set[str]:
     """Return the names of packages that were removed, and whose configuration is still there."""
-    return _in_state("config-files")
+    return {name for name, state in _states() if state == "config-files"}
 
 
-def _in_state(wanted: str) -> set[str]:
+def _states() -> list[tuple[str, str]]:
+    """Return what dpkg knows of each package, of each architecture."""
     report = shell.output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
-    return {name for name, state in map(str.split, report.splitlines()) if state == wanted}
+    return [(name, state) for name, state in map(str.split, report.splitlines())]
 
 
 def missing(wanted: Iterable[str]) -> list[str]:

@@ -107,7 +107,8 @@ def changes(machine: Machine, what: Purpose) -> Iterator[str]:
             " settings, IPv4 forwarding among them, until make clean-cluster."
         )
     if not machine.has_cache:
-        yield f"Fills {machine.cache} with up to {_DISK_FIRST // _GIB} GiB, until make clean-caches."
+        room = _DISK_FIRST if what is Purpose.CLUSTER else _DISK_IMAGES
+        yield f"Fills {machine.cache} with up to {room // _GIB} GiB, until make clean-caches."
 
 
 def announcement(machine: Machine, what: Purpose) -> str:

@@ -10,7 +10,7 @@ from dev.cluster.installed import Record
 from dev.errors import DevError
 from dev.images import buildah
 
-_MAY_OWN = ("/etc", "/home", "/opt", "/run", "/srv", "/usr/local", "/var")
+_MAY_OWN = ("/etc", "/opt", "/run", "/srv", "/usr/local", "/var")
 
 
 class UninstallError(DevError):
@@ -39,7 +39,7 @@ def uninstall() -> None:
 
 def _remove_packages(record: Record) -> Iterator[str]:
     """Remove packages; tells those that stay."""
-    present = record.packages & debian.installed()
+    present = record.packages & debian.present()
     wanted = _marked("manual") & {*record.dependencies} & present | _marked("hold") & present
     if wanted:
         yield f"{_list(wanted)}: stays, since somebody has asked apt for it"

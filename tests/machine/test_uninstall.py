@@ -20,6 +20,7 @@ DIARIES = {
     "/etc/gshadow-",
     "/etc/passwd-",
     "/etc/shadow-",
+    "/var/log/alternatives.log",
     "/var/log/apt/eipp.log.xz",
     "/var/log/apt/history.log",
     "/var/log/apt/term.log",

@@ -19,6 +19,9 @@ from dev.paths import REPOSITORY
 CACHE = "/run/copy-cache"
 """What XDG_CACHE_HOME is in a copy: like all of /run outside of the overlay, and so no difference."""
 
+_HIDDEN = ("var/lib/cni", "var/lib/kubelet", "var/log/containers")
+"""Where a cluster that runs on this machine keeps things, which no copy is to see."""
+
 _HOLD = """
 set -e
 mount -t tmpfs -o size=4G tmpfs {folder}
@@ -33,7 +36,7 @@ mount -t overlay overlay -o lowerdir={lower},upperdir=$PWD/{name}/upper,workdir=
 mount -t proc proc {name}/root/proc
 mount --rbind /dev {name}/root/dev
 mount -t tmpfs -o mode=1777 tmpfs {name}/root/tmp
-for path in run sys var/lib/cni var/lib/kubelet var/log/containers; do  # a cluster may run on this machine
+for path in run sys {hidden}; do
   mkdir -p {name}/root/$path
   mount -t tmpfs tmpfs {name}/root/$path
 done
@@ -104,7 +107,7 @@ def machine_copy(folder: Path) -> Iterator[MachineCopy]:
 
 
 def _mount(copy: MachineCopy, lower: str) -> None:
-    script = _MOUNT.format(folder=copy.folder, name=copy.name, lower=lower)
+    script = _MOUNT.format(folder=copy.folder, name=copy.name, lower=lower, hidden=" ".join(_HIDDEN))
     result = _enter(copy.holder, "bash", "-c", script)
     assert result.returncode == 0, result.stderr
 
@@ -133,8 +136,9 @@ def _differences(upper: Path, base: Path) -> Iterator[tuple[str, str]]:
     for folder, names, files in os.walk(upper):
         relative = Path(folder).relative_to(upper)
         for name in [*names, *files]:
-            if what := _difference(upper / relative / name, base / relative / name):
-                yield f"/{relative / name}", what
+            path = relative / name
+            if str(path) not in _HIDDEN and (what := _difference(upper / path, base / path)):
+                yield f"/{path}", what
 
 
 def _difference(ours: Path, below: Path) -> str | None:

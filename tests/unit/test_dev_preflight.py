@@ -150,7 +150,11 @@ def test_what_is_done_to_a_machine_is_said_before() -> None:
         " settings, IPv4 forwarding among them, until make clean-cluster.",
         "- Fills /root/.cache/kubetune with up to 40 GiB, until make clean-caches.",
     ]
-    assert announcement(machine, Purpose.IMAGES).splitlines() == [head, lines[0], lines[2]]
+    assert announcement(machine, Purpose.IMAGES).splitlines() == [
+        head,
+        lines[0],
+        "- Fills /root/.cache/kubetune with up to 24 GiB, until make clean-caches.",
+    ]
     done = dataclasses.replace(FIT, has_cache=True, has_cluster=True)
     assert announcement(done, Purpose.CLUSTER) == "This machine lacks nothing."
 
