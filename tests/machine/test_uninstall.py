@@ -126,14 +126,16 @@ def test_what_is_installed_is_taken_back(machine: MachineCopy) -> None:
     copy = machine.fresh("whole")
 
     said = ensure(copy, PACKAGES)
-    copy.must(
-        "buildah", "--root", f"{CACHE}/store", "--runroot", "/run/kubetune-buildah/x", "from", "scratch"
-    )
+    buildah = ("buildah", "--root", f"{CACHE}/store", "--runroot", "/run/kubetune-buildah/x")
+    container = copy.run(*buildah, "from", "scratch").stdout.strip()
+    copy.must(*buildah, "commit", container, "made")
+    copy.must(*buildah, "push", "made", f"oci:{CACHE}/pushed")
     made = copy.differences()
     taken = copy.dev("uninstall")
 
     assert "Debian packages: buildah, " in said
     assert "docs/reference/local-cluster.md" in said
+    assert made["/var/lib/containers/cache/blob-info-cache-v1.boltdb"] == "added"
     assert made["/etc/cni/net.d/cni.lock"] == made["/var/lib/dpkg/info/prometheus.list"] == "added"
     assert not [path for path in made if path.startswith("/etc/systemd/") or "policy-rc.d" in path]
     assert differences(copy) == {}
