@@ -44,11 +44,14 @@ def site() -> Iterator[Site]:
 
 
 def ensure(site: Site, root: Path) -> None:
-    """Make the cluster's network on the machine."""
+    """Make the cluster's network on the machine, with an agent of policies that accepts everything."""
     site.machine.python(f"""
 from pathlib import Path
 from dev.cluster.network import ensure_network
 ensure_network(Path({str(root)!r}))""")
+    for chain in ("KUBETUNE-POLICIES", "KUBETUNE-POLICIES-NODE"):
+        site.machine("iptables", "-t", "mangle", "-F", chain)
+        site.machine("iptables", "-t", "mangle", "-A", chain, "-j", "ACCEPT")
 
 
 def remove(site: Site, root: Path) -> None:
