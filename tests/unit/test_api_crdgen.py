@@ -182,3 +182,16 @@ def test_models_are_frozen() -> None:
     assert isinstance(job, FineTuneJob)
     with pytest.raises(ValueError, match="frozen"):
         job.spec.training.epochs = 5  # type: ignore[misc]
+
+
+def test_no_reference_has_a_namespace() -> None:
+    """Names of objects are looked up in the job's own namespace."""
+    spec = SCHEMA["properties"]["spec"]
+    named = [path for path, _ in fields(spec) if path.lower().endswith("namespace")]
+    assert named == []
+    names = {
+        path.rpartition(".")[2]: schema for path, schema in nodes(spec) if path.endswith(("Name", ".name"))
+    }
+    references = {"secretName", "claimName", "serviceAccountName", "priorityClassName", "name"}
+    assert references <= names.keys()
+    assert not any("/" in schema.get("pattern", "/") for name, schema in names.items() if name in references)

@@ -104,6 +104,14 @@ def test_no_volume_of_ours_takes_a_nodes_disk_or_memory_without_a_limit(template
 
 
 @pytest.mark.parametrize("template", [*all_pods()])
+def test_a_container_gets_the_gpus_that_it_requests_and_no_others(template: dict[str, Any]) -> None:
+    (container,) = template["spec"]["containers"]
+    asks = "nvidia.com/gpu" in container["resources"].get("limits", {})
+    said = [each["value"] for each in container["env"] if each["name"] == "NVIDIA_VISIBLE_DEVICES"]
+    assert said == ([] if asks else ["void"])
+
+
+@pytest.mark.parametrize("template", [*all_pods()])
 def test_only_prepare_gets_credentials(template: dict[str, Any]) -> None:
     (container,) = template["spec"]["containers"]
     secrets = [e["name"] for e in container["env"] if "secretKeyRef" in e.get("valueFrom", {})]
