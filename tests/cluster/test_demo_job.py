@@ -17,10 +17,14 @@ import httpx
 import pytest
 import yaml
 
+from dev.cluster import ports
+from dev.cluster.control_plane_programs import KUBERNETES_SERVICE
+from dev.cluster.network import NODE_ADDRESS
 from dev.demo.run import NAMESPACE, TRIAGE, evaluated_rows, local_surroundings
 from dev.kubectl import Kubectl, condition
 from kubetune_trainer.data.row_files import RowFile
 from tests.cluster.conftest import Cluster, until
+from tests.cluster.reach import Target, python_pod, reached_by, wait_until_ready
 from tests.support.openai_requests import CLOSED, Request, attacks, documented
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -248,6 +252,52 @@ def test_what_nobody_needs_is_closed(
     reply = client.request(method, url, json={"model": NAME, "prompt": "Hello", "max_tokens": 1})
     assert reply.status_code == HTTPStatus.NOT_FOUND
     assert reply.json()["error"]["code"] == "unknown_url"
+
+
+def test_the_server_is_reached_from_its_namespace_until_the_spec_lets_others_in(
+    demo: Demo, cluster: Cluster
+) -> None:
+    kubectl, elsewhere = cluster.kubectl, f"{NAMESPACE}-elsewhere"
+    (server,) = _servers(cluster)
+    image = server["spec"]["containers"][0]["image"]
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": elsewhere}},
+        *(
+            python_pod(namespace, "client", image, run="import signal; signal.pause()", labels={})
+            for namespace in (NAMESPACE, elsewhere)
+        ),
+    )
+    for namespace in (NAMESPACE, elsewhere):
+        wait_until_ready(kubectl, namespace, "client")
+    targets: dict[str, Target] = {
+        "pod": ("STREAM", server["status"]["podIP"], 8000),
+        "service": ("STREAM", f"{NAME}.{NAMESPACE}.svc", 80),
+    }
+
+    def reached(namespace: str) -> set[str]:
+        return reached_by(kubectl, namespace, "client", targets)
+
+    assert (reached(NAMESPACE), reached(elsewhere)) == ({"pod", "service"}, set())
+    from_server = {"api": ("STREAM", KUBERNETES_SERVICE, 443), "s3": ("STREAM", NODE_ADDRESS, ports.S3)}
+    assert reached_by(kubectl, NAMESPACE, server["metadata"]["name"], from_server) == set()
+    before = _server(cluster)
+    try:
+        _allow_from(
+            kubectl, [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": elsewhere}}}]
+        )
+        until(lambda: reached(elsewhere) == {"pod", "service"}, "the other namespace to be let in")
+        until(lambda: reached(NAMESPACE) == set(), "its own to be shut out")
+    finally:
+        _allow_from(kubectl, None)
+        kubectl("delete", "namespace", elsewhere, "--wait=false")
+    until(lambda: reached(NAMESPACE) == {"pod", "service"}, "its own namespace to be let in again")
+    assert _server(cluster) == before
+    kubectl("delete", "pod", "client", "-n", NAMESPACE, "--wait=false")
+
+
+def _allow_from(kubectl: Kubectl, peers: list[dict[str, Any]] | None) -> None:
+    patch = {"spec": {"serving": {"allowFrom": peers}}}
+    kubectl("patch", "ftj", NAME, "-n", NAMESPACE, "--type=merge", "-p", json.dumps(patch))
 
 
 def test_more_than_the_server_holds_is_told_to_come_again_and_the_rest_is_answered(
