@@ -15,7 +15,7 @@ from dev.progress import note, step
 from kubetune.vocabulary.names import Names
 
 PART: Final = "writes"
-BAR: Final = 12
+BAR: Final = 11
 _POD_SECONDS: Final = 12.0
 """Longer than the operator waits for a pod to start: whatever it writes about running pods is written."""
 

@@ -40,7 +40,10 @@ for path in run sys {hidden}; do
   mkdir -p {name}/root/$path
   mount -t tmpfs tmpfs {name}/root/$path
 done
-mkdir -p {name}/root/sys/fs/cgroup
+mkdir -p {name}/root/sys/fs/cgroup {name}/root{checkout}
+# It may lie in /tmp, or on another disk than the root, which an overlay of the root does not have.
+mount --bind {checkout} {name}/root{checkout}
+mount -o remount,bind,ro {name}/root{checkout}
 """
 
 
@@ -107,7 +110,9 @@ def machine_copy(folder: Path) -> Iterator[MachineCopy]:
 
 
 def _mount(copy: MachineCopy, lower: str) -> None:
-    script = _MOUNT.format(folder=copy.folder, name=copy.name, lower=lower, hidden=" ".join(_HIDDEN))
+    script = _MOUNT.format(
+        folder=copy.folder, name=copy.name, lower=lower, hidden=" ".join(_HIDDEN), checkout=REPOSITORY
+    )
     result = _enter(copy.holder, "bash", "-c", script)
     assert result.returncode == 0, result.stderr
 
@@ -137,7 +142,12 @@ def _differences(upper: Path, base: Path) -> Iterator[tuple[str, str]]:
         relative = Path(folder).relative_to(upper)
         for name in [*names, *files]:
             path = relative / name
-            if str(path) not in _HIDDEN and (what := _difference(upper / path, base / path)):
+            place = Path("/", path)  # also those on the way to the checkout
+            if (
+                str(path) not in _HIDDEN
+                and not REPOSITORY.is_relative_to(place)
+                and (what := _difference(upper / path, base / path))
+            ):
                 yield f"/{path}", what
 
 
