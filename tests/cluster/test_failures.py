@@ -99,7 +99,7 @@ def test_a_prepare_that_the_kernel_kills_for_its_memory_stalls_with_what_to_chan
     cluster.kubectl.apply(_job(namespace, "tiny", tiny_uri, resources=resources))
     stalled = condition(cluster.wait(namespace, "tiny", "Stalled"), "Stalled")
     assert stalled["reason"] == "OutOfMemory"
-    assert "Raise the memory limit in training.resources" in stalled["message"]
+    assert "Raise limits.memory in training.resources" in stalled["message"]
 
 
 def test_bad_rows_are_named_by_line_before_training_pods_exist(

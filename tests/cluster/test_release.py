@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,19 +16,14 @@ from dev import deploy, paths, shell
 from dev.cluster import binaries, processes
 from dev.cluster.containerd import Containerd
 from dev.cluster.registry import ensure_registry
+from dev.images.build import ensure_images
 from dev.kubectl import Kubectl
 from dev.release.run import Options, release
 from tests.cluster.conftest import Cluster, tiny_job, until
 
-# Alone: meanwhile the other operator is asleep, which would act on this job too, and so is the registry.
+# Alone: meanwhile there is no registry, and the operator is the release's.
 pytestmark = [pytest.mark.cluster, pytest.mark.disruptive, pytest.mark.timeout(1800)]
 
-RELEASE = "released"
-BESIDE = {
-    # What a further release of a cluster has to say: docs/how-to/install-on-a-gpu-cluster.md.
-    "crds": {"enabled": False},
-    "rbac": {"aggregate": False},
-}
 OURS = "docker.io/kubetune/"
 """How the node names the images of this release, and no other: the cluster's own come from its registry."""
 
@@ -58,33 +52,26 @@ def test_a_cluster_that_reaches_no_registry_trains_from_the_archives(
     kubectl = cluster.kubectl
     node = Containerd(paths.cluster_state(), binaries=binaries.locate())
     chosen = yaml.safe_load((folder / "values.yaml").read_text())
-    mine = tmp_path / "mine.json"
-    mine.write_text(json.dumps({**BESIDE, "settings": {"watchNamespaces": [namespace]}}))
     [package] = folder.glob("kubetune-*.tgz")
 
-    with without_registry(), without_the_other_operator(kubectl), images_forgotten(node):
+    with the_operator_restored(kubectl), without_registry(), images_forgotten(node):
         kubectl.run_helm(
-            *("upgrade", "--install", RELEASE, package, "--namespace", namespace),
-            *("--values", folder / "values.yaml", "--values", mine),
+            *("upgrade", "--install", deploy.RELEASE, package, "--namespace", deploy.NAMESPACE),
+            *("--values", folder / "values.yaml", "--reset-values"),
         )
-        try:
-            until(lambda: waiting(kubectl, namespace).endswith(("ErrImagePull", "BackOff")), "a failed pull")
-            for archive in sorted((folder / "images").iterdir()):
-                node.import_archive(archive)
-            # However long the kubelet waits until it looks again: a new pod looks at once.
-            kubectl("delete", "pods", "--all", "--namespace", namespace)
-            until(lambda: ready(kubectl, namespace), "the operator to be ready")
+        until(lambda: waiting(kubectl).endswith(("ErrImagePull", "BackOff")), "a failed pull")
+        for archive in sorted((folder / "images").iterdir()):
+            node.import_archive(archive)
+        # However long the kubelet waits until it looks again: a new pod looks at once.
+        kubectl("delete", "pods", "--all", "--namespace", deploy.NAMESPACE)
+        operator = f"kubetune/operator@{chosen['image']['digest']}"
+        until(lambda: ready(kubectl) and images(kubectl, deploy.NAMESPACE) == {operator}, "the operator")
 
-            kubectl.apply(tiny_job(namespace, "inside", tiny_uri, maxSteps=3))
-            cluster.wait(namespace, "inside", "Trained")
-
-            assert images(kubectl, namespace) == {
-                f"kubetune/operator@{chosen['image']['digest']}",
-                f"kubetune/trainer@{chosen['settings']['trainerImage']['digest']}",
-            }
-        finally:
-            kubectl("delete", "finetunejobs", "--all", "--namespace", namespace)
-            kubectl.run_helm("uninstall", RELEASE, "--namespace", namespace, "--wait")
+        kubectl.apply(tiny_job(namespace, "inside", tiny_uri, maxSteps=3))
+        cluster.wait(namespace, "inside", "Trained")
+        trainer = f"kubetune/trainer@{chosen['settings']['trainerImage']['digest']}"
+        assert images(kubectl, namespace) == {trainer}
+        kubectl("delete", "finetunejobs", "--all", "--namespace", namespace)
 
 
 @contextmanager
@@ -98,16 +85,12 @@ def without_registry() -> Iterator[None]:
 
 
 @contextmanager
-def without_the_other_operator(kubectl: Kubectl) -> Iterator[None]:
-    """Scale the release that other tests use to nothing in the block."""
-    other = ("deployment", deploy.RELEASE, "--namespace", deploy.NAMESPACE)
-    kubectl("scale", *other, "--replicas=0")
-    until(lambda: not kubectl.get("pods", "--namespace", deploy.NAMESPACE)["items"], "the operator to end")
+def the_operator_restored(kubectl: Kubectl) -> Iterator[None]:
+    """Have the checkout's operator back at the end, from the registry."""
     try:
         yield
     finally:
-        kubectl("scale", *other, "--replicas=1")
-        until(lambda: ready(kubectl, deploy.NAMESPACE), "the other operator to be ready")
+        deploy.install(kubectl, ensure_images(registry=ensure_registry()))
 
 
 @contextmanager
@@ -133,17 +116,15 @@ def images(kubectl: Kubectl, namespace: str) -> set[str]:
     return {container["image"] for pod in found for container in pod["spec"]["containers"]}
 
 
-def waiting(kubectl: Kubectl, namespace: str) -> str:
-    """Why a container waits; empty when none does."""
-    statuses = [
-        each for pod in pods(kubectl, namespace) for each in pod["status"].get("containerStatuses", ())
-    ]
+def waiting(kubectl: Kubectl) -> str:
+    """Why a container of an operator waits; empty when none does."""
+    found = pods(kubectl, deploy.NAMESPACE)
+    statuses = [each for pod in found for each in pod["status"].get("containerStatuses", ())]
     reasons = [status["state"].get("waiting", {}).get("reason", "") for status in statuses]
     return next(filter(None, reasons), "")
 
 
-def ready(kubectl: Kubectl, namespace: str) -> bool:
-    """Tell whether an operator is ready."""
-    selector = ("--selector", "app.kubernetes.io/component=operator", "--namespace", namespace)
-    found = kubectl.get("deployments", *selector)["items"]
-    return bool(found) and all(each["status"].get("readyReplicas") for each in found)
+def ready(kubectl: Kubectl) -> bool:
+    """Tell whether the operator of the newest make is there, and no other."""
+    status = kubectl.get("deployment", deploy.RELEASE, "--namespace", deploy.NAMESPACE)["status"]
+    return bool(status.get("readyReplicas") == status.get("updatedReplicas") == status.get("replicas") == 1)
