@@ -41,9 +41,8 @@ fmt: venv ## Format the code
 
 lint: venv
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
-	@.venv/bin/mypy
-	@.venv/bin/lint-imports
-	@$(PY) -m dev generate --check
+	@$(PY) -m dev generate --check & generated=$$!; .venv/bin/mypy && .venv/bin/lint-imports; \
+		found=$$?; wait $$generated && exit $$found
 
 check: lint ## Lint, types, import contracts, generated files, fast tests (under two minutes)
 	@.venv/bin/pytest -q -n 2 -m "not trainer and not apiserver and not cluster and not gpu"

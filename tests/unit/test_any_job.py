@@ -48,7 +48,7 @@ def test_any_admitted_job_yields_valid_manifests(changes: list[Change]) -> None:
         kubernetes_validate.validate(manifest, "1.37", strict=True)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=jobs())
 def test_any_job_gets_a_status_that_the_api_admits(changes: list[Change]) -> None:
     """Those that are refused today too: they may have been stored before there was a rule."""

@@ -18,7 +18,7 @@ from tests.crd.generated import Change, jobs
 from tests.crd.offline import admit, stored
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(changes=jobs())
 def test_what_the_schema_accepts_pydantic_accepts(changes: list[Change]) -> None:
     job = changed({})

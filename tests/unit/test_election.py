@@ -466,7 +466,7 @@ FAULTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(faults=FAULTS)
 def test_there_are_never_two_who_may_write(faults: list[tuple[str, int, float, float]]) -> None:
     """Neither while one may send writes nor while one that was sent could take effect."""
