@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +30,12 @@ OURS = "docker.io/kubetune/"
 
 
 @pytest.fixture(scope="module")
-def folder(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A release whose images no registry offers under the names that it has."""
     out = tmp_path_factory.mktemp("release") / "dist"
     release(Options(out=out, pushed_to=ensure_registry(), registry="", archives=["operator", "trainer"]))
-    return out
+    yield out
+    shutil.rmtree(out)  # gigabytes, which pytest would keep for three runs
 
 
 def test_its_checksums_hold_and_its_bills_are_valid(folder: Path) -> None:
