@@ -9,8 +9,6 @@ import json
 import tarfile
 from pathlib import Path
 
-_CHUNK = 1 << 20
-
 
 def write_archive(target: Path, *, image: str, program: Path) -> None:
     """Write the archive of an image whose entry point is `program`, at the root of its file system."""
@@ -36,11 +34,8 @@ def write_archive(target: Path, *, image: str, program: Path) -> None:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def _add_json(archive: tarfile.TarFile, name: str, content: object) -> None:

@@ -25,7 +25,6 @@ from dev.release.contents import debian_packages, locked_hashes, python_packages
 from dev.release.published import Published, digest_elsewhere, look_up
 
 SUMS = "SHA256SUMS"
-_CHUNK = 1 << 20
 _SPACE = 12  # GiB: archives of trainer and serving-cpu, 3 each, and the copy that the second is made from
 _SMALL = {"operator"}
 
@@ -190,8 +189,5 @@ def _write_archives(
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from kubetune.process.settings import Settings
 from tests.support import virtual_time
 from tests.support.harness import (
     SETTINGS,
@@ -28,6 +29,18 @@ REFUSAL = (
 
 def policies(kube: MemoryKube) -> set[str]:
     return {raw["metadata"]["name"].rsplit("-", 1)[0] for raw in kube.of_kind("NetworkPolicy")}
+
+
+async def served(kube: MemoryKube, *, settings: Settings = SETTINGS, **serving: Any) -> Operator:
+    """Start an operator that has a job served."""
+    Controllers(kube=kube)
+    operator = Operator(kube=kube, settings=settings)
+    await operator.start()
+    raw = finetunejob(serving=True)
+    raw["spec"]["serving"] = serving
+    kube.add(raw)
+    await until(lambda: "Ready" in true_conditions(job_of(kube)))
+    return operator
 
 
 def test_a_job_that_asks_for_too_much_makes_nothing_and_starts_when_it_is_allowed() -> None:
@@ -57,13 +70,7 @@ def test_a_job_that_asks_for_too_much_makes_nothing_and_starts_when_it_is_allowe
 def test_a_server_stays_when_what_it_asks_for_is_not_allowed_any_more() -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube)
-        operator = Operator(kube=kube, settings=OPEN)
-        await operator.start()
-        raw = finetunejob(serving=True)
-        raw["spec"]["serving"] = {**BATCH}
-        kube.add(raw)
-        await until(lambda: "Ready" in true_conditions(job_of(kube)))
+        operator = await served(kube, settings=OPEN, **BATCH)
         await operator.stop()
         server = kube.find("Deployment", "job")
         operator = Operator(kube=kube)
@@ -86,11 +93,7 @@ def test_a_server_stays_when_what_it_asks_for_is_not_allowed_any_more() -> None:
 def test_policies_follow_who_may_reach_the_server_and_go_with_it() -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube)
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(finetunejob(serving=True))
-        await until(lambda: "Ready" in true_conditions(job_of(kube)))
+        operator = await served(kube)
         assert policies(kube) == {"job-network-pods", "job-network-serving"}
         [before] = [raw for raw in kube.of_kind("NetworkPolicy") if "-serving-" in raw["metadata"]["name"]]
         applies = kube.writes.count("apply Deployment job")
@@ -111,11 +114,7 @@ def test_policies_follow_who_may_reach_the_server_and_go_with_it() -> None:
 def test_turned_off_policies_go_from_a_server_that_runs() -> None:
     async def main() -> None:
         kube = MemoryKube()
-        Controllers(kube=kube)
-        operator = Operator(kube=kube)
-        await operator.start()
-        kube.add(finetunejob(serving=True))
-        await until(lambda: "Ready" in true_conditions(job_of(kube)))
+        operator = await served(kube)
         await operator.stop()
         off = SETTINGS.network_policies.model_copy(update={"enabled": False})
         operator = Operator(kube=kube, settings=SETTINGS.model_copy(update={"network_policies": off}))

@@ -18,27 +18,24 @@ from typing import Final
 from kubetune_trainer.contract.config import METRICS_PORT, digest_of
 
 from ..api.v1alpha1 import FineTuneJob
-from ..api.v1alpha1.network import NetworkPeer
 from ..facts.views import Manifest
 from ..spec.platform_policy import NetworkPolicies
-from ..spec.sources import sources_of
+from ..spec.sources import mount_of, sources_of
 from ..vocabulary.names import EVALUATE, LABEL_JOB, LABEL_ROLE, LABEL_STAGE, PREPARE, Names
 from .common import Item, labels, metadata
 from .judges import has_judge
 from .server import PORT
 
 _EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
-_MOUNTED: Final = frozenset({"pvc", "configMap"})
 _DNS: Final[Item] = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
 
 
 def build_pods_policy(job: FineTuneJob, platform: NetworkPolicies) -> Manifest:
     """Build the policy of all pods that run the trainer's image."""
     own = _trainers(job)
-    readers = _readers(platform)
     ingress: list[Item] = [{"from": [{"podSelector": own}]}]
-    if readers:
-        ingress.append({"from": readers, "ports": [{"protocol": "TCP", "port": METRICS_PORT}]})
+    if platform.readers:
+        ingress.append({"from": platform.readers, "ports": [{"protocol": "TCP", "port": METRICS_PORT}]})
     siblings = {"podSelector": {"matchLabels": {LABEL_JOB: job.metadata.name}}}
     return _policy(
         job, "pods", {"podSelector": own, "ingress": ingress, "egress": [{"to": [siblings]}, _DNS]}
@@ -47,7 +44,7 @@ def build_pods_policy(job: FineTuneJob, platform: NetworkPolicies) -> Manifest:
 
 def build_sources_policy(job: FineTuneJob, platform: NetworkPolicies) -> Manifest | None:
     """Build the policy of pods that need more than the job's own; None where none does."""
-    fetches = any(source.scheme not in _MOUNTED for source in sources_of(job))
+    fetches = any(mount_of(source.uri, role=source.role) is None for source in sources_of(job))
     stages = [PREPARE] if fetches or has_judge(job) else []
     stages += [EVALUATE] if has_judge(job) else []
     if not stages:
@@ -65,7 +62,7 @@ def build_server_policy(job: FineTuneJob, platform: NetworkPolicies, *, role: st
     serving = job.spec.serving
     allowed = serving.allow_from if serving else None
     peers = [{"podSelector": {}}] if allowed is None else [peer.manifest() for peer in allowed]
-    ingress = [{"podSelector": _trainers(job)}, *_readers(platform), *peers]
+    ingress = [{"podSelector": _trainers(job)}, *platform.readers, *peers]
     selector = {"matchLabels": {LABEL_JOB: job.metadata.name, LABEL_ROLE: role}}
     rule = {"from": ingress, "ports": [{"protocol": "TCP", "port": PORT}]}
     return _policy(job, role, {"podSelector": selector, "ingress": [rule], "egress": []})
@@ -88,12 +85,6 @@ def _trainers(job: FineTuneJob) -> Item:
         "matchLabels": {LABEL_JOB: job.metadata.name},
         "matchExpressions": [{"key": LABEL_ROLE, "operator": "DoesNotExist"}],
     }
-
-
-def _readers(platform: NetworkPolicies) -> list[Item]:
-    """Operator and Prometheus."""
-    own: tuple[NetworkPeer, ...] = (platform.operator,) if platform.operator else ()
-    return [peer.manifest() for peer in (*own, *platform.metrics_from)]
 
 
 def _all_but(platform: NetworkPolicies, block: str) -> Item:

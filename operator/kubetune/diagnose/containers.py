@@ -40,11 +40,11 @@ def diagnose_container(stage: str, pod: Raw, events: Sequence[Raw]) -> Diagnosis
 
 def diagnose_evicted(pods: Sequence[Raw]) -> Diagnosis | None:
     """A server that took more of its node than it may; the next one, which is made alike, will too."""
-    by_age = sorted(pods, key=lambda pod: str((pod.get("metadata") or {}).get("creationTimestamp")))
+    newest = max(pods, key=lambda pod: str((pod.get("metadata") or {}).get("creationTimestamp")), default={})
     for pod in pods:
         status = pod.get("status") or {}
         own = status.get("reason") == "Evicted" and not condition(pod, "DisruptionTarget")
-        if not own or _owners(pod) != _owners(by_age[-1]):
+        if not own or _owners(pod) != _owners(newest):
             continue
         said = str(status.get("message", ""))
         what = f"Pod {name_of(pod)} was evicted: {shortened(said)}"

@@ -7,7 +7,8 @@ closes a door does not wait until the last job that it was open for has ended. `
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from functools import cached_property
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -57,6 +58,12 @@ class NetworkPolicies(SpecModel):
         "fd00:ec2::/32",
     )
     """Where no pod gets, even one that fetches models and data: where clouds tell credentials."""
+
+    @cached_property
+    def readers(self) -> list[dict[str, Any]]:
+        """Operator and Prometheus, as manifests have them; made once, since each look at a job asks."""
+        own = (self.operator,) if self.operator else ()
+        return [peer.manifest() for peer in (*own, *self.metrics_from)]
 
 
 class PlatformPolicy(BaseModel):
