@@ -12,9 +12,7 @@ import (
 	"golang.org/x/net/ipv4"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 )
 
@@ -67,11 +65,7 @@ func newPolicyAgentCommand() *cobra.Command {
 // run takes packets once it knows the cluster, until the queue cannot be read any more. It ends then: with nobody at
 // the queue the kernel lets no new connection through.
 func (a *policyAgent) run(ctx context.Context, kubeconfig string, number uint16) error {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := newClient(kubeconfig)
 	if err != nil {
 		return err
 	}

@@ -11,9 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
 	listers "k8s.io/client-go/listers/core/v1"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 const metaPrefix = "__meta_kubernetes_pod_"
@@ -32,11 +30,7 @@ func newTargetsCommand() *cobra.Command {
 		Use:   "pod-targets",
 		Short: "Serves the ports of all pods as targets for Prometheus",
 		RunE: func(command *cobra.Command, _ []string) error {
-			config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-			if err != nil {
-				return err
-			}
-			client, err := kubernetes.NewForConfig(config)
+			client, err := newClient(kubeconfig)
 			if err != nil {
 				return err
 			}
