@@ -26,6 +26,6 @@ if is_true("Stalled") then
   return { status = "Degraded", message = message("Stalled") }
 end
 if is_true("Ready") then
-  return { status = "Healthy", message = message("Ready") }
+  return { status = "Healthy", message = status.abstract or message("Ready") }
 end
 return { status = "Progressing", message = message(is_true("Reconciling") and "Reconciling" or "Ready") }

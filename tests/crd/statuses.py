@@ -27,7 +27,9 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _RESOURCES = ContainerResources(limits={"nvidia.com/gpu": "4"}, requests={"cpu": "1", "memory": "4Gi"})
 
 FULL_STATUS = Status(
+    abstract="Going on at train: Training, step 120/300.",
     observed_generation=1,
+    stage="train",
     conditions=(
         Condition(
             type="Ready",

@@ -94,13 +94,15 @@ def test_columns(api_server: ApiServer) -> None:
     narrow = api_server.kubectl("get", "ftj")
     wide = api_server.kubectl("get", "kubetune", "-o", "wide")
     api_server.delete(created)
-    assert narrow.split("\n")[0].split() == ["NAME", "READY", "REASON", "MODEL", "PROGRESS", "AGE"]
-    assert wide.split("\n")[0].split() == [
-        *["NAME", "READY", "REASON", "MODEL", "PROGRESS", "ATTEMPT", "URL", "AGE"]
+    columns = ["NAME", "READY", "STAGE", "REASON", "PROGRESS", "LOSS", "ATTEMPT", "CHECKPOINT", "AGE"]
+    assert narrow.split("\n")[0].split() == columns
+    assert wide.split("\n")[0].split() == [*columns, "VALIDATION", "VERDICT", "MODEL", "URL"]
+    progress = FULL_STATUS.progress
+    assert progress is not None
+    assert wide.split("\n")[1].split()[1:7] == [
+        *["False", "train", "Training", progress.summary, progress.loss, "2"]
     ]
-    assert wide.split("\n")[1].split()[1:-1] == [
-        *["False", "Training", "hf://org/base", "120/300", "2", "http://intents.default.svc/v1"]
-    ]
+    assert wide.split("\n")[1].split()[-2:] == ["hf://org/base", "http://intents.default.svc/v1"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

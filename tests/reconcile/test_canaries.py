@@ -50,7 +50,7 @@ def test_a_proven_server_is_said_to_be_and_the_status_keeps_what_answered() -> N
         assert said(kube, "Served") == (
             "True",
             "Serving",
-            "The Service answers with this model, as it was trained. Its 8 answers are 0 off.",
+            "The Service answers with this model, as training measured: see status.serving.canary.",
         )
         assert job_of(kube)["status"]["serving"]["canary"] == {
             "verdict": "Same",

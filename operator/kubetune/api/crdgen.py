@@ -25,12 +25,17 @@ HEADER: Final = "# Generated from operator/kubetune/api. DO NOT EDIT; run make g
 
 COLUMNS: Final = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+    ("Stage", "string", ".status.stage", 0),
     ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
-    ("Model", "string", ".spec.model.uri", 0),
     ("Progress", "string", ".status.progress.summary", 0),
-    ("Attempt", "integer", ".status.attempts[-1:].number", 1),
-    ("URL", "string", ".status.serving.url", 1),
+    ("Loss", "string", ".status.progress.loss", 0),
+    ("Attempt", "integer", ".status.attempts[-1:].number", 0),
+    ("Checkpoint", "date", ".status.progress.lastCheckpointTime", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Validation", "string", ".status.progress.validationLoss", 1),
+    ("Verdict", "string", ".status.evaluation.verdict", 1),
+    ("Model", "string", ".spec.model.uri", 1),
+    ("URL", "string", ".status.serving.url", 1),
 )
 """What ``kubectl get ftj`` prints; priority 1 only with ``-o wide``."""
 

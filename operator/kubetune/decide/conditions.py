@@ -14,7 +14,7 @@ from ..api.conditions import Condition, ConditionStatus, new_condition
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed
 from ..stages.stage import Stage
-from ..stages.table import STAGES, Stages, stage_at_hand
+from ..stages.table import STAGES, Stages, open_stage, stage_at_hand
 from ..vocabulary.errors import SpecError
 from ..vocabulary.reasons import ConditionType, Finding, Reason
 from ..vocabulary.sentences import sentences
@@ -37,7 +37,7 @@ def conditions_of(
     stall = stall_of(job, observed, stages)
     if error is not None:
         stall = Finding(Reason.INVALID_SPEC, str(error))
-    current = stall or _current(job, observed, at_hand, stages)
+    current = stall or _current(job, observed, open_stage(job, observed, stages))
     found: list[tuple[str, ConditionStatus, Finding]] = []
     if current is None:
         found.append((ConditionType.READY, "True", _noted(_done(job, observed, stages), observed)))
@@ -63,22 +63,19 @@ def conditions_of(
     ]
 
 
-def _current(job: FineTuneJob, observed: Observed, at_hand: Stage | None, stages: Stages) -> Finding | None:
+def _current(job: FineTuneJob, observed: Observed, stage: Stage | None) -> Finding | None:
     """What goes on; None when everything that the spec asks for is reached, and nothing else is left."""
     if observed.earlier:
         return _waiting_for(observed)
-    left = (s for s in stages if not s.wanted(job) and s.leftovers(job, observed))
-    stage = at_hand or next(left, None)
     return None if stage is None else stage.obstacle(job, observed) or stage.ongoing(job, observed)
 
 
 def _done(job: FineTuneJob, observed: Observed, stages: Stages) -> Finding:
-    """What holds when all stages are reached: what the last one says."""
+    """What holds when all stages are reached: the reason is the last one's."""
     last = [stage for stage in stages if stage.wanted(job)][-1]
     holds = last.holds(job, observed)
-    if holds is None or holds.reason is Reason.ARTIFACT_ADOPTED:
-        return Finding(Reason.COMPLETED, "The verified result is on the output volume.")
-    return holds
+    reason = Reason.COMPLETED if holds is None or holds.reason is Reason.ARTIFACT_ADOPTED else holds.reason
+    return Finding(reason, f"All that the spec asks for is reached: {last.condition} says what holds.")
 
 
 def _not_ready(

@@ -17,6 +17,7 @@ from ..stages.table import STAGES
 from ..vocabulary.errors import KubeError, KubeTuneError, MissingPermission, SpecError, WebhookFailed
 from ..vocabulary.reasons import ConditionType, Finding, Reason
 from ..vocabulary.sentences import sentences, shortened
+from .abstract import with_abstract
 from .raw_status import Told, conditions_in, with_conditions
 
 _WORDS: Final = 600
@@ -81,7 +82,7 @@ def failed_status(
             truth: ConditionStatus = "Unknown" if known[condition].get("status") == "Unknown" else "False"
             told[condition] = Told(truth, finding.reason, f"See {ConditionType.RECONCILING}.")
             break
-    return with_conditions(status, told, generation=generation, now=now)
+    return with_abstract(with_conditions(status, told, generation=generation, now=now))
 
 
 def _ready(known: Mapping[str, Mapping[str, Any]]) -> ConditionStatus:

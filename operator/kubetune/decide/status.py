@@ -17,8 +17,10 @@ from ..facts.observed import Observed
 from ..spec.resolve import frozen_settings
 from ..spec.settings import JobSettings
 from ..stages.retry_status import retries_of
-from ..stages.table import STAGES, Stages
+from ..stages.table import STAGES, Stages, open_stage
 from ..vocabulary.errors import SpecError
+from ..vocabulary.names import DONE
+from .abstract import with_abstract
 from .conditions import conditions_of
 from .progress import progress_of
 from .usage import usage_of
@@ -46,10 +48,13 @@ def compute_status(
     fields: dict[str, Any] = {"usage": old.usage}
     if settings is not None:
         fields["usage"] = usage_of(job, observed, old.usage, settings, now=None, stages=stages)
-    for stage in stages:
-        fields |= stage.status(job, observed, config, settings)
+    for each in stages:
+        fields |= each.status(job, observed, config, settings)
+    stage = open_stage(job, observed, stages)
     conditions = conditions_of(job, observed, now=now, error=error, stages=stages)
     status = Status(
+        abstract=old.abstract,
+        stage=stage.name if stage else DONE,
         observed_generation=job.metadata.generation,
         conditions=merge_conditions(old.conditions, conditions),
         progress=old.progress,
@@ -62,4 +67,4 @@ def compute_status(
     renew = progress != old.progress
     if settings is not None and (is_new or renew):
         usage = usage_of(job, observed, old.usage, settings, now=now, renew=renew, stages=stages)
-    return status.model_copy(update={"progress": progress, "usage": usage}).manifest()
+    return with_abstract(status.model_copy(update={"progress": progress, "usage": usage}).manifest())

@@ -22,7 +22,7 @@ def answers(server: Server) -> Finding:
     if canary is None:
         return Finding(Reason.SERVING, f"{ANSWERS}.")
     if canary.verdict == "Same":
-        return Finding(Reason.SERVING, sentences(f"{ANSWERS}, as it was trained", canary.message))
+        return Finding(Reason.SERVING, f"{ANSWERS}, as training measured: see status.serving.canary.")
     unproven = f"{ANSWERS}; that it is what was trained is not proven"
     return Finding(Reason.SERVING_UNPROVEN, sentences(unproven, canary.message))
 

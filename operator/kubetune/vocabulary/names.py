@@ -27,6 +27,9 @@ PROMOTE: Final = "promote"
 SERVE: Final = "serve"
 """Names of stages: in labels, names of Jobs and, for what runs in the trainer's image, its subcommands."""
 
+DONE: Final = "done"
+"""In place of a stage, in a status and in metrics: all stages that the spec asks for are reached."""
+
 LABEL_STAGE: Final = f"{GROUP}/stage"
 """Name of the stage that made a child."""
 

@@ -328,8 +328,12 @@ class ServingStatus(StatusModel):
 class Status(StatusModel):
     """What the operator observed."""
 
+    abstract: Message | None = None
+    """How the job stands, in a line; the conditions say why, and what to do."""
     observed_generation: Int | None = None
     """Generation of the spec that was observed."""
+    stage: Short | None = None
+    """The stage that the job is at: prepare, train, baseline, evaluate, promote or serve; else done."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = ()
     """Observations; wait for Ready, Trained, Promoted, Served or Stalled."""
     model: ModelStatus | None = None
