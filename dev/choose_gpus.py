@@ -48,8 +48,9 @@ How to read them:
   all of them.
 
 Say `settings.gpuType` of the chart, or `settings.gpuMemoryBytes`, for prepare to know your GPUs:
-[install](install-on-a-gpu-cluster.md). The models stand for all of their size. A GPU without bf16 (T4, V100)
-trains in float32 and needs twice the memory for weights and activations, and so is in no table.
+[install](install-on-a-gpu-cluster.md). Time and cost are on [a page of their own](estimate-time-and-cost.md).
+The models stand for all of their size. A GPU without bf16 (T4, V100) trains in float32 and needs twice the
+memory for weights and activations, and so is in no table.
 {tables}"""
 
 
@@ -94,7 +95,7 @@ def smallest(model: Architecture, trained: int, method: str, gpu: str) -> Setup 
     """The fewest GPUs of a type that hold a model, and of as many the lower stage; None: no number does."""
     limit = SHARE * gpus.known(gpu).memory_bytes
     for nodes, per_node, stage in _setups(method):
-        config = _config(method, gpu, nodes=nodes, per_node=per_node, stage=stage)
+        config = config_of(method, gpu, nodes=nodes, per_node=per_node, stage=stage)
         try:
             found = plan(config, model, trained, Shape(rows=1000, tokens=1_000_000, longest=ROW_TOKENS))
         except DoesNotFit:
@@ -120,7 +121,8 @@ def _setups(method: str) -> Iterator[tuple[int, int, int]]:
         world *= 2
 
 
-def _config(method: str, gpu: str, *, nodes: int, per_node: int, stage: int) -> TrainerConfig:
+def config_of(method: str, gpu: str, *, nodes: int, per_node: int, stage: int) -> TrainerConfig:
+    """A job for a set-up, with rows and batch of the tables."""
     training: dict[str, Any] = {
         "adapter": {"type": method},
         "epochs": 1,

@@ -14,6 +14,7 @@ _GENERATORS = (
 )
 _METRICS = paths.REPOSITORY / "docs" / "reference" / "metrics.md"
 _CHOOSE_GPUS = paths.REPOSITORY / "docs" / "how-to" / "choose-gpus.md"
+_TRAINING_TIME = paths.REPOSITORY / "docs" / "how-to" / "estimate-time-and-cost.md"
 _METRICS_PAGE = """<!-- DO NOT EDIT; run make generate -->
 # Metrics
 
@@ -33,9 +34,13 @@ Served on `/metrics` of the pod of rank 0, port 9400. Gauges are absent until th
 
 def generate(*, check: bool) -> int:
     """Run every generator, in the order in which they read each other's files; return the first failure."""
-    from dev import choose_gpus
+    from dev import choose_gpus, training_time
 
-    codes = [_page(_METRICS, _metrics(), check=check), _page(_CHOOSE_GPUS, choose_gpus.page(), check=check)]
+    codes = [
+        _page(_METRICS, _metrics(), check=check),
+        _page(_CHOOSE_GPUS, choose_gpus.page(), check=check),
+        _page(_TRAINING_TIME, training_time.page(), check=check),
+    ]
     for generator in _GENERATORS:
         argv = [sys.executable, "-m", generator, *(["--check"] if check else [])]
         codes.append(subprocess.run(argv, check=False).returncode)
