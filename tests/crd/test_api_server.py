@@ -108,7 +108,8 @@ def test_columns(api_server: ApiServer) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 @pytest.mark.usefixtures("namespaces")
 def test_examples(api_server: ApiServer, path: Path) -> None:
-    assert "finetunejob.kubetune.dev/" in strictly(api_server, path)
+    named = [document for document in yaml.safe_load_all(path.read_text()) if document]
+    assert len(strictly(api_server, path).splitlines()) == len(named)
 
 
 def test_the_example_of_the_readme(api_server: ApiServer, tmp_path: Path) -> None:
