@@ -59,7 +59,7 @@ def _page(path: Path, text: str, *, check: bool) -> int:
 
 
 def _metrics() -> str:
-    from kubetune.process.metrics import table
+    from kubetune.process.metrics.reference import table
 
     return _METRICS_PAGE.format(operator=table(), trainer=_trainer_metrics())
 

@@ -25,8 +25,22 @@ _LIMITS = {
 }
 """Limits of a monitor, and as Prometheus calls them."""
 
-_SPEC = {"namespaceSelector", "selector", "podTargetLabels", "podMetricsEndpoints", *_LIMITS}
-_ENDPOINT = {"port", "path", "interval", "honorLabels", "followRedirects"}
+_SPEC = {"namespaceSelector", "selector", "podMetricsEndpoints", *_LIMITS}
+_ENDPOINT = {
+    *("port", "path", "interval", "honorLabels", "followRedirects"),
+    *("relabelings", "metricRelabelings"),
+}
+_RULE = {
+    "sourceLabels": "source_labels",
+    "separator": "separator",
+    "targetLabel": "target_label",
+    "regex": "regex",
+    "modulus": "modulus",
+    "replacement": "replacement",
+    "action": "action",
+}
+"""Fields of a relabeling, likewise."""
+
 _POD = "__meta_kubernetes_pod"
 
 
@@ -59,9 +73,12 @@ def scrape_jobs(
             **discovery,
             "relabel_configs": [
                 *_selection(spec, endpoint, namespace=meta["namespace"]),
-                *_labels(spec, endpoint, job=f"{meta['namespace']}/{meta['name']}"),
+                *_labels(endpoint, job=f"{meta['namespace']}/{meta['name']}"),
+                *map(_rule, endpoint.get("relabelings", [])),
             ],
         }
+        if rules := endpoint.get("metricRelabelings"):
+            job["metric_relabel_configs"] = [*map(_rule, rules)]
         if "interval" in endpoint:
             job["scrape_interval"] = endpoint["interval"]
         yield job
@@ -78,14 +95,18 @@ def _selection(spec: Mapping[str, Any], endpoint: Mapping[str, Any], *, namespac
     yield {"action": "drop", "source_labels": [f"{_POD}_phase"], "regex": "(Failed|Succeeded)"}
 
 
-def _labels(spec: Mapping[str, Any], endpoint: Mapping[str, Any], *, job: str) -> Iterator[Rule]:
+def _labels(endpoint: Mapping[str, Any], *, job: str) -> Iterator[Rule]:
     yield _copy("__meta_kubernetes_namespace", "namespace")
     yield _copy(f"{_POD}_container_name", "container")
     yield _copy(f"{_POD}_name", "pod")
-    for name in spec.get("podTargetLabels", []):
-        yield _copy(f"{_POD}_label_{_sanitized(name)}", _sanitized(name)) | {"regex": "(.+)"}
     yield {"target_label": "job", "replacement": job}
     yield {"target_label": "endpoint", "replacement": endpoint["port"]}
+
+
+def _rule(relabeling: Mapping[str, Any]) -> Rule:
+    _refuse_unknown(relabeling, set(_RULE))
+    rule: Rule = {_RULE[name]: value for name, value in relabeling.items()}
+    return rule | ({"action": str(rule["action"]).lower()} if "action" in rule else {})
 
 
 def _keep(label: str, value: str) -> Rule:

@@ -13,7 +13,7 @@ import yaml
 from dev.chart import CHART, values
 from dev.paths import REPOSITORY
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune.process.metrics import Metrics
+from kubetune.process.metrics.own import Metrics
 from kubetune.vocabulary.reasons import Reason
 from tests.support import chart
 from tests.support.reports import full_reports
@@ -96,11 +96,7 @@ def test_the_page_of_reasons_has_each_of_them_once() -> None:
 
 def test_metrics_that_the_page_names_exist() -> None:
     metrics = Metrics()
-    status = {
-        "conditions": [{"type": "Ready", "status": "True"}],
-        "evaluation": {"candidates": [{"name": "Tuned", "scores": {"ExactMatch": "0.78"}}]},
-    }
-    metrics.tell_jobs(lambda: [("ns", "job", status)])
+    metrics.tell_jobs(list)
     families = [*metrics.registry.collect(), *full_reports().registry.collect()]
     known = {
         name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from kubetune.vocabulary import names
 from tests.support import chart
 
+META = "__meta_kubernetes_pod_label_"
 LIMITS = {
     "sampleLimit": 5000,
     "labelLimit": 100,
@@ -15,6 +17,9 @@ LIMITS = {
     "bodySizeLimit": "8MB",
 }
 """What one scrape of a pod may bring whose image a job's owner chose."""
+
+JOB = {"sourceLabels": [META + re.sub(r"[^a-z]", "_", names.LABEL_JOB)], "targetLabel": "finetunejob"}
+"""The job's name under the label by which the operator's own series have it."""
 
 
 def test_there_are_none_unless_asked_for() -> None:
@@ -50,7 +55,6 @@ def test_the_trainers_monitor_selects_rank_0_of_every_namespace() -> None:
                 "batch.kubernetes.io/job-completion-index": "0",
             }
         },
-        "podTargetLabels": [names.LABEL_JOB],
         "podMetricsEndpoints": [
             {
                 "port": names.PORT_METRICS,
@@ -58,6 +62,7 @@ def test_the_trainers_monitor_selects_rank_0_of_every_namespace() -> None:
                 "followRedirects": False,
                 "path": "/metrics",
                 "interval": "15s",
+                "relabelings": [JOB],
             }
         ],
         **LIMITS,
@@ -68,7 +73,6 @@ def test_the_servers_monitor_selects_vllm() -> None:
     assert monitors("monitoring")["kubetune-serving"]["spec"] == {
         "namespaceSelector": {"any": True},
         "selector": {"matchLabels": {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_STAGE: "serve"}},
-        "podTargetLabels": [names.LABEL_JOB],
         "podMetricsEndpoints": [
             {
                 "port": names.PORT_HTTP,
@@ -76,6 +80,7 @@ def test_the_servers_monitor_selects_vllm() -> None:
                 "followRedirects": False,
                 "path": "/metrics",
                 "interval": "15s",
+                "relabelings": [JOB],
             }
         ],
         **LIMITS,
@@ -100,6 +105,20 @@ def test_a_platform_chooses_the_limits() -> None:
         "sampleLimit": 1_000_000,
         "labelNameLengthLimit": 256,
         "labelValueLengthLimit": 2048,
+    }
+
+
+def test_a_platform_relabels_what_every_monitor_brings() -> None:
+    cluster = {"targetLabel": "cluster", "replacement": "eu-1"}
+    found = {
+        name: [(end["relabelings"], end["metricRelabelings"]) for end in m["spec"]["podMetricsEndpoints"]]
+        for name, m in monitors("relabelled-monitoring").items()
+    }
+    dropped = [{"action": "Drop", "sourceLabels": ["__name__"], "regex": "vllm:.+_bucket"}]
+    assert found == {
+        "kubetune-operator": [([cluster], dropped)],
+        "kubetune-trainer": [([JOB, cluster], dropped)],
+        "kubetune-serving": [([JOB, cluster], dropped)],
     }
 
 

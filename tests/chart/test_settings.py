@@ -91,6 +91,7 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "lease_name": ("tuner", "tuner"),
     "lease_namespace": ("leases", "leases"),
     "workers": (2, 2),
+    "metric_fields": (["useCase", "labels.team"], ("useCase", "labels.team")),
     "metrics_port": (9090, 9090),
     "health_port": (9091, 9091),
     "log_format": ("plain", "plain"),

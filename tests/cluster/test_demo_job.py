@@ -49,9 +49,7 @@ def demo(cluster: Cluster) -> Demo:
     kubectl.apply(*local_surroundings())
     kubectl("apply", "--validate=strict", "-f", TRIAGE / "job.yaml")
     loss = until(
-        lambda: cluster.series(
-            f'kubetune_train_loss{{namespace="{NAMESPACE}",kubetune_dev_finetunejob="{NAME}"}}'
-        ),
+        lambda: cluster.series(f'kubetune_train_loss{{namespace="{NAMESPACE}",finetunejob="{NAME}"}}'),
         "kubetune_train_loss of the running job in Prometheus",
     )
     jobs = cluster.series(f'sum by (condition) (kubetune_jobs{{namespace="{NAMESPACE}"}})')
@@ -105,9 +103,7 @@ def test_prometheus_has_series_of_operator_trainer_and_server(demo: Demo, cluste
     )
     assert {series["metric"]["candidate"] for series in scores} == {"Tuned", "Base", "FewShot", "Retrieval"}
     assert until(
-        lambda: cluster.series(
-            f'{{__name__=~"vllm:.+",namespace="{NAMESPACE}",kubetune_dev_finetunejob="{NAME}"}}'
-        ),
+        lambda: cluster.series(f'{{__name__=~"vllm:.+",namespace="{NAMESPACE}",finetunejob="{NAME}"}}'),
         "a vllm: series in Prometheus",
     )
 

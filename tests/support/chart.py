@@ -31,6 +31,17 @@ CASES: dict[str, dict[str, Any]] = {
         "settings": {"watchNamespaces": ["team-a"]},
         "monitoring": {"podMonitors": {"enabled": True}},
     },
+    "relabelled-monitoring": {
+        "monitoring": {
+            "podMonitors": {
+                "enabled": True,
+                "relabelings": [{"targetLabel": "cluster", "replacement": "eu-1"}],
+                "metricRelabelings": [
+                    {"action": "Drop", "sourceLabels": ["__name__"], "regex": "vllm:.+_bucket"}
+                ],
+            }
+        },
+    },
     "replicated": {"replicas": 2, "settings": {"leaseName": "tuner", "leaseNamespace": "team-a"}},
     "policies": {
         "settings": {

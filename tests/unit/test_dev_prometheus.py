@@ -59,13 +59,12 @@ def test_a_monitor_becomes_a_scrape_job() -> None:
             {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
             {"source_labels": ["__meta_kubernetes_pod_container_name"], "target_label": "container"},
             {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
-            {
-                "source_labels": ["__meta_kubernetes_pod_label_kubetune_dev_finetunejob"],
-                "target_label": "kubetune_dev_finetunejob",
-                "regex": "(.+)",
-            },
             {"target_label": "job", "replacement": "kubetune-system/kubetune-trainer"},
             {"target_label": "endpoint", "replacement": "metrics"},
+            {
+                "source_labels": ["__meta_kubernetes_pod_label_kubetune_dev_finetunejob"],
+                "target_label": "finetunejob",
+            },
         ],
     }
 
@@ -84,8 +83,24 @@ def test_namespaces_that_are_named_are_the_only_ones() -> None:
     assert "scrape_interval" not in job
 
 
-def test_what_is_not_translated_is_an_error() -> None:
+def test_relabelings_of_a_platform_are_translated() -> None:
+    job = scrape(monitors("relabelled-monitoring")["kubetune-serving"])
+    assert job["relabel_configs"][-2:] == [
+        {
+            "source_labels": ["__meta_kubernetes_pod_label_kubetune_dev_finetunejob"],
+            "target_label": "finetunejob",
+        },
+        {"target_label": "cluster", "replacement": "eu-1"},
+    ]
+    assert job["metric_relabel_configs"] == [
+        {"action": "drop", "source_labels": ["__name__"], "regex": "vllm:.+_bucket"}
+    ]
+
+
+@pytest.mark.parametrize("where", ["endpoint", "relabeling"])
+def test_what_is_not_translated_is_an_error(where: str) -> None:
     monitor = copy.deepcopy(monitors()["kubetune-serving"])
-    monitor["spec"]["podMetricsEndpoints"][0]["scheme"] = "https"
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    (endpoint if where == "endpoint" else endpoint["relabelings"][0])["scheme"] = "https"
     with pytest.raises(NotImplementedError, match="scheme"):
         scrape(monitor)

@@ -29,6 +29,7 @@ from ..vocabulary.errors import KubeTuneError, NotFound
 from ..vocabulary.periods import TELL_AFTER
 from .rate import StatusPace
 from .reconcile import Dependencies, Reconciler
+from .status_writer import Told
 from .work_queue import Outcome, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Means:
     policy: PlatformPolicy = PlatformPolicy()  # noqa: RUF009 - frozen
     workers: int
     on_done: Outcome = lambda _result, _seconds: None
+    on_event: Told = lambda _type, _reason: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     seed: int | None = None
 
@@ -126,6 +128,7 @@ class Leader:
             probes=probes,
             pace=StatusPace(),
             now=means.now,
+            on_event=means.on_event,
         )
 
     async def _catch_up(self) -> None:

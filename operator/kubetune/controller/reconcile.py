@@ -47,7 +47,7 @@ from .live_reads import Refresher
 from .owner import Vanished
 from .rate import StatusPace
 from .rivals import Rivals
-from .status_writer import Publisher
+from .status_writer import Publisher, Told
 from .waiting import Looker
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Dependencies:
     pace: StatusPace
     stages: Stages = STAGES
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    on_event: Told = lambda _type, _reason: None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class Reconciler:
         self._rivals = Rivals(deps.kube, deps.index)
         self._looker = Looker(deps.kube, deps.probes)
         self._gatekeeper = Gatekeeper(deps.kube, deps.index)
-        self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now)
+        self._publisher = Publisher(deps.kube, deps.index, deps.pace, deps.now, deps.on_event)
         self._failures = Failures(deps.index, self._publisher, deps.now)
         self._states: dict[Key, JobState] = {}
 

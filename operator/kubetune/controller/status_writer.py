@@ -32,15 +32,26 @@ _AGAIN: Final = 1.0
 
 _INSTANCE: Final = socket.gethostname()[:128] or "kubetune"
 
+Told = Callable[[str, str], None]
+"""Takes type and reason of an Event."""
+
 
 class Publisher:
     """Writes statuses and Events."""
 
-    def __init__(self, kube: Kube, index: Index, pace: StatusPace, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        index: Index,
+        pace: StatusPace,
+        now: Callable[[], datetime],
+        on_event: Told,
+    ) -> None:
         self._kube = kube
         self._index = index
         self._pace = pace
         self._now = now
+        self._on_event = on_event
         self._background: set[asyncio.Task[None]] = set()
 
     async def publish(self, key: Key, raw: Raw, status: dict[str, Any], state: JobState) -> float | None:
@@ -97,6 +108,7 @@ class Publisher:
 
     def _emit(self, key: Key, raw: Raw, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         for note in transitions(old.get("conditions") or (), new.get("conditions") or ()):
+            self._on_event(note.type, note.reason)
             manifest = self._event(key, raw, note.type, note.reason, note.message)
             task = asyncio.create_task(self._post(key, manifest))
             self._background.add(task)

@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from .metrics import Metrics
+from .metrics.own import Metrics
 
 QUEUE_AGE_LIMIT: Final = 600.0
 """A key that waits or works for this long: the workers hang."""

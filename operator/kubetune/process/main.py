@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +32,8 @@ from ..vocabulary.errors import KubeTuneError, NotFound
 from ..vocabulary.periods import RELIST_PERIOD, TELL_AFTER
 from .feed import Feed
 from .health import QUEUE_AGE_LIMIT, serve_health, serve_metrics
-from .metrics import Metrics
+from .metrics.job import jobs_of
+from .metrics.own import Metrics
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ async def running(
 
     ``on_watching`` is called when kopf has started, which takes the process's signals.
     """
-    metrics, index = Metrics(), Index()
+    metrics, index = Metrics(settings.fields_in_metrics), Index()
     async with AsyncExitStack() as stack:
         kube = ApiKube(configuration, namespaces=settings.watch_namespaces, on_request=metrics.on_request)
         stack.push_async_callback(kube.close)
@@ -122,6 +123,7 @@ async def running(
                 policy=settings.policy,
                 workers=settings.workers,
                 on_done=metrics.on_reconcile,
+                on_event=metrics.on_event,
             )
         )
         elector = Elector(
@@ -140,7 +142,7 @@ async def running(
             metrics=metrics,
             feed=Feed(kube=kube, index=index, watches=watches, leader=leader),
         )
-        metrics.tell_jobs(lambda: _statuses(index) if metrics.leads else ())
+        metrics.tell_jobs(lambda: jobs_of(index) if metrics.leads else ())
         ready = asyncio.Event()
         await stack.enter_async_context(
             serve_health(
@@ -274,11 +276,3 @@ def _unhealthy(parts: Parts) -> str | None:
 def _refresh(parts: Parts) -> None:
     parts.metrics.queue_depth.set(parts.leader.depth)
     parts.metrics.queue_oldest.set(parts.leader.oldest_age(asyncio.get_running_loop().time()))
-
-
-def _statuses(index: Index) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
-    return (
-        (key.namespace, key.name, raw.get("status") or {})
-        for key, raw in index.parents()
-        if key.kind is Kind.FINE_TUNE_JOB
-    )

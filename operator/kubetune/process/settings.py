@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from ..spec.platform_policy import PlatformPolicy
 from ..spec.settings import JobSettings
+from .metrics.fields import MetricField, metric_fields
 
 PREFIX = "KUBETUNE_"
 _JSON = ("tuple", "PodTemplate", "Prices", "NetworkPolicies")
@@ -32,6 +33,8 @@ class Settings(PlatformPolicy, JobSettings):
     """Its namespace; in a cluster that of the release."""
     workers: int = Field(default=16, ge=1, le=256)
     """Reconciles at a time."""
+    metric_fields: tuple[str, ...] = ()
+    """Fields of FineTuneJobs that become labels of kubetune_job_info: useCase, or labels.KEY."""
     metrics_port: int = 8080
     health_port: int = 8081
     log_format: Literal["json", "plain"] = "json"
@@ -57,6 +60,20 @@ class Settings(PlatformPolicy, JobSettings):
             message = "brings the proxies' URLs: remove settings.httpProxy and settings.httpsProxy, or this"
             raise PydanticCustomError("rule", "{message}", {"message": message})
         return name
+
+    @field_validator("metric_fields")
+    @classmethod
+    def _can_be_told(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            metric_fields(fields)
+        except ValueError as error:
+            raise PydanticCustomError("rule", "{message}", {"message": str(error)}) from None
+        return fields
+
+    @property
+    def fields_in_metrics(self) -> tuple[MetricField, ...]:
+        """What metric_fields says, as metrics need it."""
+        return metric_fields(self.metric_fields)
 
     @property
     def for_job(self) -> JobSettings:

@@ -44,10 +44,15 @@ def training_resources(job: FineTuneJob, settings: JobSettings) -> ContainerReso
 
 def serving_gpus(job: FineTuneJob, planned: int = 0) -> int:
     """GPUs of one server; ``planned`` are those that prepare found it to need, 0 where it said nothing."""
-    serving = job.spec.serving
-    if serving is not None and serving.gpus is not None:
-        return serving.gpus
-    return max(1, planned) if job.spec.trains.gpus_per_node > 0 else 0
+    asked = job.spec.serving.gpus if job.spec.serving else None
+    return gpus_of_server(asked, planned, job.spec.trains.gpus_per_node)
+
+
+def gpus_of_server(asked: int | None, planned: int, gpus_per_node: int) -> int:
+    """The same, by what ``serving.gpus`` and ``training.gpusPerNode`` say."""
+    if asked is not None:
+        return asked
+    return max(1, planned) if gpus_per_node > 0 else 0
 
 
 def serving_resources(job: FineTuneJob, settings: JobSettings, planned: int = 0) -> ContainerResources:

@@ -10,6 +10,16 @@ path: /metrics
 {{- with .Values.monitoring.interval }}
 interval: {{ . }}
 {{- end }}
+{{- with .Values.monitoring.podMonitors.metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "kubetune.relabelings" -}}
+{{- with .Values.monitoring.podMonitors.relabelings }}
+{{- toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "kubetune.monitoredNamespaces" -}}
@@ -27,6 +37,11 @@ namespaceSelector:
 honorLabels: false
 followRedirects: false
 {{ include "kubetune.scrape" . }}
+relabelings:
+  # The job's name, as the operator's own series have it.
+  - sourceLabels: [__meta_kubernetes_pod_label_kubetune_dev_finetunejob]
+    targetLabel: finetunejob
+  {{- include "kubetune.relabelings" . | nindent 2 }}
 {{- end }}
 
 {{- define "kubetune.scrapeLimits" -}}
