@@ -305,6 +305,8 @@ class Operator:
     reconciler: Reconciler = field(init=False)
     probes: Probes = field(init=False)
     results: list[str] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    """Types and reasons of Events, as they are counted."""
     _selected: set[str] = field(default_factory=set)
     _told: dict[Kind, float] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -322,6 +324,7 @@ class Operator:
                 pace=StatusPace(),
                 stages=self.stages,
                 now=virtual_time.now,
+                on_event=self.count_event,
             )
         )
         self.queue = WorkQueue(
@@ -332,6 +335,10 @@ class Operator:
         for key in self.index.all_keys():
             self.queue.add(key)
         self._tasks = [asyncio.create_task(self.queue.run(16)), asyncio.create_task(self._relist_forever())]
+
+    def count_event(self, type_: str, reason: str) -> None:
+        """Take note of an Event."""
+        self.told.append((type_, reason))
 
     def _watch(self) -> None:
         self.kube.watchers.append(self._event)
@@ -410,6 +417,7 @@ class Contender(Operator):
                 settings=self.settings.for_job,
                 workers=16,
                 on_done=lambda result, _: self.results.append(result),
+                on_event=self.count_event,
                 now=virtual_time.now,
                 seed=1,
             )

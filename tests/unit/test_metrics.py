@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from dev.cluster.ports import free_ports
 from kubetune.cluster.index import Index
 from kubetune.facts.views import DeploymentView, JobView, Kind, View
+from kubetune.process.health import serve_metrics
 from kubetune.process.metrics.fields import MetricField
 from kubetune.process.metrics.gpus import gpus
 from kubetune.process.metrics.job import Job, jobs_of
@@ -189,3 +194,22 @@ def test_events_are_counted_by_closed_sets() -> None:
         ("Warning", "Other"): 1,
         ("Normal", "Other"): 1,
     }
+
+
+def test_a_scrape_is_written_beside_the_loop() -> None:
+    """Thousands of jobs take so long that watches and probes would wait for it."""
+    metrics, writers = Metrics(), set[bool]()
+
+    def jobs() -> list[Job]:
+        writers.add(threading.current_thread() is threading.main_thread())
+        return [job_of("training")]
+
+    async def main() -> str:
+        [port] = free_ports(1)
+        async with serve_metrics(port, metrics, refresh=lambda: None), httpx.AsyncClient() as client:
+            return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+
+    metrics.tell_jobs(jobs)
+    text = asyncio.run(main())
+    assert 'kubetune_job_attempts{finetunejob="intents-1",namespace="team-a"} 1.0' in text.splitlines()
+    assert writers == {False}

@@ -43,7 +43,7 @@ class Index:
         return list(self._parents.items())
 
     def children(self, key: Key) -> tuple[View, ...]:
-        """The children of one key, in a stable order."""
+        """The children of one key, in a stable order, as a copy that other threads may read."""
         views = self._children.get(key, {}).values()
         return tuple(sorted(views, key=lambda view: (view.kind, view.name, view.uid)))
 

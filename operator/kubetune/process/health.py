@@ -1,6 +1,6 @@
 """HTTP endpoints of the operator itself: /healthz, /readyz and /metrics, served by the loop that works.
 
-A loop that is blocked does not answer, which is the point.
+A loop that is blocked does not answer, which is the point. Only what /metrics says is written by a thread.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ async def serve_metrics(port: int, metrics: Metrics, *, refresh: Callable[[], No
     async def handle(request: web.Request) -> web.Response:
         refresh()
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+        # Of thousands of jobs that takes so long that watches and probes would wait for it.
+        body = await asyncio.to_thread(encode, metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     app = web.Application()
     app.router.add_get("/metrics", handle)
