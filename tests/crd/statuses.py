@@ -77,6 +77,7 @@ FULL_STATUS = Status(
         trained_tokens=1_000_000,
         estimated_completion_time=NOW,
         last_checkpoint_step=100,
+        last_checkpoint_time=NOW,
         memory_peak_bytes=11_000_000_000,
         update_time=NOW,
     ),

@@ -42,6 +42,8 @@ NAMES = {
     "step_duration_seconds",
     "checkpoint_duration_seconds",
     "last_checkpoint_timestamp_seconds",
+    "volume_free_bytes",
+    "volume_size_bytes",
 }
 FROM_THE_BEGINNING = {
     "step",
@@ -52,6 +54,7 @@ FROM_THE_BEGINNING = {
     "checkpoint_duration_seconds",
 }
 SAVED = "last_checkpoint_timestamp_seconds"
+NOT_BY_STEPS = {"validation_loss", "full_validation_loss", SAVED, "volume_free_bytes", "volume_size_bytes"}
 
 
 @pytest.fixture
@@ -86,16 +89,14 @@ def samples(address: str, names: set[str]) -> dict[str, float]:
 def test_what_was_not_measured_has_no_value(reports: Reports, address: str) -> None:
     """A loss of 0 would be the best there is, and a last checkpoint in 1970 would raise alarms."""
     reports.stepped(tokens=200, seconds=0.5, values=VALUES)
-    never = {"validation_loss", "full_validation_loss", "last_checkpoint_timestamp_seconds"}
-    assert samples(address, NAMES - never)["loss"] == 0.75
+    assert samples(address, NAMES - NOT_BY_STEPS)["loss"] == 0.75
 
 
 def test_a_norm_of_the_gradient_that_nobody_tells_has_no_value(reports: Reports, address: str) -> None:
     """0 would look like a model that learns nothing."""
     values = {key: value for key, value in VALUES.items() if key != "grad_norm"}
     reports.stepped(tokens=200, seconds=0.5, values=values)
-    never = {"grad_norm", "validation_loss", "full_validation_loss", "last_checkpoint_timestamp_seconds"}
-    assert samples(address, NAMES - never)["loss"] == 0.75
+    assert samples(address, NAMES - NOT_BY_STEPS - {"grad_norm"})["loss"] == 0.75
 
 
 def test_everything_can_be_scraped_before_the_first_step(address: str) -> None:
@@ -109,10 +110,12 @@ def test_everything_can_be_scraped_before_the_first_step(address: str) -> None:
 def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
     reports.resumed(step=40, epoch=1.2, tokens=5000, saved_at=1.6e9)
     assert samples(address, FROM_THE_BEGINNING | {SAVED})[SAVED] == 1.6e9
+    assert reports.progress.last_checkpoint_time == 1_600_000_000
     reports.evaluated(loss=0.9, full_loss=0.875)
     reports.stepped(tokens=200, seconds=0.5, values=VALUES)
     reports.evaluated(loss=0.625, full_loss=None, seconds_per_row=0.5)
     reports.saved(step=41, seconds=0.2)
+    reports.measured_volume(free=3_000_000, size=20_000_000)
     seen = samples(address, NAMES)
     expected = {
         "step": 41,
@@ -128,6 +131,8 @@ def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
         "tokens_per_second": 400,
         "step_duration_seconds_count": 1,
         "checkpoint_duration_seconds_sum": 0.2,
+        "volume_free_bytes": 3_000_000,
+        "volume_size_bytes": 20_000_000,
     }
     assert {name: seen[name] for name in expected} == expected
     assert seen[SAVED] > 1.7e9
@@ -141,6 +146,7 @@ def test_a_step_is_seen_in_both(reports: Reports, address: str) -> None:
         trained_tokens=5200,
         remaining_seconds=29,
         last_checkpoint_step=41,
+        last_checkpoint_time=int(seen[SAVED]),
         memory_peak_bytes=3_000_000_000,
     )
 

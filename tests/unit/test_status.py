@@ -228,3 +228,12 @@ def test_what_is_waited_for_is_named(count: int, named: str) -> None:
 
 def _condition(status: dict[str, Any], type_: str) -> dict[str, Any]:
     return next(c for c in status["conditions"] if c["type"] == type_)
+
+
+def test_a_trainer_that_does_not_say_when_it_saved_is_understood() -> None:
+    case = load("training")
+    older = {name: value for name, value in case.facts["progress"].items() if name != "last_checkpoint_time"}
+    progress = replace(case, facts={**case.facts, "progress": older}).status["progress"]
+    expected = case.status["progress"]
+    assert expected.pop("lastCheckpointTime") == "2026-03-01T11:58:00Z"
+    assert progress == expected

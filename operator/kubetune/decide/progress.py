@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from kubetune_trainer.contract.messages import Progress
@@ -33,7 +33,7 @@ def progress_of(
 
 def _running_progress(job: FineTuneJob, new: Progress, *, now: datetime) -> ProgressStatus:
     now = now.replace(microsecond=0)
-    remaining = new.remaining_seconds
+    remaining, saved_at = new.remaining_seconds, new.last_checkpoint_time
     return ProgressStatus(
         summary=f"{new.step}/{new.total_steps}",
         step=new.step,
@@ -45,6 +45,7 @@ def _running_progress(job: FineTuneJob, new: Progress, *, now: datetime) -> Prog
         trained_tokens=new.trained_tokens,
         estimated_completion_time=None if remaining is None else now + timedelta(seconds=remaining),
         last_checkpoint_step=new.last_checkpoint_step,
+        last_checkpoint_time=None if saved_at is None else datetime.fromtimestamp(saved_at, UTC),
         memory_peak_bytes=new.memory_peak_bytes,
         best_step=new.best_step,
         transport=new.transport,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from .evaluation import EvaluationPlan
-from .messages_base import Count, Message, Number, Path, Seconds, Sentence, Short, Small
+from .messages_base import Count, Message, Number, Path, Seconds, Sentence, Short, Small, UnixSeconds
 
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_LIMIT = 4096
@@ -198,6 +198,8 @@ class Progress(Message):
     trained_tokens: Count = 0
     remaining_seconds: Seconds | None = None
     last_checkpoint_step: Count | None = None
+    last_checkpoint_time: UnixSeconds | None = None
+    """When the newest checkpoint was verified, by rank 0's clock."""
     memory_peak_bytes: Count | None = None
     """Most memory that one rank has held in this attempt; the plan has the estimate."""
     best_step: Count | None = None

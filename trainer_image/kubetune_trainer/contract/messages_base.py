@@ -22,6 +22,9 @@ MOST_SECONDS = 10**9
 
 Seconds = Annotated[int, Field(ge=0, le=MOST_SECONDS)]
 
+UnixSeconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
+"""A time until the year 9999, the last that can be written."""
+
 Number = Annotated[str, StringConstraints(max_length=32)]
 Short = Annotated[str, StringConstraints(max_length=256)]
 Path = Annotated[str, StringConstraints(max_length=1024)]

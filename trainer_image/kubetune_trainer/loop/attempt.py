@@ -36,6 +36,7 @@ from .journal import Journal
 from .out_of_memory import smaller_after_out_of_memory
 from .progress import Reports, serve
 from .records import Records
+from .volume_room import VolumeRoom
 
 if TYPE_CHECKING:
     from ..methods.method import Row
@@ -111,7 +112,9 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     journal = None
     from_step = found.step if found else 0
     if peers.rank == 0:
-        journal = Journal(reports=reports, records=Records(run, from_step=from_step), nccl=nccl)
+        room = VolumeRoom(root=run.root, reports=reports)
+        room.look()
+        journal = Journal(reports=reports, records=Records(run, from_step=from_step), room=room, nccl=nccl)
         if found:
             epoch = found.step / steps_per_epoch(len(rows), training.batch_size)
             saved_at = found.path.stat().st_mtime

@@ -11,6 +11,7 @@ from .evaluation import Score
 from .guards import SpeedGuard
 from .progress import Reports
 from .records import Records
+from .volume_room import VolumeRoom
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ class Journal:
 
     reports: Reports
     records: Records
+    room: VolumeRoom
     nccl: NcclDebug | None = None
     """None where NCCL is not used."""
     speed: SpeedGuard = field(default_factory=SpeedGuard)
@@ -29,6 +31,7 @@ class Journal:
         """One optimizer step is done; ``diverges`` says how learning does, if it does."""
         if self.nccl is not None and (transport := self.nccl.transport()) is not None:
             self.reports.connected(transport)
+        self.room.look()
         step = int(values["step"])
         slow = self.speed.observe(step, tokens / max(seconds, 1e-9))
         for kind, sentence in (("divergence", diverges), ("speed", slow)):
@@ -69,6 +72,7 @@ class Journal:
     def saved(self, *, step: int, seconds: float, size: int) -> None:
         """A checkpoint is published."""
         self.reports.saved(step=step, seconds=seconds)
+        self.room.look(changed=True)
         self.records.save()
         logger.info("step %d: checkpoint of %d bytes in %.2f seconds", step, size, seconds)
 

@@ -68,6 +68,11 @@ class Reports:
         self._best_step = self._gauge(
             "best_step", "Step with the lowest validation loss so far, where the best weights are chosen"
         )
+        self._volume_free = self._gauge(
+            "volume_free_bytes",
+            "Free bytes on the output volume, looked at each minute and after checkpoints",
+        )
+        self._volume_size = self._gauge("volume_size_bytes", "Size of the output volume")
         self._tokens = Counter(
             "kubetune_train_tokens",
             "Tokens trained on without padding, over all attempts",
@@ -86,11 +91,11 @@ class Reports:
 
     def resumed(self, *, step: int, epoch: float, tokens: int, saved_at: float) -> None:
         """Continue from a checkpoint that was written at a time in Unix seconds."""
-        self._set(self._saved_at, saved_at)
         self._set(self._step, step)
         self._set(self._epoch, epoch)
         self._tokens.inc(tokens)
-        self._update(step=step, epoch=f"{epoch:.2f}", trained_tokens=tokens, last_checkpoint_step=step)
+        self._update(step=step, epoch=f"{epoch:.2f}", trained_tokens=tokens)
+        self._verified(step, saved_at)
 
     def stepped(self, *, tokens: int, seconds: float, values: dict[str, float]) -> int:
         """One optimizer step is done; returns the recent tokens per second."""
@@ -161,8 +166,16 @@ class Reports:
     def saved(self, *, step: int, seconds: float) -> None:
         """A checkpoint is published."""
         self._save_seconds.observe(seconds)
-        self._set(self._saved_at, time.time())
-        self._update(last_checkpoint_step=step)
+        self._verified(step, time.time())
+
+    def measured_volume(self, *, free: int, size: int) -> None:
+        """So many bytes are free on the output volume, of so many."""
+        self._set(self._volume_free, free)
+        self._set(self._volume_size, size)
+
+    def _verified(self, step: int, when: float) -> None:
+        self._set(self._saved_at, when)
+        self._update(last_checkpoint_step=step, last_checkpoint_time=int(when))
 
     def _evaluation_seconds(self, step: int) -> float:
         """What scoring validation rows from this step on will take, as long as it took the last time."""

@@ -228,6 +228,8 @@ class ProgressStatus(StatusModel):
     """When training is expected to end."""
     last_checkpoint_step: Int | None = None
     """Step of the newest verified checkpoint."""
+    last_checkpoint_time: Time | None = None
+    """When the newest checkpoint was verified."""
     memory_peak_bytes: Int | None = None
     """Most memory that one GPU held; on CPU, one process. The estimate is plan.memoryPerGPU."""
     transport: Short | None = None
