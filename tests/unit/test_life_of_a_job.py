@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -286,6 +287,19 @@ def test_drift_of_the_deployment_is_put_right() -> None:
     cluster.objects["Deployment", "intents-1"]["spec"]["replicas"] = 5
     (manifest,) = cluster.plan().apply
     assert manifest["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("last", ["evicted", "lost"])
+def test_runs_are_counted_once_also_when_their_pods_are_gone(last: str) -> None:
+    cluster = minimal(training={"gpusPerNode": 0, "retries": {"max": 0}})
+    check(cluster)
+    for event in ("evicted", "restart", last, "restart"):
+        happen(cluster, event)
+        check(cluster)
+    evicted = 2 if last == "evicted" else 0
+    assert cluster.raw["status"]["retries"] == [
+        {"stage": "prepare", "number": 2, "failures": 0, "interruptions": evicted}
+    ]
 
 
 def test_a_training_job_that_somebody_deleted_is_tried_again_for_free() -> None:

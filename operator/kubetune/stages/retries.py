@@ -86,14 +86,15 @@ def _pause(stage: Stage, look: Look, unheard: timedelta) -> timedelta:
 
     Failures double the pause. The first interruption in a row costs none; further ones do, since the cluster
     may refuse every pod, or somebody deletes every Job. A gang that gave its nodes back leaves them to
-    others, for a time that differs from job to job.
+    others, for a time that differs from job to job. Which of them it was the count says: with its pod gone,
+    a run may look otherwise than when it was counted.
     """
     last = look.observed.last_run(stage.name)
     if last is None or last.ending is None or last.ending.outcome is Outcome.SUCCEEDED:
         return unheard
     tally = look.observed.tally(stage.name)
     first = timedelta(seconds=look.settings.retry_backoff_seconds)
-    if last.ending.outcome is Outcome.FAILED:
+    if not tally.interruptions:
         return doubled(first, tally.failures - 1, limit=_LONGEST_PAUSE)
     if last.ending.reason is Reason.GANG_INCOMPLETE:
         share = hashlib.sha256(f"{look.job.metadata.uid}{last.number}".encode()).digest()[0] / 256

@@ -17,7 +17,10 @@ def remembered_tallies(job: FineTuneJob) -> dict[str, Tally]:
 
 
 def retries_of(job: FineTuneJob, observed: Observed) -> tuple[RetryStatus, ...] | None:
-    """Count runs whose verdict stands, for good, where any of them failed or was interrupted."""
+    """Count runs whose verdict stands, for good, where any of them failed or was interrupted.
+
+    What was counted once stays: a run whose pod is gone may look otherwise when it is counted again.
+    """
     before = remembered_tallies(job)
     tallies = {
         stage: count(runs, before.get(stage, Tally()), decided=True) for stage, runs in observed.runs.items()
@@ -27,6 +30,6 @@ def retries_of(job: FineTuneJob, observed: Observed) -> tuple[RetryStatus, ...] 
             stage=stage, number=tally.number, failures=tally.failures, interruptions=tally.interruptions
         )
         for stage, tally in tallies.items()
-        if tally.failures or tally.interruptions
+        if tally.failures or tally.interruptions or stage in before
     )
     return told or None
