@@ -43,6 +43,36 @@ def test_recent_progress_goes_along_when_something_else_is_written() -> None:
     assert status["progress"]["step"] == 31
 
 
+def test_at_the_end_progress_is_what_the_attempt_told_last() -> None:
+    case = load("trained")
+    stale = {
+        "step": 60,
+        "epoch": "1.60",
+        "trainedTokens": 800,
+        "lastCheckpointStep": 40,
+        "warnings": ["Slow."],
+    }
+    case = case.with_status({**case.status, "progress": {**stale, "warnings": ["Slow."]}}, seconds_later=0)
+    last = {"step": 75, "total_steps": 75, "epoch": "2.00", "loss": "0.5", "trained_tokens": 1000}
+    told = Progress.model_validate({**last, "last_checkpoint_step": 70, "last_checkpoint_time": 1772365200})
+    run = replace(case.observed.runs_of(TRAIN)[-1], progress=told)
+    runs = {**case.observed.runs, TRAIN: (run,)}
+    status = compute_status(case.job, replace(case.observed, runs=runs), case.config, now=case.now)
+    assert status["progress"] == {
+        "summary": "75/75",
+        "step": 75,
+        "totalSteps": 75,
+        "epoch": "2.00",
+        "loss": "0.412",
+        "trainedTokens": 1000,
+        "lastCheckpointStep": 70,
+        "lastCheckpointTime": "2026-03-01T11:40:00Z",
+        "warnings": ["Slow."],
+        "updateTime": "2026-03-01T11:54:00Z",
+    }
+    assert case.with_status(status, seconds_later=600).status == status
+
+
 RDMA = {"rdma/hca_shared_devices_a": "1", "nvidia.com/gpu": "1"}
 
 

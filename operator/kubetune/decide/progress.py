@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from kubetune_trainer.contract.messages import Progress
 
@@ -15,6 +15,20 @@ from ..vocabulary.names import TRAIN
 from ..vocabulary.periods import PROGRESS_PERIOD
 
 _WARNINGS: Final = 20
+_ALIKE: Final = (
+    "step",
+    "total_steps",
+    "epoch",
+    "loss",
+    "validation_loss",
+    "tokens_per_second",
+    "trained_tokens",
+    "last_checkpoint_step",
+    "memory_peak_bytes",
+    "best_step",
+    "transport",
+)
+"""Fields that have one name in the trainer's progress and in the status."""
 
 
 def progress_of(
@@ -33,44 +47,41 @@ def progress_of(
 
 def _running_progress(job: FineTuneJob, new: Progress, *, now: datetime) -> ProgressStatus:
     now = now.replace(microsecond=0)
-    remaining, saved_at = new.remaining_seconds, new.last_checkpoint_time
+    remaining = new.remaining_seconds
     return ProgressStatus(
-        summary=f"{new.step}/{new.total_steps}",
-        step=new.step,
-        total_steps=new.total_steps,
-        epoch=new.epoch,
-        loss=new.loss,
-        validation_loss=new.validation_loss,
-        tokens_per_second=new.tokens_per_second,
-        trained_tokens=new.trained_tokens,
+        **_measured(new),
         estimated_completion_time=None if remaining is None else now + timedelta(seconds=remaining),
-        last_checkpoint_step=new.last_checkpoint_step,
-        last_checkpoint_time=None if saved_at is None else datetime.fromtimestamp(saved_at, UTC),
-        memory_peak_bytes=new.memory_peak_bytes,
-        best_step=new.best_step,
-        transport=new.transport,
         warnings=warnings_of(job, new)[:_WARNINGS] or None,
         update_time=now,
     )
 
 
+def _measured(new: Progress) -> dict[str, Any]:
+    """What rank 0 says, under the names of the status."""
+    saved_at = new.last_checkpoint_time
+    return {
+        "summary": f"{new.step}/{new.total_steps}",
+        "last_checkpoint_time": None if saved_at is None else datetime.fromtimestamp(saved_at, UTC),
+        **{name: getattr(new, name) for name in _ALIKE},
+    }
+
+
 def _final_progress(observed: Observed, last: Run, old: ProgressStatus | None) -> ProgressStatus | None:
-    """The last step, which nobody was asked for any more."""
+    """Where the attempt ended; what it did not say stays as it was told last."""
     total = observed.prepared.plan.total_steps if observed.prepared else (old.total_steps if old else None)
     if last.to_step is None or total is None:
         return old
-    found = (
-        {"loss": observed.artifact.train_loss, "validation_loss": observed.artifact.validation_loss}
-        if (observed.artifact)
-        else {}
-    )
+    found: dict[str, Any] = _measured(last.progress) if last.progress else {}
+    if observed.artifact:
+        kept = {"loss": observed.artifact.train_loss, "validation_loss": observed.artifact.validation_loss}
+        found |= {name: value for name, value in kept.items() if value is not None}
     return (old or ProgressStatus()).model_copy(
         update={
+            **{name: value for name, value in found.items() if value is not None},
             "summary": f"{last.to_step}/{total}",
             "step": last.to_step,
             "total_steps": total,
             "estimated_completion_time": None,
             "update_time": last.ending.finished if last.ending else None,
-            **{name: value for name, value in found.items() if value is not None},
         }
     )

@@ -92,6 +92,8 @@ class Run:
     held: Held = Held()
     from_step: int | None = None
     to_step: int | None = None
+    progress: Progress | None = None
+    """What a training told at its end."""
 
     @property
     def succeeded(self) -> bool:

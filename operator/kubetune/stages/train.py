@@ -106,7 +106,9 @@ class _Train(Stage):
     def checked(self, run: Run) -> Run:
         summary = termination.train_summary(run.said)
         if summary is not None:
-            run = replace(run, from_step=summary.from_step, to_step=summary.to_step)
+            run = replace(
+                run, from_step=summary.from_step, to_step=summary.to_step, progress=summary.progress
+            )
         if run.succeeded and run.pod and (summary is None or summary.artifact is None):
             return failed_after_all(run, WITHOUT_ARTIFACT)
         return run

@@ -165,26 +165,6 @@ class PrepareSummary(Message):
     """None when the result is not evaluated."""
 
 
-class TrainSummary(Message):
-    """Summary of an attempt, written by rank 0's pod."""
-
-    from_step: Count = 0
-    to_step: Count = 0
-    artifact: ArtifactSummary | None = None
-    """Present when the attempt completed."""
-
-
-class TerminationMessage(Message):
-    """JSON in TERMINATION_LOG, at most TERMINATION_LIMIT bytes."""
-
-    reason: Reason
-    message: str
-    """A sentence: what happened, where, what to do."""
-    step: Count | None = None
-    summary: dict[str, Any] = Field(default_factory=dict)
-    """The subcommand's summary as JSON; of invalid data: {"errors": n, "rows": [first 20]}."""
-
-
 class Progress(Message):
     """Body of rank 0's /progress."""
 
@@ -208,3 +188,25 @@ class Progress(Message):
     """How gradients travel, such as "Sockets; P2P within a node"; None on CPU and while it is not known."""
     warnings: Annotated[tuple[Sentence, ...], Field(max_length=20)] = ()
     """What is wrong with the attempt now."""
+
+
+class TrainSummary(Message):
+    """Summary of an attempt, written by rank 0's pod."""
+
+    from_step: Count = 0
+    to_step: Count = 0
+    artifact: ArtifactSummary | None = None
+    """Present when the attempt completed."""
+    progress: Progress | None = None
+    """What /progress said at the end, without warnings; None where nothing was left to train."""
+
+
+class TerminationMessage(Message):
+    """JSON in TERMINATION_LOG, at most TERMINATION_LIMIT bytes."""
+
+    reason: Reason
+    message: str
+    """A sentence: what happened, where, what to do."""
+    step: Count | None = None
+    summary: dict[str, Any] = Field(default_factory=dict)
+    """The subcommand's summary as JSON; of invalid data: {"errors": n, "rows": [first 20]}."""

@@ -196,7 +196,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     artifact = publish(model, config, run, base, result, peers, confirm, asked)
     if best is not None:
         best.discard()
-    return TrainSummary(from_step=from_step, to_step=last_step, artifact=artifact)
+    last = reports.progress.model_copy(update={"warnings": (), "remaining_seconds": None})
+    return TrainSummary(from_step=from_step, to_step=last_step, artifact=artifact, progress=last)
 
 
 def _require_gpus(config: TrainerConfig, reports: Reports) -> None:
