@@ -34,6 +34,7 @@ def training_config(**training: Any) -> TrainerConfig:
             "namespace": "team-a",
             "name": "colours",
             "use_case": "Name the colour of an item.",
+            "labels": {"example.com/team": "payments"},
             "model": {"uri": "hf://org/tiny"},
             "dataset": {"train": {"uri": "pvc://data/train.jsonl"}},
             "images": {"trainer": "registry.example/trainer:1"},

@@ -152,6 +152,7 @@ def test_of_an_adapter_on_4_bits_the_full_base_is_asked(tmp_path: Path, model: P
     (made.run.adapter / "canary.json").write_text(json.dumps(record))
     assert_as_published(made, model)
     card = (made.run.adapter / "README.md").read_text()
+    assert "Name the colour of an item.\n\n| | |\n|---|---|\n| example.com/team | payments |\n" in card
     assert "QLoRA, rank 4, alpha 2 (scaled by alpha / sqrt(rank))" in card
     assert "Losses were measured on the base in 4 bits" in card
 

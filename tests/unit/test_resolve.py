@@ -47,6 +47,16 @@ def test_a_learning_rate_that_is_given_stays() -> None:
     assert resolve(job(training={"learningRate": "2e-3"}), SETTINGS).training.learning_rate == "0.002"
 
 
+def test_labels_that_the_platform_lists_go_to_the_model_card() -> None:
+    labels = {"team": "payments", "example.com/stage": "trial", "argocd.argoproj.io/instance": "models"}
+    labelled = job().model_copy(update={"metadata": job().metadata.model_copy(update={"labels": labels})})
+    listed = ("useCase", "labels.example.com/stage", "labels.team", "labels.absent")
+    settings = SETTINGS.model_copy(update={"metric_fields": listed})
+    assert resolve(labelled, settings).labels == {"example.com/stage": "trial", "team": "payments"}
+    assert resolve(labelled, SETTINGS).labels == {}
+    assert resolve(labelled, settings).run_key == resolve(labelled, SETTINGS).run_key
+
+
 def test_arguments_of_the_chat_template_are_what_their_text_says() -> None:
     texts = {"thinking": "false", "level": "3", "part": "0.5", "mood": "calm", "code": "007", "none": "null"}
     rows = {

@@ -33,8 +33,6 @@ class Settings(PlatformPolicy, JobSettings):
     """Its namespace; in a cluster that of the release."""
     workers: int = Field(default=16, ge=1, le=256)
     """Reconciles at a time."""
-    metric_fields: tuple[str, ...] = ()
-    """Fields of FineTuneJobs that become labels of kubetune_job_info: useCase, or labels.KEY."""
     metrics_port: int = 8080
     health_port: int = 8081
     log_format: Literal["json", "plain"] = "json"

@@ -35,10 +35,11 @@ from ..vocabulary.errors import SpecError
 from ..vocabulary.names import PREPARE, SERVE, TRAIN, Names
 from ..vocabulary.quantities import amount_of
 from ..vocabulary.sentences import ADOPTED, APPLY_AGAIN
+from ..vocabulary.strangers import plain
 from .evaluation import resolve_evaluation
 from .pod_layers import check_pod_template
 from .resources import ContainerResources, serving_gpus, serving_resources, training_resources
-from .settings import JobSettings
+from .settings import LABEL_FIELD, JobSettings
 from .sources import Role, mount_of
 
 CA_BUNDLE_MOUNT: Final = "/etc/kubetune-ca"
@@ -67,6 +68,7 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
         namespace=job.metadata.namespace,
         name=job.metadata.name,
         use_case=spec.use_case,
+        labels=_labels(job, settings),
         model=ModelSource(
             uri=spec.model.uri, revision=revision, mount=mount_of(spec.model.uri, role="model")
         ),
@@ -88,6 +90,12 @@ def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
         ),
         operator={_SETTINGS: settings.model_dump(mode="json")},
     )
+
+
+def _labels(job: FineTuneJob, settings: JobSettings) -> dict[str, str]:
+    """Those labels of the job that the platform lists."""
+    listed = (f.removeprefix(LABEL_FIELD) for f in settings.metric_fields if f.startswith(LABEL_FIELD))
+    return {key: plain(job.metadata.labels[key]) for key in listed if key in job.metadata.labels}
 
 
 def check_serving(job: FineTuneJob, settings: JobSettings) -> None:

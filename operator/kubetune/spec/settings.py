@@ -6,7 +6,7 @@ running job. ``process.settings`` reads them, and the rest, from the environment
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,9 @@ from pydantic_core import PydanticCustomError
 from ..api.v1alpha1.pod_template import PodTemplate
 from .pod_template import mount_without_volume
 from .prices import Prices
+
+LABEL_FIELD: Final = "labels."
+"""Of metric_fields: what stands before the key of a label."""
 
 
 def _mounts_its_volumes(template: PodTemplate) -> PodTemplate:
@@ -83,3 +86,6 @@ class JobSettings(BaseModel):
     """Pause before a second attempt; doubled for each further one, at most 10 minutes."""
     prices: Prices | None = None
     """What an hour of a GPU and of a pod costs; None: jobs tell what they took, and no cost."""
+    metric_fields: tuple[str, ...] = ()
+    """Fields of FineTuneJobs that become labels of kubetune_job_info: useCase, or labels.KEY. Metrics follow
+    the platform at once; in the model card the labels are as they were when the job started."""

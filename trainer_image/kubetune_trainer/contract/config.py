@@ -231,6 +231,8 @@ class TrainerConfig(ConfigModel):
     namespace: str
     name: str
     use_case: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels of the job that the platform lists, for the model card."""
     model: ModelSource
     dataset: DatasetConfig
     adopt: AdoptedConfig | None = None

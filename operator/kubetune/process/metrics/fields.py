@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...facts.json_values import dict_of, text_of
+from ...spec.settings import LABEL_FIELD
 from ...vocabulary.strangers import plain
 
 MOST_FIELDS: Final = 16
@@ -18,7 +19,6 @@ MOST_CHARACTERS: Final = 128
 """Of a value: people write useCase as a sentence, and each series carries it."""
 
 _USE_CASE: Final = "useCase"
-_LABEL: Final = "labels."
 _KEY: Final = re.compile(
     r"([a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?"
     r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
@@ -38,7 +38,7 @@ class MetricField:
         """Name of the label."""
         if self.field == _USE_CASE:
             return "use_case"
-        return f"label_{_NOT_IN_NAMES.sub('_', self.field.removeprefix(_LABEL))}"
+        return f"label_{_NOT_IN_NAMES.sub('_', self.field.removeprefix(LABEL_FIELD))}"
 
     def value(self, raw: Mapping[str, Any]) -> str:
         """What a FineTuneJob has there, in one line; empty where it has nothing."""
@@ -46,7 +46,7 @@ class MetricField:
             found = dict_of(raw.get("spec")).get(_USE_CASE)
         else:
             labels = dict_of(dict_of(raw.get("metadata")).get("labels"))
-            found = labels.get(self.field.removeprefix(_LABEL))
+            found = labels.get(self.field.removeprefix(LABEL_FIELD))
         return plain(text_of(found))[:MOST_CHARACTERS]
 
 
@@ -57,7 +57,7 @@ def metric_fields(fields: tuple[str, ...]) -> tuple[MetricField, ...]:
     by_label: dict[str, MetricField] = {}
     for field in fields:
         if field != _USE_CASE and not (
-            field.startswith(_LABEL) and _KEY.fullmatch(field.removeprefix(_LABEL))
+            field.startswith(LABEL_FIELD) and _KEY.fullmatch(field.removeprefix(LABEL_FIELD))
         ):
             raise ValueError(f'"{field}" is no field that can be told: write useCase, or labels.KEY')
         found = MetricField(field)
