@@ -249,6 +249,8 @@ def test_a_rank_killed_in_the_middle_of_a_save_costs_that_save_only(
         wait_until(lambda: get(last, "/progress") is not None, last)
         progress = Progress.model_validate_json(get(last, "/progress") or "")
         assert progress.total_steps == 12
+        wait_until(lambda: "kubetune_train_volume_free_bytes" in (get(last, "/metrics") or ""), last)
+        wait_until(lambda: '"last_checkpoint_time":1' in (get(last, "/progress") or ""), last)
         assert last.wait() == 0, last.log
     assert TrainSummary.model_validate(last.message.summary).from_step == 4
     assert steps_of(made) == steps_of(undisturbed[3])
