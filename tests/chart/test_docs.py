@@ -108,6 +108,14 @@ def test_metrics_that_the_page_names_exist() -> None:
     assert named - {"kubetune_train"} <= known
 
 
+def test_the_page_asks_of_every_metric_of_the_operator() -> None:
+    metrics = Metrics()
+    metrics.tell_jobs(list)
+    text = (REPOSITORY / "docs" / "how-to" / "monitor.md").read_text()
+    named = {f.name if f.type != "counter" else f"{f.name}_total" for f in metrics.registry.collect()}
+    assert {name for name in named if name not in text} == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_of_a_page_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
