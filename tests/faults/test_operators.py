@@ -86,6 +86,8 @@ async def test_only_the_one_that_leads_writes(control_plane: ControlPlane, tmp_p
         assert not both.standby.leads()
         assert both.leader.writes() > 0
         assert both.standby.writes() == 0
+        await _until(lambda: both.leader.done() >= set(names))
+        assert both.standby.done() == set()
         made = both.made("once-")
         assert len(made) >= len(names) * 5  # ConfigMap, claim, Service and two Jobs each
         assert set(made.values()) == {1}

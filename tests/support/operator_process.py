@@ -33,6 +33,11 @@ class OperatorProcess:
         """Whether it is the one that acts, by its metric."""
         return "kubetune_leader 1.0" in health(self.metrics_url)[1].splitlines()
 
+    def done(self) -> set[str]:
+        """Names of the jobs of which its metrics say that they are done."""
+        told = r'^kubetune_job_state\{finetunejob="(.*?)",.*stage="done"\} 1\.0$'
+        return set(re.findall(told, health(self.metrics_url)[1], flags=re.MULTILINE))
+
     def writes(self) -> float:
         """Requests that change something and that it has sent, those for its Lease left out."""
         found = re.findall(
