@@ -1,4 +1,4 @@
-"""Writes the generated files of the chart: its copy of the CRDs and its README.
+"""Writes the generated files of the chart: its copy of the CRDs, the closed schema of its values, its README.
 
 `python -m dev.chart` writes them, with `--check` it only says which are out of date. crds/ is made elsewhere.
 """
@@ -14,9 +14,11 @@ from pathlib import Path
 import yaml
 
 from dev import paths
+from dev.values_schema import closed_text
 
 CHART = paths.REPOSITORY / "charts" / "kubetune"
 _CRDS = paths.REPOSITORY / "crds"
+CLOSED_SCHEMA = CHART / "files" / "values.closed.schema.json"
 _README_HEAD = CHART / "files" / "README.head.md"
 
 
@@ -32,6 +34,7 @@ class Value:
 def generated() -> dict[Path, str]:
     """Return every generated file of the chart with its content."""
     files = {CHART / "templates" / "crds" / crd.name: _crd_template(crd.read_text()) for crd in _crds()}
+    files[CLOSED_SCHEMA] = closed_text((CHART / "values.schema.json").read_text())
     files[CHART / "README.md"] = _readme()
     return files
 
@@ -120,11 +123,21 @@ def _crd_template(crd: str) -> str:
     )
     assert found is not None
     indent = found["indent"]
-    keep = f"{indent * 2}helm.sh/resource-policy: keep\n"
-    line = keep if found["annotated"] else f"{indent}annotations:\n{keep}"
-    insert = f"{{{{- if .Values.crds.keep }}}}\n{line}{{{{- end }}}}\n"
-    head = "{{- /* DO NOT EDIT: made by `make generate` from crds/. */ -}}\n{{- if .Values.crds.enabled }}\n"
-    return f"{head}{body[: found.end()]}{insert}{body[found.end() :].rstrip()}\n{{{{- end }}}}\n"
+    labels = f"{{{{- with .Values.commonLabels }}}}\n{indent}labels:{_yaml(indent * 2)}{{{{- end }}}}\n"
+    head = "" if found["annotated"] else f"{indent}annotations:"
+    keep = '{{- $keep := ternary (dict "helm.sh/resource-policy" "keep") dict .Values.crds.keep }}\n'
+    values = "(merge $keep (.Values.commonAnnotations | default dict))"
+    annotations = f"{keep}{{{{- with {values} }}}}\n{head}{_yaml(indent * 2)}{{{{- end }}}}\n"
+    start = len("metadata:\n") + found.start()
+    before, own, after = body[:start], body[start : found.end()], body[found.end() :]
+    notice = (
+        "{{- /* DO NOT EDIT: made by `make generate` from crds/. */ -}}\n{{- if .Values.crds.enabled }}\n"
+    )
+    return f"{notice}{before}{labels}{own}{annotations}{after.rstrip()}\n{{{{- end }}}}\n"
+
+
+def _yaml(indent: str) -> str:
+    return f"\n{indent}{{{{- toYaml . | nindent {len(indent)} }}}}\n"
 
 
 def main() -> int:

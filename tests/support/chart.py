@@ -77,6 +77,44 @@ CASES: dict[str, dict[str, Any]] = {
         "podAnnotations": {"example.com/note": "a note"},
         "podLabels": {"example.com/team": "ml"},
     },
+    "extras": {
+        "global": {
+            "imageRegistry": "mirror.example.com:5000/all/",
+            "imagePullSecrets": [{"name": "mirror"}, "registry-credentials"],
+        },
+        "replicas": 2,
+        "settings": {"imagePullSecrets": ["registry-credentials", {"name": "other"}]},
+        "monitoring": {"podMonitors": {"enabled": True}, "additionalLabels": {"release": "prometheus"}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
+        ],
+        "terminationGracePeriodSeconds": 0,
+        "revisionHistoryLimit": 0,
+        "deploymentAnnotations": {"example.com/reload": "true"},
+        "extraEnv": [{"name": "TZ", "value": "UTC"}],
+        "extraEnvFrom": [{"configMapRef": {"name": "of-the-platform", "optional": True}}],
+        "extraVolumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}],
+        "extraVolumeMounts": [{"name": "cache", "mountPath": "/var/cache"}],
+        "commonLabels": {"example.com/cost-center": "42", "release": "of-everything"},
+        "commonAnnotations": {"example.com/owner": "ml-platform"},
+        "extraObjects": [
+            """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "kubetune.fullname" . }}-extra
+  namespace: {{ .Release.Namespace }}
+data:
+  workers: {{ .Values.settings.workers | quote }}
+""",
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "legends", "namespace": NAMESPACE},
+                "data": {"legend": "{{ finetunejob }}"},
+            },
+        ],
+    },
 }
 """Values that together reach every branch of the templates."""
 

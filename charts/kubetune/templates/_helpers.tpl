@@ -32,11 +32,38 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{- define "kubetune.labels" -}}
+{{- /* The labels that the chart gives by itself: no value may set them. */ -}}
+{{- define "kubetune.ownLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "kubetune.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- /* Labels of an object: (dict "root" $ "component" <name, or "operator"> "more" <dict>). */ -}}
+{{- define "kubetune.labelsWith" -}}
+{{- $own := include "kubetune.ownLabels" .root | fromYaml }}
+{{- with .component }}{{ $_ := set $own "app.kubernetes.io/component" . }}{{ end }}
+{{- merge $own (.more | default dict) (.root.Values.commonLabels | default dict) | toYaml }}
+{{- end }}
+
+{{- define "kubetune.labels" -}}
+{{- include "kubetune.labelsWith" (dict "root" .) }}
+{{- end }}
+
+{{- /* The field `annotations` of an object, if there are any: (dict "root" $ "more" <dict>). */ -}}
+{{- define "kubetune.annotations" -}}
+{{- with merge dict (.more | default dict) (.root.Values.commonAnnotations | default dict) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* Labels and annotations of an object, with the parameters of both: (dict "root" $ "component" "labels" "annotations"). */ -}}
+{{- define "kubetune.metadata" -}}
+labels:
+  {{- include "kubetune.labelsWith" (dict "root" .root "component" .component "more" .labels) | nindent 2 }}
+{{- include "kubetune.annotations" (dict "root" .root "more" .annotations) }}
 {{- end }}
 
 {{- /* Reference of an image: (dict "image" <values> "registry" <prefix> "tag" <default tag>). */ -}}
@@ -45,8 +72,59 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ default .tag .image.tag }}{{ end }}
 {{- end }}
 
+{{- define "kubetune.globalRegistry" -}}
+{{- (.Values.global | default dict).imageRegistry | default "" }}
+{{- end }}
+
+{{- /* One of KubeTune's own: (dict "root" $ "image" <values>). */ -}}
+{{- define "kubetune.ownImage" -}}
+{{- $registry := include "kubetune.globalRegistry" .root | default .root.Values.imageRegistry }}
+{{- include "kubetune.image" (dict "image" .image "registry" $registry "tag" .root.Chart.AppVersion) }}
+{{- end }}
+
 {{- define "kubetune.operatorImage" -}}
-{{- include "kubetune.image" (dict "image" .Values.image "registry" .Values.imageRegistry "tag" .Chart.AppVersion) }}
+{{- include "kubetune.ownImage" (dict "root" . "image" .Values.image) }}
+{{- end }}
+
+{{- define "kubetune.trainerImage" -}}
+{{- include "kubetune.ownImage" (dict "root" . "image" .Values.settings.trainerImage) }}
+{{- end }}
+
+{{- /* Empty where `servingImage` serves without GPUs, too. */ -}}
+{{- define "kubetune.servingCpuImage" -}}
+{{- with .Values.settings.servingCpuImage }}
+{{- if .repository }}{{ include "kubetune.ownImage" (dict "root" $ "image" .) }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- /* It has its registry in its repository, which is what `global.imageRegistry` takes the place of. */ -}}
+{{- define "kubetune.servingImage" -}}
+{{- $image := .Values.settings.servingImage }}
+{{- with include "kubetune.globalRegistry" . }}
+{{- $parts := splitList "/" $image.repository }}
+{{- if and (rest $parts) (regexMatch "[.:]|^localhost$" (first $parts)) }}{{ $parts = rest $parts }}{{ end }}
+{{- $image = merge (dict "repository" (printf "%s/%s" (trimSuffix "/" .) (join "/" $parts))) $image }}
+{{- end }}
+{{- include "kubetune.image" (dict "image" $image "tag" "latest") }}
+{{- end }}
+
+{{- /* JSON: names of pull secrets, which people write as a name or as {name: ...}. */ -}}
+{{- define "kubetune.pullSecrets" -}}
+{{- $names := list }}
+{{- range concat (.Values.settings.imagePullSecrets | default list) ((.Values.global | default dict).imagePullSecrets | default list) }}
+{{- if kindIs "map" . }}{{ $names = append $names .name }}{{ else }}{{ $names = append $names . }}{{ end }}
+{{- end }}
+{{- $names | uniq | toJson }}
+{{- end }}
+
+{{- /* The field `imagePullSecrets` of a pod, if there are any. */ -}}
+{{- define "kubetune.podPullSecrets" -}}
+{{- with include "kubetune.pullSecrets" . | fromJsonArray }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "kubetune.podSecurityContext" -}}

@@ -1,8 +1,5 @@
 {{- define "kubetune.monitorLabels" -}}
-{{ include "kubetune.labels" . }}
-{{- with .Values.monitoring.additionalLabels }}
-{{ toYaml . }}
-{{- end }}
+{{ include "kubetune.labelsWith" (dict "root" . "more" .Values.monitoring.additionalLabels) }}
 {{- end }}
 
 {{- define "kubetune.scrape" -}}

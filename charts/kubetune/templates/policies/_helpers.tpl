@@ -8,8 +8,7 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
   name: {{ include "kubetune.policyName" . }}
-  labels:
-    {{- include "kubetune.labels" .root | nindent 4 }}
+  {{- include "kubetune.metadata" (dict "root" .root) | nindent 2 }}
 spec:
   failurePolicy: Fail
 {{- end }}
@@ -21,8 +20,7 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
   name: {{ include "kubetune.policyName" . }}
-  labels:
-    {{- include "kubetune.labels" .root | nindent 4 }}
+  {{- include "kubetune.metadata" (dict "root" .root) | nindent 2 }}
 spec:
   policyName: {{ include "kubetune.policyName" . }}
   validationActions: [Deny]
@@ -94,16 +92,12 @@ matchConditions:
 {{- toJson $found }}
 {{- end }}
 
-{{- /* JSON: those, and the platform's own. */ -}}
-{{- define "kubetune.ownRepositories" -}}
-{{- $found := include "kubetune.allowedRepositories" . | fromJsonArray }}
-{{- $own := prepend (ternary (list) (list .Values.settings.servingCpuImage) (empty .Values.settings.servingCpuImage.repository)) .Values.settings.trainerImage }}
-{{- range $own }}
-{{- $image := include "kubetune.image" (dict "image" (dict "repository" .repository "tag" "t") "registry" $.Values.imageRegistry) }}
-{{- $found = append $found (include "kubetune.repositoryInFull" (trimSuffix ":t" $image)) }}
-{{- end }}
-{{- $found = append $found (include "kubetune.repositoryInFull" .Values.settings.servingImage.repository) }}
-{{- toJson $found }}
+{{- /* CEL: the repositories of the platform's own images. They are read from the images here, so that whoever puts another
+image into a rendered policy has put in its repository. */ -}}
+{{- define "kubetune.celPlatform" -}}
+{{- $images := list (include "kubetune.trainerImage" .) (include "kubetune.servingImage" .) }}
+{{- with include "kubetune.servingCpuImage" . }}{{ $images = append $images . }}{{ end }}
+{{- include "kubetune.celRepositories" (toJson $images) }}
 {{- end }}
 
 {{- define "kubetune.operatorUser" -}}
