@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import helm_python
 import yaml
 
 from dev import paths
@@ -19,6 +21,8 @@ from dev.values_schema import closed_text
 CHART = paths.REPOSITORY / "charts" / "kubetune"
 _CRDS = paths.REPOSITORY / "crds"
 CLOSED_SCHEMA = CHART / "files" / "values.closed.schema.json"
+_HOOK = "helm.sh/hook"
+_SEPARATOR = re.compile(r"^---\s*$", re.MULTILINE)
 _README_HEAD = CHART / "files" / "README.head.md"
 
 
@@ -59,6 +63,21 @@ def write() -> None:
             path.unlink()
 
 
+def documents(chosen: Mapping[str, Any], *, name: str, namespace: str) -> dict[str, list[str]]:
+    """Return the texts of all objects of a release by their template's path, `operator/service.yaml`.
+
+    What helm would only run at times, such as its tests, is left out.
+    """
+    with helm_python.Chart.load(CHART) as chart:
+        rendered = chart.render(dict(chosen), name=name, namespace=namespace)
+    prefix = f"{CHART.name}/templates/"
+    return {
+        path.removeprefix(prefix): [each for each in _SEPARATOR.split(text) if _is_object(each)]
+        for path, text in sorted(rendered.items())
+        if path.endswith(".yaml")
+    }
+
+
 def values() -> Iterator[Value]:
     """Yield the chart's values in the order of values.yaml.
 
@@ -68,6 +87,11 @@ def values() -> Iterator[Value]:
     root = yaml.compose(text)
     assert isinstance(root, yaml.MappingNode)
     yield from _walk(root, text.splitlines(), "")
+
+
+def _is_object(document: str) -> bool:
+    parsed = yaml.safe_load(document)
+    return bool(parsed) and _HOOK not in (parsed["metadata"].get("annotations") or {})
 
 
 def _walk(mapping: yaml.MappingNode, lines: list[str], prefix: str) -> Iterator[Value]:

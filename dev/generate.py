@@ -10,7 +10,8 @@ from dev import paths
 
 _GENERATORS = (
     "kubetune.api.crdgen",  # crds/ and docs/reference/finetunejob.md
-    "dev.chart",  # the chart's copy of the CRD and its table of values
+    "dev.chart",  # the chart's copy of the CRD, its closed schema and its table of values
+    "dev.kustomize",  # kustomize/base/, from the chart
 )
 _METRICS = paths.REPOSITORY / "docs" / "reference" / "metrics.md"
 _CHOOSE_GPUS = paths.REPOSITORY / "docs" / "how-to" / "choose-gpus.md"

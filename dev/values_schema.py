@@ -33,7 +33,8 @@ def _closed(part: Any) -> Any:
             return closed(part)
         case list():
             return [_closed(each) for each in part]
-    return part
+        case _:
+            return part
 
 
 def _with_end(schema: Schema) -> Schema:

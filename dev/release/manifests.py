@@ -6,14 +6,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import helm_python
 import yaml
 
-from dev.chart import CHART
+from dev.chart import CHART, documents
 from dev.deploy import NAMESPACE, RELEASE
 from dev.release.published import Published
 from dev.release.sbom import Outside
@@ -23,7 +23,6 @@ _SERVING = "settings.servingImage"
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
 """Kinds that others need, in their order; what is left keeps the chart's order."""
 
-_HOOK = "helm.sh/hook"
 _HEAD = """\
 # The images of this release, by digest. Give it to helm before values of your own:
 #
@@ -67,12 +66,10 @@ def install_manifest(chosen: Mapping[str, Any]) -> str:
 
     helm's tests are left out: they are pods that would run.
     """
-    with helm_python.Chart.load(CHART) as chart:
-        rendered = chart.render(dict(chosen), name=RELEASE, namespace=NAMESPACE)
-    texts = [text for path, text in sorted(rendered.items()) if path.endswith(".yaml")]
-    documents = [_namespace(), *(document for text in texts for document in _documents(text))]
-    documents.sort(key=_place_in_order)
-    return "---\n".join(document.strip() + "\n" for document in documents)
+    rendered = documents(chosen, name=RELEASE, namespace=NAMESPACE)
+    found = [_namespace(), *(document for texts in rendered.values() for document in texts)]
+    found.sort(key=_place_in_order)
+    return "---\n".join(document.strip() + "\n" for document in found)
 
 
 def package_chart(folder: Path, *, epoch: int) -> Path:
@@ -101,13 +98,6 @@ def _namespace() -> str:
     return yaml.safe_dump(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, sort_keys=False
     )
-
-
-def _documents(text: str) -> Iterator[str]:
-    for document in re.split(r"^---\s*$", text, flags=re.MULTILINE):
-        parsed = yaml.safe_load(document)
-        if parsed and _HOOK not in parsed["metadata"].get("annotations", {}):
-            yield document
 
 
 def _place_in_order(document: str) -> int:

@@ -119,21 +119,23 @@ data:
 """Values that together reach every branch of the templates."""
 
 
-def render(values: dict[str, Any] | None = None, *, name: str = RELEASE) -> list[dict[str, Any]]:
+def render(
+    values: dict[str, Any] | None = None, *, name: str = RELEASE, namespace: str = NAMESPACE
+) -> list[dict[str, Any]]:
     """Return all objects of a release, hooks included."""
-    return copy.deepcopy(_objects(json.dumps(values or {}), name))
+    return copy.deepcopy(_objects(json.dumps(values or {}), name, namespace))
 
 
 def render_files(values: dict[str, Any] | None = None, *, name: str = RELEASE) -> dict[str, str]:
     """Return the rendered manifests by the path of their template below the chart; NOTES.txt is left out."""
-    rendered = dict(_rendered(json.dumps(values or {}), name))
+    rendered = dict(_rendered(json.dumps(values or {}), name, NAMESPACE))
     del rendered["templates/NOTES.txt"]
     return rendered
 
 
 def notes(values: dict[str, Any] | None = None) -> str:
     """Return what `helm install` prints."""
-    return _rendered(json.dumps(values or {}), RELEASE)["templates/NOTES.txt"]
+    return _rendered(json.dumps(values or {}), RELEASE, NAMESPACE)["templates/NOTES.txt"]
 
 
 def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -152,16 +154,17 @@ def variables(values: dict[str, Any] | None = None) -> dict[str, str]:
 
 
 @cache  # many tests look at the same release
-def _rendered(values: str, name: str) -> dict[str, str]:
+def _rendered(values: str, name: str, namespace: str) -> dict[str, str]:
     with helm_python.Chart.load(CHART) as chart:
-        rendered = chart.render(json.loads(values), name=name, namespace=NAMESPACE)
+        rendered = chart.render(json.loads(values), name=name, namespace=namespace)
     return {path.removeprefix("kubetune/"): text for path, text in rendered.items()}
 
 
 @cache
-def _objects(values: str, name: str) -> list[dict[str, Any]]:
-    texts = {path: text for path, text in _rendered(values, name).items() if not path.endswith("NOTES.txt")}
-    return [item for text in texts.values() for item in _parse(text)]
+def _objects(values: str, name: str, namespace: str) -> list[dict[str, Any]]:
+    rendered = _rendered(values, name, namespace)
+    texts = [text for path, text in rendered.items() if not path.endswith("NOTES.txt")]
+    return [item for text in texts for item in _parse(text)]
 
 
 @cache  # the CRD is most of a release, and the same in all
