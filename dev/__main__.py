@@ -157,6 +157,7 @@ def images(
 ) -> None:
     """Build the images that KUBETUNE_REGISTRY (else the local registry) does not have, and push them."""
     from dev.cluster.registry import ensure_registry
+    from dev.images import values
     from dev.images.build import ensure_images
     from dev.images.table import show
     from dev.target import registry
@@ -166,6 +167,8 @@ def images(
         typer.echo(refs.to_json())
     else:
         show(refs)
+        path = values.write(refs.by_name, only=only or ())
+        typer.echo(f"{path} has their values. Install them with\n\n  {values.command(path)}")
 
 
 @app.command()
@@ -219,7 +222,8 @@ def bench(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="cli, writes, cpu, idle, burst, demo, training or estimate; may be given several times."
+            help="cli, chart, writes, cpu, idle, burst, demo, questions, prepare, training or estimate; may"
+            " be given several times."
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Jobs at once (burst, cpu).")] = 100,

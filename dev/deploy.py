@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dev import paths
+from dev.image_values import PLACES, image_values
 from dev.images.build import ImageRefs
 from dev.kubectl import Kubectl
 
 NAMESPACE = "kubetune-system"
 RELEASE = "kubetune"
 _CHART = paths.REPOSITORY / "charts" / "kubetune"
-_IMAGES = ("image", "settings.trainerImage", "settings.servingCpuImage")  # values that are ours to set
 _TIMEOUT = "300s"  # a first pull of the operator image and its start, with room
 
 
@@ -31,7 +31,11 @@ class Release:
 
     def foreign_values(self) -> list[str]:
         """Return the values that somebody else has set, all but the images: `install` would reset them."""
-        return [path for path in _leaves(self.values) if not path.startswith(tuple(f"{i}." for i in _IMAGES))]
+        return [
+            path
+            for path in _leaves(self.values)
+            if not path.startswith(tuple(f"{path}." for path in PLACES.values()))
+        ]
 
 
 def install(kubectl: Kubectl, images: ImageRefs) -> None:
@@ -73,13 +77,7 @@ def chart_digest(chart: Path) -> str:
 
 
 def _values(images: ImageRefs) -> dict[str, Any]:
-    return {
-        "image": _split(images.operator),
-        "settings": {
-            "trainerImage": _split(images.trainer),
-            "servingCpuImage": _split(images.serving_cpu),
-        },
-    }
+    return image_values({name: _split(reference) for name, reference in images.by_name.items()})
 
 
 def _split(reference: str) -> dict[str, str]:

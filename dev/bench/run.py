@@ -17,6 +17,7 @@ from dev.bench import (
     machine,
     processor,
     questions,
+    rendering,
     rows,
     speed,
     writes,
@@ -46,6 +47,7 @@ class Options:
 
 PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     delivery.PART: lambda _: delivery.measure(),
+    rendering.PART: lambda _: rendering.measure(),
     writes.PART: lambda _: writes.measure(),
     processor.PART: lambda o: processor.measure(jobs=o.jobs, gate=o.gate, profile=o.profile),
     idle.PART: lambda o: idle.measure(finished=o.finished, seconds=o.idle_seconds),

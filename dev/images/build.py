@@ -41,6 +41,11 @@ class ImageRefs:
     trainer: str
     serving_cpu: str
 
+    @property
+    def by_name(self) -> dict[str, str]:
+        """Return the references by the images' names."""
+        return {"operator": self.operator, "trainer": self.trainer, "serving-cpu": self.serving_cpu}
+
     def to_json(self) -> str:
         """Return the references as JSON, under the names that the chart's values have."""
         return json.dumps(

@@ -9,8 +9,7 @@ from dev.progress import note
 
 def show(refs: ImageRefs) -> None:
     """Print a line for each image: its uncompressed size and its reference."""
-    for reference in (refs.operator, refs.trainer, refs.serving_cpu):
+    for reference in refs.by_name.values():
         local = f"localhost/{reference.partition('/')[2]}"
         size = buildah.size(local) if buildah.exists(local) else "-"  # another machine built and pushed it
         note(f"{size:>8}  {reference}")
-    note("To install them by digest: make release ARCHIVES= writes dist/values.yaml, without image archives.")

@@ -15,10 +15,10 @@ import yaml
 
 from dev.chart import CHART, documents
 from dev.deploy import NAMESPACE, RELEASE
+from dev.image_values import image_values, place
 from dev.release.published import Published
 from dev.release.sbom import Outside
 
-_PLACES = {"operator": "image", "trainer": "settings.trainerImage", "serving-cpu": "settings.servingCpuImage"}
 _SERVING = "settings.servingImage"
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
 """Kinds that others need, in their order; what is left keeps the chart's order."""
@@ -46,10 +46,9 @@ def default_serving_image() -> Mapping[str, str]:
 
 def values(images: Sequence[Published], serving: Outside) -> dict[str, Any]:
     """Return the chart's values that name all images by digest; of the outside one as far as it is known."""
-    named: dict[str, Any] = {"imageRegistry": images[0].registry, "settings": {}}
-    for image in images:
-        _place(named, _PLACES[image.name], image.repository, image.tag, image.digest)
-    _place(named, _SERVING, serving.repository, serving.tag, serving.digest)
+    own = {image.name: _value(image) for image in images}
+    named = {"imageRegistry": images[0].registry, **image_values(own)}
+    place(named, _SERVING, _value(serving))
     return named
 
 
@@ -87,11 +86,8 @@ def chart_version() -> str:
     return str(yaml.safe_load((CHART / "Chart.yaml").read_text())["version"])
 
 
-def _place(named: dict[str, Any], path: str, repository: str, tag: str, digest: str) -> None:
-    *parents, name = path.split(".")
-    for parent in parents:
-        named = named[parent]
-    named[name] = {"repository": repository, "tag": tag, "digest": digest}
+def _value(image: Published | Outside) -> dict[str, str]:
+    return {"repository": image.repository, "tag": image.tag, "digest": image.digest}
 
 
 def _namespace() -> str:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from dev import shell
+from dev.image_values import Pushed
 from dev.images import buildah
 
 _DEFAULT_REGISTRY = "docker.io"  # what every container runtime puts in front of a name without a registry
@@ -39,14 +40,13 @@ class Published:
 
 def look_up(source: str, *, registry: str) -> Published:
     """Ask the registry of a pushed image for its digest. `registry` is what clusters will pull from."""
-    path, _, tag = source.rpartition(":")
-    repository = "/".join(path.split("/")[-2:])
+    pushed = Pushed.parse(source)
     return Published(
-        name=repository.rpartition("/")[2],
+        name=pushed.repository.rpartition("/")[2],
         source=source,
-        repository=repository,
+        repository=pushed.repository,
         registry=registry,
-        tag=tag,
+        tag=pushed.tag,
         digest=_digest(source),
     )
 

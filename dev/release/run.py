@@ -57,8 +57,7 @@ def release(options: Options) -> None:
     refs = ensure_images(registry=options.pushed_to)
     make_room(options.out)
     source = _source()
-    pushed = (refs.operator, refs.trainer, refs.serving_cpu)
-    images = [look_up(reference, registry=options.registry) for reference in pushed]
+    images = [look_up(reference, registry=options.registry) for reference in refs.by_name.values()]
     outside = _outside()
     _write_manifests(options.out, images, outside, source)
     _write_bills(options.out / "sbom", images, outside, source)

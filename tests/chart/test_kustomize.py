@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,25 @@ def test_a_prefix_is_in_the_name_that_policies_know_the_operator_by(program: Pat
 def test_without_a_namespace_nothing_is_built(program: Path) -> None:
     with pytest.raises(shell.CommandError, match=r"KUBETUNE_NAMESPACE.*metadata\.namespace.*not found"):
         build(program, kustomize.BASE)
+
+
+def test_the_overlay_that_the_page_shows_builds(program: Path, tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "how-to" / "install-with-kustomize.md").read_text()
+    [shown] = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    fields = yaml.safe_load(shown)
+    assert fields.pop("resources")[0].partition("//kustomize/")[2].startswith("base?ref=")
+    built = build(program, overlay(tmp_path / "mine", **fields))
+    [settings] = (item["data"] for item in built if item["kind"] == "ConfigMap")
+    named = {image["newName"] for image in fields["images"] if "newName" in image}
+    found = [
+        item["spec"]["template"]["spec"]["containers"][0]["image"]
+        for item in built
+        if item["kind"] == "Deployment"
+    ]
+    found += [settings["KUBETUNE_TRAINER_IMAGE"], settings["KUBETUNE_SERVING_CPU_IMAGE"]]
+    assert {image.rpartition(":")[0] for image in found} == named
+    assert settings["KUBETUNE_LEASE_NAMESPACE"] == fields["namespace"]
+    assert settings.keys() == chart.variables().keys()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""kustomize/base is made from the chart as it is, and its texts name neither a namespace nor an image twice."""
+"""kustomize/base is made from the chart as it is, and its texts name neither a namespace nor an image."""
 
 from __future__ import annotations
 
