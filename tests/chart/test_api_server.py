@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from dev import shell
 from dev.chart import CHART
-from dev.cluster.binaries import ensure_binaries
+from dev.cluster.binaries import KUBERNETES_VERSION, ensure_binaries
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.waiting import wait_for
 from dev.kubectl import Kubectl, condition
@@ -90,7 +91,20 @@ def test_an_install_can_be_repeated_and_its_crd_survives_an_uninstall(
     kubectl.run_helm("uninstall", chart.RELEASE, "-n", chart.NAMESPACE)
 
 
-@pytest.mark.parametrize("case", ["default", "openshift"])
+def test_helm_itself_says_which_value_was_meant(kubectl: Kubectl) -> None:
+    wrong = ("--set", "settings.traineImage.tag=t1,replica=2")
+    place = (chart.RELEASE, CHART, "-n", chart.NAMESPACE)
+    for verb in (("install",), ("upgrade", "--install"), ("template", "--kube-version", KUBERNETES_VERSION)):
+        with pytest.raises(shell.CommandError) as refused:
+            kubectl.run_helm(*verb, *place, *wrong)
+        assert re.findall("values: (.*)", str(refused.value)) == [
+            "replica is not a value of this chart; did you mean replicas?",
+            "settings.traineImage is not a value of this chart; did you mean settings.trainerImage?",
+        ]
+    assert kubectl.find("serviceaccount", chart.RELEASE, "-n", chart.NAMESPACE) is None
+
+
+@pytest.mark.parametrize("case", ["default", "openshift", "extras"])
 def test_its_pods_may_run_in_a_restricted_namespace(kubectl: Kubectl, case: str) -> None:
     objects = chart.render(chart.CASES[case])
     template = chart.of_kind(objects, "Deployment")[0]["spec"]["template"]
