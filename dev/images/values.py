@@ -37,7 +37,7 @@ _SCHEMA = paths.REPOSITORY / "charts" / "kubetune" / "files" / "values.closed.sc
 def command(path: Path = PATH) -> str:
     """Return what installs the chart with the file, in the checkout."""
     file = path.relative_to(paths.REPOSITORY) if path.is_relative_to(paths.REPOSITORY) else path
-    return f"helm install kubetune charts/kubetune -n kubetune-system --create-namespace -f {file}"
+    return f"helm upgrade --install kubetune charts/kubetune -n kubetune-system --create-namespace -f {file}"
 
 
 def pushed_values(references: Mapping[str, str]) -> dict[str, Any]:

@@ -53,7 +53,8 @@ def test_the_file_is_for_people_and_editors(tmp_path: Path) -> None:
 
 def test_the_command_names_the_file_as_seen_from_the_checkout() -> None:
     assert command(REPOSITORY / "build" / "values.yaml") == (
-        "helm install kubetune charts/kubetune -n kubetune-system --create-namespace -f build/values.yaml"
+        "helm upgrade --install kubetune charts/kubetune -n kubetune-system --create-namespace "
+        "-f build/values.yaml"
     )
 
 
