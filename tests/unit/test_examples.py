@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from kubetune_trainer.contract.errors import BadRow
 from kubetune_trainer.data.formats import RowReader
 from kubetune_trainer.data.rows import read_rows
 from kubetune_trainer.prepare.dataset import MIN_ROWS
+from tests.support.first_steps import commands
 
 MANIFESTS = sorted((REPOSITORY / "examples").rglob("*.yaml"))
+
+_CREATED = re.compile(r"kubectl create configmap (?P<name>\S+) --from-file=(?P<file>\S+) ")
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -27,9 +31,11 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 def config_maps(path: Path) -> dict[str, dict[str, str]]:
-    """What is in a file, or what the demo makes beside its job."""
+    """What is in a file, or what the demo makes beside its job, or who takes the first steps."""
     objects = documents(path) + (hub_surroundings() if path.parent == TRIAGE else [])
-    return {item["metadata"]["name"]: item["data"] for item in objects if item["kind"] == "ConfigMap"}
+    found = {item["metadata"]["name"]: item["data"] for item in objects if item["kind"] == "ConfigMap"}
+    [made] = [made for block in commands() if (made := _CREATED.match(block.text))]
+    return {made["name"]: {Path(made["file"]).name: (REPOSITORY / made["file"]).read_text()}} | found
 
 
 def splits() -> Iterator[Any]:
@@ -74,10 +80,11 @@ def test_the_examples_are_valid(path: Path) -> None:
             kubernetes_validate.validate(document, "1.31", strict=True)
 
 
-def test_an_example_has_its_rows_in_a_config_map_and_so_has_the_demo_elsewhere() -> None:
+def test_examples_have_their_rows_in_a_config_map_and_so_has_the_demo_elsewhere() -> None:
     assert [parameter.id for parameter in splits()] == [
         "config-map-train",
         "config-map-validation",
+        "minimal-train",
         "job-any-cluster-train",
         "job-any-cluster-validation",
     ]
