@@ -3,7 +3,7 @@
 What is not as for a reader:
 
 - What the page marks as not run is not run: building the images, and copying to a bucket.
-- `dist/images.yaml` has the values of the release that is there.
+- The values file that `make images` writes has the values of the release that is there.
 - The local cluster has no model hub, and no busybox. Where the commands run is a copy of charts/ and of
   examples/ in which `first-1` has HF_ENDPOINT, for a server with the demo's model, and asks for less, since
   other tests run beside it; the pod `datasets` has the trainer's image. Limits are the defaults.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -83,8 +84,9 @@ def reader(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFa
     for name in ("charts", "examples"):
         shutil.copytree(REPOSITORY / name, folder / name)
     values = cluster.kubectl.run_helm("get", "values", RELEASE, "--namespace", NAMESPACE, "-o", "yaml")
-    (folder / "dist").mkdir()
-    (folder / "dist" / "images.yaml").write_text(values)
+    [named] = [found[1] for block in RUN if (found := re.search(r"--values (\S+)", block.text))]
+    (folder / named).parent.mkdir()
+    (folder / named).write_text(values)
     trainer = yaml.safe_load(values)["settings"]["trainerImage"]
     replace_image(folder / "examples" / "datasets-claim.yaml", "{repository}:{tag}".format_map(trainer))
     with hub_server(NODE_ADDRESS) as hub:
