@@ -26,6 +26,7 @@ LONGEST = (
     "tests/faults/test_watches.py",
     "tests/cluster/test_failures.py",
     "tests/trainer/test_training_runs.py",
+    "tests/cluster/test_first_steps.py",
     "tests/cluster/test_evaluation.py",
     "tests/trainer/test_questions.py",
     "tests/trainer/test_evaluate.py",
