@@ -18,7 +18,7 @@ from dev.cluster.binaries import KUBERNETES_VERSION, ensure_binaries
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.waiting import wait_for
 from dev.kubectl import Kubectl, condition
-from dev.monitor_crd import ensure_pod_monitor_crd
+from dev.monitor_crd import PLURALS, ensure_monitor_crds
 from tests.support import chart
 from tests.support.operator_process import OperatorProcess, operator_process
 
@@ -46,9 +46,9 @@ def plane() -> Iterator[ControlPlane]:
         yield started
 
 
-def _is_established(run: Kubectl) -> bool:
-    definition = run.get("crd", "podmonitors.monitoring.coreos.com")
-    return bool(condition(definition, "Established").get("status") == "True")
+def _are_established(run: Kubectl) -> bool:
+    definitions = [run.get("crd", f"{plural}.monitoring.coreos.com") for plural in PLURALS]
+    return all(condition(each, "Established").get("status") == "True" for each in definitions)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,10 @@ def kubectl(plane: ControlPlane) -> Kubectl:
     run = Kubectl(
         program=programs.program("kubectl"), helm=programs.program("helm"), kubeconfig=plane.kubeconfig
     )
-    run("create", "-f", ensure_pod_monitor_crd())
+    for crd in ensure_monitor_crds():
+        run("create", "-f", crd)
     # Not kubectl wait: it fails on a definition that has no conditions yet.
-    wait_for("the PodMonitor CRD", lambda: _is_established(run), seconds=60)
+    wait_for("the CRDs of monitors", lambda: _are_established(run), seconds=60)
     for namespace in [*EXISTING, chart.NAMESPACE]:
         run("create", "namespace", namespace)
     run("label", "namespace", chart.NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
@@ -79,6 +80,10 @@ def test_an_install_can_be_repeated_and_its_crd_survives_an_uninstall(
     helm(kubectl, values, tmp_path, "install")
     helm(kubectl, values, tmp_path, "upgrade")
     assert len(kubectl.get("podmonitors", "-n", chart.NAMESPACE)["items"]) == 3
+    [rules] = kubectl.get("prometheusrules", "-n", chart.NAMESPACE)["items"]
+    # Nothing is dropped that the Prometheus Operator does not know.
+    [rendered] = chart.of_kind(chart.render(chart.CASES[values]), "PrometheusRule")
+    assert rules["spec"] == rendered["spec"]
     assert_rights(kubectl, "team-a")
 
     kubectl.run_helm("uninstall", chart.RELEASE, "-n", chart.NAMESPACE)

@@ -14,7 +14,7 @@ import pytest
 from dev.chart import CHART
 from tests.support import chart
 
-FOREIGN = {"PodMonitor"}  # no schema of Kubernetes' own
+FOREIGN = {"PodMonitor", "PrometheusRule"}  # no schema of Kubernetes' own
 CLUSTER_SCOPED = {
     "ClusterRole",
     "ClusterRoleBinding",

@@ -61,6 +61,15 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
         ({"monitoring": {"podMonitors": {"relabelings": [{"action": "remove"}]}}}, "action"),
         ({"monitoring": {"podMonitors": {"metricRelabelings": [{"regex": 7}]}}}, "regex"),
         ({"monitoring": {"podMonitors": {"limits": {"bodySizeLimit": "8 MB"}}}}, "bodySizeLimit"),
+        ({"monitoring": {"rules": {"runbookUrl": "docs"}}}, "runbookUrl"),
+        ({"monitoring": {"rules": {"labels": {"a-team": "x"}}}}, "a-team"),
+        ({"monitoring": {"rules": {"disabled": "KubeTuneServerSlow"}}}, "disabled"),
+        ({"monitoring": {"rules": {"thresholds": {"jobWaiting": "30 minutes"}}}}, "jobWaiting"),
+        ({"monitoring": {"rules": {"thresholds": {"noProgress": ""}}}}, "noProgress"),
+        (
+            {"monitoring": {"rules": {"thresholds": {"timeToFirstTokenSeconds": 0}}}},
+            "timeToFirstTokenSeconds",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], named: str) -> None:

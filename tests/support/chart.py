@@ -23,6 +23,13 @@ CASES: dict[str, dict[str, Any]] = {
     "monitoring": {
         "monitoring": {
             "podMonitors": {"enabled": True},
+            "rules": {
+                "enabled": True,
+                "runbookUrl": "https://docs.example.com/kubetune",
+                "labels": {"team": "ml"},
+                "disabled": ["KubeTuneServerSlow", "KubeTuneOperatorBlind"],
+                "thresholds": {"jobWaiting": "1h", "workAtRiskSeconds": 3600.5},
+            },
             "additionalLabels": {"release": "prometheus"},
             "interval": "15s",
         }
