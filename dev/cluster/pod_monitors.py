@@ -7,15 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from dev import paths, shell
-from dev.cluster.binaries import KUBERNETES_VERSION
+from dev.cluster import rendered
 
 Rule = dict[str, object]
-_CHART = paths.REPOSITORY / "charts" / "kubetune"
-_NAMESPACE = "kubetune-system"
-_MONITORS = "templates/monitoring/podmonitors.yaml"
 _LIMITS = {
     "sampleLimit": "sample_limit",
     "labelLimit": "label_limit",
@@ -46,14 +40,7 @@ _POD = "__meta_kubernetes_pod"
 
 def of_chart(helm: Path) -> list[dict[str, Any]]:
     """Return the PodMonitors that this checkout's chart makes."""
-    text = shell.output(
-        [
-            *(helm, "template", "kubetune", _CHART, "--namespace", _NAMESPACE, "--show-only", _MONITORS),
-            *("--set", "monitoring.podMonitors.enabled=true"),
-            *("--kube-version", KUBERNETES_VERSION),  # a helm from source takes 1.20 for granted
-        ]
-    )
-    return [monitor for monitor in yaml.safe_load_all(text) if monitor]
+    return rendered.objects(helm, "monitoring/podmonitors.yaml", "monitoring.podMonitors.enabled=true")
 
 
 def scrape_jobs(

@@ -1,13 +1,13 @@
-"""Runs Prometheus over the cluster's pods, as the chart's PodMonitors say.
+"""Runs Prometheus over the cluster's pods, as the chart's PodMonitors and PrometheusRule say.
 
-There is no Prometheus Operator here, so their scrape jobs are made by us; nor has Debian's Prometheus the
-discovery of pods, so a program of ours stands in for that, with the same labels (decision 0026).
+There is no Prometheus Operator here, so scrape jobs and the file of rules are made by us; nor has Debian's
+Prometheus the discovery of pods: a program of ours stands in for that, with the same labels (decision 0026).
 """
 
 import json
 from pathlib import Path
 
-from dev.cluster import pod_monitors, ports
+from dev.cluster import pod_monitors, ports, rendered
 from dev.cluster.control_plane import ControlPlane
 from dev.cluster.files import ensure_file
 from dev.cluster.probes import answers
@@ -29,15 +29,18 @@ def ensure_prometheus(control_plane: ControlPlane) -> str:
     root = control_plane.instance.root
     source = {"url": _ensure_discovery(control_plane), "refresh_interval": "5s"}
     discovery = {"http_sd_configs": [source]}
+    helm = control_plane.instance.binaries.program("helm")
+    rules = ensure_file(root / "prometheus-rules.yaml", json.dumps(_rules(helm), indent=2))  # JSON is YAML
     config = {
-        "global": {"scrape_interval": "5s"},
+        "global": {"scrape_interval": "5s", "evaluation_interval": "15s"},
+        "rule_files": [str(rules)],
         "scrape_configs": [
             job
-            for monitor in pod_monitors.of_chart(control_plane.instance.binaries.program("helm"))
+            for monitor in pod_monitors.of_chart(helm)
             for job in pod_monitors.scrape_jobs(monitor, discovery=discovery)
         ],
     }
-    path = ensure_file(root / "prometheus.yaml", json.dumps(config, indent=2))  # JSON is YAML
+    path = ensure_file(root / "prometheus.yaml", json.dumps(config, indent=2))
     url = prometheus_url(root)
     daemon = Daemon(
         name="prometheus",
@@ -50,11 +53,17 @@ def ensure_prometheus(control_plane: ControlPlane) -> str:
             f"--web.listen-address={url.removeprefix('http://')}",
             "--log.level=warn",
         ],
-        reads=[path],
+        reads=[path, rules],
     )
     daemon.ensure()
     wait_for("Prometheus", lambda: answers(daemon, f"{url}/-/ready"), seconds=30)
     return url
+
+
+def _rules(helm: Path) -> dict[str, object]:
+    """Return the PrometheusRule of this checkout's chart in the format of Prometheus' own files."""
+    made = rendered.objects(helm, "monitoring/rules.yaml", "monitoring.rules.enabled=true")
+    return {"groups": [group for rule in made for group in rule["spec"]["groups"]]}
 
 
 def _ensure_discovery(control_plane: ControlPlane) -> str:

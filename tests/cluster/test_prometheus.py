@@ -1,20 +1,38 @@
-"""What Prometheus itself says of our configuration and metrics (promtool comes with it)."""
+"""What Prometheus itself says of our configuration, metrics, rules and queries (promtool comes with it)."""
 
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from dev import paths, shell
+from dev import paths, queries, shell
+from dev.demo.run import NAMESPACE
 from tests.cluster.conftest import Cluster, until
 from tests.support.reports import full_reports
 
 pytestmark = pytest.mark.cluster
+
+JOB = "triage-1"
+"""Of the demo, whose tests come before these."""
+
+QUIET = {
+    'condition="Stalled"': "no job of the demo needs a person",
+    'result="error"': "the operator has no fault",
+    'code=~"4..|5..|error"': "the API server may have refused nothing",
+    "kubetune_watch_restarts_total": "no watch may have broken",
+    "kubetune_job_cost": "the local cluster has no prices",
+    "kubetune_job_run_failures": "no run of the demo fails",
+    "kubetune_job_run_interruptions": "nor is one interrupted",
+    "increase(kubetune_events_total": "how many Events there were is compared with 0",
+}
+"""What need not have a result after the demo, and why; nor need an alert."""
 
 PAGE = paths.REPOSITORY / "docs" / "how-to" / "monitor.md"
 
@@ -67,3 +85,49 @@ def test_the_metrics_are_named_as_prometheus_wants_them(cluster: Cluster) -> Non
     for metrics in (operator, trainer):
         assert "# HELP kubetune_" in metrics
         assert shell.output(["promtool", "check", "metrics"], stdin=metrics) == ""
+
+
+def test_prometheus_evaluates_the_charts_rules(cluster: Cluster) -> None:
+    def evaluated() -> dict[str, Any] | None:
+        groups = {group["name"]: group["rules"] for group in ask(cluster, "rules")["groups"]}
+        pending = any(rule["health"] == "unknown" for rules in groups.values() for rule in rules)
+        return None if pending else groups
+
+    groups = until(evaluated, "an evaluation of all rules")
+    said = {
+        name: [(rule["name"], rule["health"], rule.get("lastError", "")) for rule in rules]
+        for name, rules in groups.items()
+    }
+    assert said == {
+        group["name"]: [(rule.get("alert") or rule["record"], "ok", "") for rule in group["rules"]]
+        for path in queries.RULES.glob("*.yaml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+    }
+
+
+def test_no_query_that_ships_is_malformed_or_finds_nothing(cluster: Cluster) -> None:
+    """In two hours, since the demo's training is over; where nothing was told of, nothing is found."""
+    told = set(ask(cluster, "label/__name__/values"))
+    assert "kubetune_leader" in told
+    silent = [
+        f"{query.source}: {query.expr}"
+        for query in queries.everything(namespace=NAMESPACE, job=JOB)
+        if not found(cluster, query)
+        and not query.alert
+        and not any(quiet in query.expr for quiet in QUIET)
+        and queries.names(query.expr) <= told
+    ]
+    assert silent == []
+
+
+def found(cluster: Cluster, query: queries.Query) -> list[Any]:
+    """All series of a query's result; an error of Prometheus raises."""
+    now = time.time()
+    span = {"start": now - 7200, "end": now, "step": 15}
+    return list(ask(cluster, "query_range", query=query.expr, **span)["result"])
+
+
+def ask(cluster: Cluster, path: str, **parameters: Any) -> Any:
+    reply = httpx.get(f"{cluster.prometheus}/api/v1/{path}", params=parameters, timeout=60)
+    assert reply.status_code == 200, f"{parameters.get('query')}: {reply.text}"
+    return reply.json()["data"]

@@ -1,0 +1,62 @@
+"""Queries that ship can be parsed, and name metrics that there are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dev import queries, shell
+from dev.paths import REPOSITORY
+
+QUERIES = queries.everything(namespace="team-a", job="intents")
+
+CONTRACT = {
+    *("kubetune_job_state", "kubetune_job_run_failures", "kubetune_job_run_interruptions"),
+    *("kubetune_job_progress_ratio", "kubetune_job_servers", "kubetune_job_gpus", "kubetune_job_info"),
+    *("kubetune_job_attempts", "kubetune_job_gpu_seconds", "kubetune_job_pod_seconds", "kubetune_job_cost"),
+    *("kubetune_events_total", "kubetune_train_volume_free_bytes", "kubetune_train_volume_size_bytes"),
+}
+
+
+def test_queries_are_found_in_pages_and_rules() -> None:
+    sources = {query.source.partition(":")[0] for query in QUERIES}
+    files = {path.name for path in (*queries.RULES.glob("*.yaml"), *queries.DASHBOARDS.glob("*.json"))}
+    assert sources >= {"docs/how-to/monitor.md", *files}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="`make cluster` installs promtool")
+def test_none_is_malformed(tmp_path: Path) -> None:
+    rules = [{"record": f"query:{number}", "expr": query.expr} for number, query in enumerate(QUERIES)]
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    shell.output(["promtool", "check", "rules", file])
+
+
+def test_each_metric_of_a_query_exists() -> None:
+    recorded = {
+        rule["record"]
+        for path in queries.RULES.glob("*.yaml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    }
+    known = ours() | vllms() | recorded | CONTRACT
+    unknown = {query.source: queries.names(query.expr) - known for query in QUERIES}
+    assert {source: names for source, names in unknown.items() if names} == {}
+
+
+def ours() -> set[str]:
+    """Names of the series of operator and trainer, by the page of all metrics."""
+    page = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(kubetune_\w+)` \| (\w+) \|", page, flags=re.MULTILINE)
+    suffixes = {"histogram": ("_bucket", "_sum", "_count")}
+    return {name + suffix for name, kind in rows for suffix in suffixes.get(kind, ("",))}
+
+
+def vllms() -> set[str]:
+    """What vLLM 0.32 told the local Prometheus after the demo, but for the times at which series began."""
+    return set((Path(__file__).parent / "vllm-metrics.txt").read_text().split())
