@@ -57,9 +57,9 @@ def of_page(page: Path, *, namespace: str, job: str) -> Iterator[Query]:
         yield Query(source=source, expr=block.strip())
     for head, rows in re.findall(r"^(\|.*)\n\|[-|: ]+\|\n((?:\|.*\n?)+)", text, flags=re.MULTILINE):
         if "query" in (columns := _cells(head)):
-            place = columns.index("query")
+            column = columns.index("query")
             for row in rows.splitlines():
-                for expr in re.findall(r"`([^`]+)`", _cells(row)[place]):
+                for expr in re.findall(r"`([^`]+)`", _cells(row)[column]):
                     if not expr.startswith("status."):
                         yield Query(source=source, expr=expr)
 

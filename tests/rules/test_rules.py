@@ -95,6 +95,6 @@ def reasons(alert: str) -> set[str]:
 
 
 def run(*arguments: str | Path) -> None:
-    """Run promtool, which tells of failed tests on its output, and of files that it cannot read as an error."""
+    """Run promtool, which prints failed tests, and what is wrong with a file to its errors."""
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
