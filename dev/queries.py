@@ -60,7 +60,7 @@ def of_page(page: Path, *, namespace: str, job: str) -> Iterator[Query]:
             column = columns.index("query")
             for row in rows.splitlines():
                 for expr in re.findall(r"`([^`]+)`", _cells(row)[column]):
-                    if not expr.startswith("status."):
+                    if names(expr):  # beside queries stand fields and values
                         yield Query(source=source, expr=expr)
 
 
