@@ -109,7 +109,7 @@ def test_prometheus_evaluates_the_charts_rules(cluster: Cluster) -> None:
 
 def test_no_query_that_ships_is_malformed_or_finds_nothing(cluster: Cluster) -> None:
     """In two hours, since the demo's training is over; where nothing was told of, nothing is found."""
-    told = set(ask(cluster, "label/__name__/values"))
+    told = set(ask(cluster, "label/__name__/values", **recently()))
     assert "kubetune_leader" in told
     silent = [
         f"{query.source}: {query.expr}"
@@ -125,9 +125,12 @@ def test_no_query_that_ships_is_malformed_or_finds_nothing(cluster: Cluster) -> 
 
 def found(cluster: Cluster, query: queries.Query) -> list[Any]:
     """All series of a query's result; an error of Prometheus raises."""
+    return list(ask(cluster, "query_range", query=query.expr, step=15, **recently())["result"])
+
+
+def recently() -> dict[str, float]:
     now = time.time()
-    span = {"start": now - 7200, "end": now, "step": 15}
-    return list(ask(cluster, "query_range", query=query.expr, **span)["result"])
+    return {"start": now - 7200, "end": now}
 
 
 def ask(cluster: Cluster, path: str, **parameters: Any) -> Any:
