@@ -39,15 +39,6 @@ QUIET = {
 PAGE = paths.REPOSITORY / "docs" / "how-to" / "monitor.md"
 
 
-def queries_of(page: str) -> list[str]:
-    """What the cells of its tables and its blocks of PromQL ask of Prometheus."""
-    rows = re.findall(r"^\|.*\|$", page, flags=re.MULTILINE)
-    cells = [code.replace(r"\|", "|") for row in rows for code in re.findall("`(.+?)`", row)]
-    blocks = re.findall(r"^```promql\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    series = re.compile(r"(kubetune_|vllm:)[a-z_]+[a-z](?![a-z_]*[*])")
-    return [code for code in (*cells, *blocks) if series.search(code)]
-
-
 @pytest.mark.usefixtures("cluster")
 def test_the_scrape_jobs_of_the_documentation_are_valid(tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(- job_name.*?)```", PAGE.read_text(), flags=re.DOTALL)
@@ -61,11 +52,6 @@ def test_the_scrape_jobs_of_the_documentation_are_valid(tmp_path: Path) -> None:
     config = tmp_path / "prometheus.yaml"
     config.write_text(yaml.safe_dump({"scrape_configs": jobs}))
     assert "SUCCESS" in shell.output(["promtool", "check", "config", config])
-
-
-@pytest.mark.parametrize("query", queries_of(PAGE.read_text()))
-def test_the_queries_of_the_documentation_are_answered(cluster: Cluster, query: str) -> None:
-    cluster.series(query)  # what is malformed is an error; what is empty is a good day
 
 
 def test_prometheus_scrapes_the_operator_and_is_content_with_it(cluster: Cluster) -> None:
