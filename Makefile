@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help preflight venv lock generate fmt lint check test demo cluster images release audit refresh-base kubeconfig clean-cluster clean-caches uninstall bench
+.PHONY: help preflight venv lock generate docs fmt lint check test demo cluster images release audit refresh-base kubeconfig clean-cluster clean-caches uninstall bench
 # One after the other: the preflight speaks before anything is installed.
 .NOTPARALLEL:
 
@@ -35,6 +35,9 @@ lock: venv ## Resolve the dependencies again and write requirements/*.txt
 
 generate: venv ## Write the generated files: crds/, the chart's copy and tables, docs/reference/
 	@$(PY) -m dev generate
+
+docs: venv ## Build the documentation as a site, build/site/index.html, which needs no network
+	@$(PY) -m dev docs
 
 fmt: venv ## Format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .

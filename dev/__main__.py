@@ -294,6 +294,16 @@ def lock() -> None:
 
 
 @app.command()
+def docs(out: Annotated[Path | None, typer.Option(help="The folder to write, made anew.")] = None) -> None:
+    """Build the documentation as a site; a broken link, or a page that no table lists, fails."""
+    from dev.docs.build import SITE, build
+
+    site = out.resolve() if out else SITE
+    build(site)
+    typer.echo(site / "index.html")
+
+
+@app.command()
 def generate(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if a file is not up to date.")

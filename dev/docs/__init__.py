@@ -1,0 +1,1 @@
+"""The documentation as a site of its own, which needs no other host: docs/adr/0133."""
