@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -15,7 +16,9 @@ def parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"xhtmlOut": True}).enable(["table", "strikethrough"])
 
 
-_PARSER = parser()
+@cache  # checks of all kinds look at the same pages
+def _tokens(text: str) -> list[Token]:
+    return parser().parse(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +39,20 @@ def blocks(text: str) -> list[Block]:
     """Return the blocks of code of a page in their order, those within lists included."""
     return [
         Block(token.info.strip(), token.content, (token.map or [0])[0] + 1)
-        for token in _PARSER.parse(text)
+        for token in _tokens(text)
         if token.type in ("fence", "code_block")
     ]
 
 
 def links(text: str) -> list[str]:
     """Return what a page's links and pictures lead to, as it is written."""
-    targets = [token.attrGet("href") or token.attrGet("src") for token in _inline(_PARSER.parse(text))]
+    targets = [token.attrGet("href") or token.attrGet("src") for token in _inline(_tokens(text))]
     return [str(target) for target in targets if target is not None]
 
 
 def code(text: str) -> list[str]:
     """Return what stands between backticks in a page, line ends as spaces."""
-    return [token.content for token in _inline(_PARSER.parse(text)) if token.type == "code_inline"]
+    return [token.content for token in _inline(_tokens(text)) if token.type == "code_inline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Row:
 
 def index(text: str) -> Iterator[Heading | Row]:
     """Yield the headings of a page, and the rows of its tables that begin with a link, in their order."""
-    tokens = _PARSER.parse(text)
+    tokens = _tokens(text)
     for place, token in enumerate(tokens):
         children = token.children or []
         opened = [before.type for before in tokens[max(place - 2, 0) : place]]
