@@ -39,7 +39,7 @@ def navigation(text: str, pages: Collection[str]) -> Items:
             open_sections.append((entry.level, items))
         else:
             open_sections[-1][1].append(_item(entry.text, _path(entry.target), named, pages))
-    return _without_empty(nav)
+    return _shortened(nav)
 
 
 def _path(target: str) -> str:
@@ -55,6 +55,18 @@ def _item(title: str, path: str, named: Collection[str], pages: Collection[str])
     return {title: [path, *others]}
 
 
-def _without_empty(items: Items) -> Items:
-    """Leave out headings that have no rows."""
-    return [item for item in items if not isinstance(item, dict) or [] not in item.values()]
+def _shortened(items: Items) -> Items:
+    """Leave out headings without rows; a heading with one row is that row, under the heading's name."""
+    found: Items = []
+    for item in items:
+        if not isinstance(item, dict):
+            found.append(item)
+            continue
+        [(title, within)] = item.items()
+        if isinstance(within, list):
+            within = _shortened(within)
+            if len(within) == 1 and isinstance(within[0], dict):
+                [within] = within[0].values()
+        if within:
+            found.append({title: within})
+    return found

@@ -177,9 +177,21 @@ def test_rows_are_in_navigation_under_their_headings_and_folders_bring_their_pag
 | page | what it answers |
 |---|---|
 | [On GPUs](how-to/gpus.md) | [no page](x.md) |
+| [On no GPU](how-to/cpu.md) | |
+
+### Guard
+
+| page | what it answers |
+|---|---|
 | [Security](../SECURITY.md#reporting) | |
 
 ## Nothing yet
+
+## Decisions
+
+| page | what it answers |
+|---|---|
+| [Why](adr/README.md) | |
 
 ## Reference
 
@@ -192,7 +204,13 @@ def test_rows_are_in_navigation_under_their_headings_and_folders_bring_their_pag
     assert navigation(text, pages) == [
         {"Overview": "README.md"},
         {"First steps": "first-steps.md"},
-        {"How-to": [{"Install": [{"On GPUs": "how-to/gpus.md"}, {"Security": "repository/SECURITY.md"}]}]},
+        {
+            "How-to": [
+                {"Install": [{"On GPUs": "how-to/gpus.md"}, {"On no GPU": "how-to/cpu.md"}]},
+                {"Guard": "repository/SECURITY.md"},
+            ]
+        },
+        {"Decisions": ["adr/README.md", "adr/0001.md", "adr/0003.md"]},
         {
             "Reference": [
                 {"Decisions": ["adr/README.md", "adr/0001.md", "adr/0003.md"]},
