@@ -221,10 +221,7 @@ def refresh_base() -> None:
 def bench(
     only: Annotated[
         list[str] | None,
-        typer.Option(
-            help="cli, chart, writes, cpu, idle, burst, demo, questions, prepare, training or estimate; may"
-            " be given several times."
-        ),
+        typer.Option(help="A part that docs/benchmarks.md lists, such as cli; may be given several times."),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Jobs at once (burst, cpu).")] = 100,
     repeats: Annotated[int, typer.Option(help="Runs of each kind, in turn (burst, training).")] = 3,

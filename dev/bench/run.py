@@ -12,6 +12,7 @@ from dev.bench import (
     burst,
     delivery,
     demo,
+    documentation,
     estimate,
     idle,
     machine,
@@ -48,6 +49,7 @@ class Options:
 PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     delivery.PART: lambda _: delivery.measure(),
     rendering.PART: lambda _: rendering.measure(),
+    documentation.PART: lambda _: documentation.measure(),
     writes.PART: lambda _: writes.measure(),
     processor.PART: lambda o: processor.measure(jobs=o.jobs, gate=o.gate, profile=o.profile),
     idle.PART: lambda o: idle.measure(finished=o.finished, seconds=o.idle_seconds),

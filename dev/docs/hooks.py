@@ -32,6 +32,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Remember which page is rendered next."""
+    """Remember which page is rendered next; a search finds those for users first."""
     _OUTSIDE.links.page = page.file.src_uri
+    if page.file.src_uri.startswith(("adr/", f"{outside.PLACE}/")):
+        page.meta["search"] = {"boost": 0.2}
     return markdown

@@ -92,12 +92,12 @@ def _shown(repository: Path, path: str) -> str | None:
         names = sorted(
             item.name + "/" * item.is_dir() for item in file.iterdir() if not item.name.startswith(".")
         )
-        return f"# {path}/\n\n" + "".join(f"- `{name}`\n" for name in names)
+        return f"# `{path}/`\n\n" + "".join(f"- `{name}`\n" for name in names)
     if not file.is_file():
         return None
     if file.suffix == ".md":
         return file.read_text()
-    return f"# {path}\n\n~~~~~~ {file.suffix[1:]}\n{file.read_text()}~~~~~~\n"
+    return f"# `{path}`\n\n~~~~~~ {file.suffix[1:]}\n{file.read_text()}~~~~~~\n"
 
 
 class Links(Treeprocessor):  # type: ignore[misc] # no types

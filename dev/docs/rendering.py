@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import markdown  # type: ignore[import-untyped]
 import pygments  # type: ignore[import-untyped]
+from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
@@ -21,6 +22,7 @@ from pygments.util import ClassNotFound  # type: ignore[import-untyped]
 
 from dev.docs import commonmark
 
+_BREAK = re.compile(r"(?<=\w[./_:])(?=\w)")
 _STASHED = re.compile("\ue000(\\d+)\ue001")
 
 
@@ -44,6 +46,7 @@ class _Parser:
         rules: dict[str, Any] = self._renderer.renderer.rules  # type: ignore[attr-defined]
         rules |= dict.fromkeys(("fence", "code_block"), self._code)
         rules |= dict.fromkeys(("html_block", "html_inline"), self._html)
+        rules["code_inline"] = _code_of_a_sentence
 
     def parseDocument(self, lines: Sequence[str]) -> ElementTree.ElementTree:  # noqa: N802 (its name)
         """Return the tree of a page; HTML in it is stashed, and is no part of the tree."""
@@ -56,7 +59,7 @@ class _Parser:
 
     def _code(self, tokens: Sequence[Token], place: int, *_: object) -> str:
         token = tokens[place]
-        language = token.info.partition(" ")[0]
+        language = token.info.strip().partition(" ")[0]
         return self._stash(highlighted(token.content, language))
 
     def _html(self, tokens: Sequence[Token], place: int, *_: object) -> str:
@@ -70,6 +73,11 @@ class _Parser:
         """Put Python-Markdown's own placeholders, which XML cannot hold, in the place of ours."""
         place = self._md.htmlStash.get_placeholder
         return _STASHED.sub(lambda found: place(int(found[1])), text) if text else text
+
+
+def _code_of_a_sentence(tokens: Sequence[Token], place: int, *_: object) -> str:
+    """Let paths break behind their dots and slashes, and nowhere else: columns of tables are narrow."""
+    return f"<code>{_BREAK.sub('<wbr/>', escapeHtml(tokens[place].content))}</code>"
 
 
 def highlighted(text: str, language: str) -> str:

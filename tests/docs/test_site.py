@@ -97,8 +97,10 @@ def test_every_page_is_on_the_site_and_every_file_that_one_leads_to(site: Path) 
     assert [str(page) for page in PAGES if not page_of(site, page).is_file()] == []
     assert (site / "repository" / "SECURITY.html").is_file()
     manifest = (REPOSITORY / "examples" / "evaluate.yaml").read_text()
-    shown = read((site / "repository" / "examples" / "evaluate.yaml.source.html").read_text()).shown
+    page = (site / "repository" / "examples" / "evaluate.yaml.source.html").read_text()
+    shown = read(page).shown
     assert " ".join(shown).endswith(" ".join(["<pre>", *manifest.split()]))
+    assert '<span class="nt">kind</span>' in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
