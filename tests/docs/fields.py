@@ -50,15 +50,22 @@ def leads_to_a_field(path: str) -> bool:
 
 def leads_on(path: str) -> bool:
     """Whether a path that begins anywhere in the API, such as `deepspeed.zeroStage`, leads to a field."""
-    first, *rest = _names(path)
-    return any(_reached(schema, rest) for _, schema in BY_NAME[first])
+    return bool(_at(path))
 
 
 def takes(path: str, value: object) -> bool:
     """Whether a field of this path, which may begin within the API, takes a value."""
+    return any(not [*jsonschema.Draft7Validator(schema).iter_errors(value)] for schema in _at(path))
+
+
+def defaults(path: str) -> list[object]:
+    """Return the defaults of the fields of this path, which may begin within the API."""
+    return [schema["default"] for schema in _at(path) if "default" in schema]
+
+
+def _at(path: str) -> list[Json]:
     first, *rest = _names(path)
-    reached = [found for _, schema in BY_NAME[first] for found in _reached(schema, rest)]
-    return any(not [*jsonschema.Draft7Validator(schema).iter_errors(value)] for schema in reached)
+    return [found for _, schema in BY_NAME[first] for found in _reached(schema, rest)]
 
 
 def is_a_value(path: str) -> bool:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from prometheus_client import Metric
 
 from dev.paths import REPOSITORY
 from kubetune.process.metrics.own import Metrics
@@ -40,11 +41,21 @@ def test_metrics_that_a_page_names_exist(page: Path) -> None:
     assert named - LABELS - packages - {"kubetune_train"} - _metrics() == set()
 
 
-@cache
-def _metrics() -> set[str]:
+def test_a_page_asks_of_every_metric_of_the_operator() -> None:
+    text = (REPOSITORY / "docs" / "how-to" / "monitor.md").read_text()
+    named = {f.name if f.type != "counter" else f"{f.name}_total" for f in _of_the_operator()}
+    assert {name for name in named if name not in text} == set()
+
+
+def _of_the_operator() -> list[Metric]:
     metrics = Metrics()
     metrics.tell_jobs(list)
-    families = [*metrics.registry.collect(), *full_reports().registry.collect()]
+    return [*metrics.registry.collect()]
+
+
+@cache
+def _metrics() -> set[str]:
+    families = [*_of_the_operator(), *full_reports().registry.collect()]
     return {
         name
         for family in families

@@ -82,6 +82,19 @@ def test_fields_take_what_a_page_gives_them(page: Path) -> None:
     assert refused == []
 
 
+@pytest.mark.parametrize("page", OURS, ids=name)
+def test_defaults_in_brackets_behind_a_field_are_its_own(page: Path) -> None:
+    """As in "`training.epochs` (3)"."""
+    text = "\n".join(_new_column(page.read_text())) if page.parent.name == "migrate" else page.read_text()
+    named = re.findall(r"`\.?([a-z][\w.-]*)`\s\(`?(\"?[\w.\[\]-]+\"?)`?\)", text)
+    wrong = [
+        (path, value)
+        for path, value in named
+        if (defaults := fields.defaults(path)) and str(yaml.safe_load(value)) not in map(str, defaults)
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("page", PRESENT, ids=name)
 def test_values_that_a_page_names_exist(page: Path) -> None:
     if page.parent.name == "reference" or page.name == "CONTRIBUTING.md":

@@ -22,7 +22,7 @@ class Condition(StatusModel):
     """One observation about the job."""
 
     type: CamelCase
-    """What is observed: Ready, Reconciling, Stalled, Prepared, Trained or Served."""
+    """What is observed: Ready, Reconciling, Stalled, or what a stage has reached, such as Served."""
     status: ConditionStatus
     """True, False or Unknown."""
     observed_generation: int | None = Field(default=None, ge=0, le=INT64_MAX)
