@@ -16,7 +16,8 @@ from dev.paths import REPOSITORY
 from kubetune.vocabulary.reasons import ConditionType
 from tests.docs import known
 from tests.docs.fields import VALUES, leads_to_a_field
-from tests.support.pages import COMMANDS, PAGES, Shown, name, prompted, shown
+from tests.support import chart
+from tests.support.pages import COMMANDS, MANIFESTS, PAGES, Shown, name, prompted, shown
 from tests.support.shell_commands import commands, option, positional
 
 BLOCKS = shown(*COMMANDS, "console")
@@ -126,6 +127,19 @@ def test_what_a_command_within_a_sentence_names_exists(page: Path) -> None:
         if re.match(r"(kubectl|helm|make) |\S*python -m dev ", span)
     ]
     assert [fault for span in spans for words in commands(span) for fault in faults(words)] == []
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=name)
+def test_commands_in_the_comments_of_a_manifest_exist(path: Path) -> None:
+    lines = re.findall(r"^ *#   (.*)$", path.read_text(), flags=re.MULTILINE)
+    assert [fault for words in commands("\n".join(lines)) for fault in faults(words)] == []
+
+
+def test_commands_that_the_chart_prints_exist() -> None:
+    lines = re.findall(r"^  (.*)$", chart.notes(), flags=re.MULTILINE)
+    found = commands("\n".join(lines))
+    assert ["helm", "-n", "kubetune-system", "test", "kubetune"] in found
+    assert [fault for words in found for fault in faults(words)] == []
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,13 @@ import pytest
 import yaml
 
 from dev.chart import CHART
-from dev.paths import REPOSITORY
 from kubetune.api.crdgen import openapi_schema
 from kubetune.api.v1alpha1 import validate_spec
 from kubetune.vocabulary.errors import SpecError
 from kubetune.vocabulary.names import API_VERSION, KIND
 from tests.crd.offline import admit, admit_status
 from tests.support import chart
-from tests.support.pages import LANGUAGES, PAGES, Shown, name, shown
+from tests.support.pages import LANGUAGES, MANIFESTS, PAGES, Shown, name, shown
 
 Json = dict[str, Any]
 
@@ -68,8 +67,6 @@ NEITHER = {
     ("docs/migrate/", ""): "configurations of what people come from",
 }
 """YAML of other programs, by how the page's path and its first key begin, and why it is not checked."""
-
-MANIFESTS = sorted([*(REPOSITORY / "examples").rglob("*.yaml"), *(REPOSITORY / "docs").rglob("*.yaml")])
 
 
 def faults(document: Any) -> list[str] | None:

@@ -26,6 +26,9 @@ PAGES = sorted(
 PRESENT = [page for page in PAGES if page.parent.name != "adr" and page.name != "CHANGELOG.md"]
 """Pages about what is: decisions and the list of changes tell of what was, too."""
 
+MANIFESTS = sorted([*(REPOSITORY / "examples").rglob("*.yaml"), *(REPOSITORY / "docs").rglob("*.yaml")])
+"""What people copy and apply."""
+
 COMMANDS = ("", "bash", "sh")
 LANGUAGES = {*COMMANDS, "yaml", "json", "python", "promql", "console", "text"}
 
