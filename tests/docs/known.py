@@ -20,7 +20,8 @@ TAKING = _words(
     """-n --namespace --context --kubeconfig -l --selector -o --output -f --filename -c --container -p --patch
     --type --for --timeout --field-manager --tail --since --replicas --image --grace-period --sort-by -L
     --label-columns --from-file --from-literal --group --user --clusterrole --role --serviceaccount --hard
-    --values --set --set-string --version --overrides --subresource --max-log-requests"""
+    --values --set --set-string --version --overrides --subresource --max-log-requests
+    --raw --field-selector"""
 )
 """Options whose value is the next word."""
 
@@ -31,12 +32,13 @@ BY_POD = _words("logs exec port-forward")
 """Of these, those whose argument without a kind is a pod."""
 
 KINDS = _words(
-    """all configmap cm cronjob crd customresourcedefinition deployment deploy event events finetunejob
-    finetunejobs ftj horizontalpodautoscaler hpa ingress job jobs lease leases namespace namespaces ns
-    networkpolicy networkpolicies node nodes persistentvolumeclaim pvc pv pod pods podmonitor podmonitors po
-    prometheusrule prometheusrules replicaset resourcequota quota rolebinding secret secrets service services
-    svc serviceaccount sa storageclass sc validatingadmissionpolicy validatingadmissionpolicies volumesnapshot
-    volumesnapshots localqueue clusterqueue workload workloads"""
+    """all configmap cm cronjob crd customresourcedefinition deployment deployments deploy event events
+    finetunejob finetunejobs ftj horizontalpodautoscaler hpa ingress job jobs lease leases namespace
+    namespaces ns networkpolicy networkpolicies node nodes persistentvolumeclaim pvc pv pod pods
+    podmonitor podmonitors po prometheusrule prometheusrules replicaset resourcequota quota rolebinding
+    secret secrets service services svc serviceaccount sa storageclass sc validatingadmissionpolicy
+    validatingadmissionpolicies volumesnapshot volumesnapshots localqueue clusterqueue workload
+    workloads"""
 )
 FINE_TUNE_JOB = _words("ftj finetunejob finetunejobs")
 

@@ -25,11 +25,14 @@ FILE = re.compile(
     r"\.(jsonl?|ya?ml|csv|html|lock|md|py|tgz|parquet|safetensors|arrow|txt|gz|zst|tar|bin|lua)$"
 )
 NOT_OURS = {
-    **dict.fromkeys(("podMonitorSelector", "podMonitorNamespaceSelector"), "the Prometheus Operator"),
+    **dict.fromkeys(
+        ("podMonitorSelector", "podMonitorNamespaceSelector", "ruleSelector"), "the Prometheus Operator"
+    ),
+    "spec.suspend": "a Job of Kubernetes",
     **dict.fromkeys(("chartRef", "healthCheckExprs", "retryInterval"), "Flux"),
     "containerLogMaxSize": "the kubelet",
 }
-"""Names in the style of fields that are others', and whose."""
+"""Fields of others, and whose."""
 
 
 def spans(page: Path) -> list[str]:
@@ -51,7 +54,7 @@ def test_fields_that_a_page_names_exist(page: Path) -> None:
     unknown = []
     for span in spans(page):
         found = re.fullmatch(r"\.?([a-z][\w-]*(?:\[\w*\])?(?:\.[\w-]+(?:\[\w*\])?)+)(?:[:=].*)?", span)
-        if found is None or FILE.search(span) or fields.is_a_value(found[1]):
+        if found is None or FILE.search(span) or found[1] in NOT_OURS or fields.is_a_value(found[1]):
             continue
         first = re.split(r"[.\[]", found[1])[0]
         if fields.BY_NAME[first] and not fields.leads_on(found[1]):
@@ -74,7 +77,7 @@ def test_fields_take_what_a_page_gives_them(page: Path) -> None:
     refused = []
     for span in spans(page):
         found = re.fullmatch(r"([a-zA-Z][\w.-]*): (.+)", span)
-        if found is None or "..." in span or fields.is_a_value(found[1]):
+        if found is None or "..." in span or found[1] in NOT_OURS or fields.is_a_value(found[1]):
             continue
         is_field = fields.BY_NAME[found[1].partition(".")[0]]
         if is_field and not fields.takes(found[1], yaml.safe_load(found[2])):
@@ -118,7 +121,7 @@ def test_reasons_that_a_page_names_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PRESENT, ids=name)
 def test_labels_of_ours_that_a_page_names_exist(page: Path) -> None:
-    named = set(re.findall(rf"\b{re.escape(names.GROUP)}/([\w-]*\w)", page.read_text()))
+    named = set(re.findall(rf"(?<![\w.]){re.escape(names.GROUP)}/([\w-]*\w)", page.read_text()))
     values = (CHART / "values.yaml").read_text()
     ours = {value for value in vars(names).values() if isinstance(value, str)}
     assert {key for key in named if f"{names.GROUP}/{key}" not in ours | set(values.split())} == set()
@@ -150,7 +153,8 @@ def test_variables_of_ours_that_a_page_names_are_read(page: Path) -> None:
 def _variables() -> set[str]:
     folders = ("dev", "operator", "trainer_image")
     sources = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
-    text = "\n".join(path.read_text() for path in [REPOSITORY / "Makefile", *sources])
+    sources += [REPOSITORY / "Makefile", *(CHART / "templates").rglob("*.yaml")]
+    text = "\n".join(path.read_text() for path in sources)
     return set(re.findall(r"\bKUBETUNE_[A-Z_]+\b", text))
 
 

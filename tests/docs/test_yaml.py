@@ -62,6 +62,8 @@ ELSEWHERE = {
 
 NEITHER = {
     ("docs/how-to/monitor.md", "job_name"): "a part of prometheus.yml",
+    ("docs/how-to/alerts.md", "rule_files"): "a part of prometheus.yml",
+    ("docs/how-to/alerts.md", "route"): "a part of alertmanager.yml",
     ("docs/how-to/flux.md", "chart"): "a part of a HelmRelease",
     ("docs/how-to/push-to-a-hub.md", "containers"): "a part of the Job of examples/push-to-hub.yaml",
     ("docs/migrate/", ""): "configurations of what people come from",
