@@ -112,11 +112,13 @@ def test_examples(api_server: ApiServer, path: Path) -> None:
     assert len(strictly(api_server, path).splitlines()) == len(named)
 
 
-def test_the_example_of_the_readme(api_server: ApiServer, tmp_path: Path) -> None:
-    [example] = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
-    assert len(example.splitlines()) <= 20
+def test_the_examples_of_the_readme(api_server: ApiServer, tmp_path: Path) -> None:
+    first, larger = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    minimal = (REPOSITORY / "examples" / "minimal.yaml").read_text()
+    assert yaml.safe_load(first) == yaml.safe_load(minimal)
+    assert max(len(example.splitlines()) for example in (first, larger)) <= 20
     path = tmp_path / "job.yaml"
-    path.write_text(example)
+    path.write_text(larger)
     assert strictly(api_server, path) == "finetunejob.kubetune.dev/banking-intents-1\n"
 
 

@@ -146,13 +146,18 @@ def test_blocks_of_the_spec_are_atomic() -> None:
     }
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_examples_are_admitted(path: Path) -> None:
-    jobs = [one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == "FineTuneJob"]
-    assert jobs
-    for job in jobs:
-        assert admit(job) == []
-        assert validate_spec(job).metadata.name == job["metadata"]["name"]
+JOBS = {
+    f"{path.stem}-{one['metadata']['name']}": one
+    for path in EXAMPLES
+    for one in yaml.safe_load_all(path.read_text())
+    if one["kind"] == "FineTuneJob"
+}
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_examples_are_admitted(job: dict[str, Any]) -> None:
+    assert admit(job) == []
+    assert validate_spec(job).metadata.name == job["metadata"]["name"]
 
 
 def test_names_with_initialisms() -> None:
