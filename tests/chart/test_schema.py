@@ -47,7 +47,7 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
         ({"settings": {"metricFields": ["useCase", "useCase"]}}, "metricFields"),
         ({"settings": {"metricFields": [f"labels.a{n}" for n in range(17)]}}, "metricFields"),
         ({"settings": {"prices": {"gpuHour": 2.5, "currency": "USD"}}}, "gpuHour"),
-        ({"settings": {"prices": {"podHour": "0.05"}}}, "currency"),
+        ({"settings": {"prices": {"podHour": "0.05"}}}, "no currency: add its code, such as USD"),
         ({"settings": {"prices": {"currency": "$"}}}, "currency"),
         ({"policies": {"gpus": {"maxPerJob": "8"}}}, "maxPerJob"),
         ({"policies": {"gpus": {"maxPerJob": -1}}}, "maxPerJob"),
