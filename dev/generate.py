@@ -10,6 +10,7 @@ from dev import paths
 
 _GENERATORS = (
     "kubetune.api.crdgen",  # crds/ and docs/reference/finetunejob.md
+    "dev.dashboards.write",  # the chart's dashboards
     "dev.chart",  # the chart's copy of the CRD, its closed schema and its table of values
     "dev.kustomize",  # kustomize/base/, from the chart
 )

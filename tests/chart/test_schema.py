@@ -60,6 +60,8 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
         ({"monitoring": {"podMonitors": {"relabelings": [{"target_label": "a"}]}}}, "target_label"),
         ({"monitoring": {"podMonitors": {"relabelings": [{"action": "remove"}]}}}, "action"),
         ({"monitoring": {"podMonitors": {"metricRelabelings": [{"regex": 7}]}}}, "regex"),
+        ({"monitoring": {"dashboards": {"labels": {"grafana_dashboard": 1}}}}, "grafana_dashboard"),
+        ({"monitoring": {"dashboards": {"namespace": "Grafana"}}}, "namespace"),
         ({"monitoring": {"podMonitors": {"limits": {"bodySizeLimit": "8 MB"}}}}, "bodySizeLimit"),
         ({"monitoring": {"rules": {"runbookUrl": "docs"}}}, "runbookUrl"),
         ({"monitoring": {"rules": {"labels": {"a-team": "x"}}}}, "a-team"),
@@ -126,6 +128,7 @@ def test_the_closed_schema_is_the_same_but_for_being_closed() -> None:
     free = [path for path, schema in objects(CLOSED, "") if schema["additionalProperties"] is not False]
     assert free == [
         ".global",
+        ".monitoring.dashboards.labels",
         ".topologySpreadConstraints[]",
         ".extraVolumes[]",
         ".extraVolumeMounts[]",

@@ -30,6 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
                 "disabled": ["KubeTuneServerSlow", "KubeTuneOperatorBlind"],
                 "thresholds": {"jobWaiting": "1h", "workAtRiskSeconds": 3600.5},
             },
+            "dashboards": {"enabled": True, "annotations": {"grafana_folder": "KubeTune"}},
             "additionalLabels": {"release": "prometheus"},
             "interval": "15s",
         }
