@@ -248,6 +248,34 @@ def bench(
         typer.echo(figures.to_json(found))
 
 
+@app.command()
+def dashboards(
+    out: Annotated[Path, typer.Option(help="The folder that gets the pictures.")],
+    prometheus: Annotated[str, typer.Option(help="Where Prometheus answers.")] = "http://127.0.0.1:9090",
+    job: Annotated[str | None, typer.Option(help="The FineTuneJob; the first when it is not said.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Its namespace; all when it is not said.")] = None,
+    shown: Annotated[str, typer.Option("--range", help="The time that is shown: 90s, 30m, 6h, 2d.")] = "1h",
+    end: Annotated[
+        float | None, typer.Option(help="Its end in Unix seconds; now when it is not said.")
+    ] = None,
+    scrape: Annotated[str, typer.Option(help="How often Prometheus scrapes.")] = "15s",
+) -> None:
+    """Draw the chart's Grafana dashboards, light and dark, without Grafana."""
+    from dev.viewer.run import view
+    from dev.viewer.variables import seconds
+
+    wanted = {"namespace": namespace, "finetunejob": job}
+    for path in view(
+        prometheus,
+        out,
+        {name: value for name, value in wanted.items() if value},
+        seconds=seconds(shown),
+        end=end,
+        scrape=seconds(scrape),
+    ):
+        typer.echo(path)
+
+
 @app.command("gpu-check")
 def gpu_check(
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",

@@ -144,6 +144,7 @@ def _jobs() -> Panels:
                 title="Jobs by stage over time",
                 description="A stage that only grows is where jobs wait.",
                 unit="short",
+                decimals=0,
                 queries=[Query(f"sum by (stage) ({_STATE})", "{{stage}}")],
                 width=6,
             ),
@@ -154,6 +155,7 @@ def _jobs() -> Panels:
                 title="Jobs by condition",
                 description="Jobs whose condition is True; one job has several of them.",
                 unit="short",
+                decimals=0,
                 queries=[Query(f"sum by (condition) ({_CONDITIONS})", "{{condition}}")],
                 width=6,
             )
@@ -198,6 +200,7 @@ def _cost() -> Panels:
                 title="GPUs",
                 description="GPUs of pods that are ready, and of pods that are asked for and not ready.",
                 unit="short",
+                decimals=0,
                 queries=[Query(f"sum by (state) ({_GPUS})", "{{state}}")],
                 width=12,
             ),

@@ -195,6 +195,7 @@ def _learning() -> Panels:
                 description="Optimizer steps done, those planned, and the one with the lowest validation "
                 f"loss, whose weights are kept where the job asks for the best. {_STEPS}",
                 unit="short",
+                decimals=0,
                 queries=[
                     Query(_trained("step"), "done"),
                     Query(_trained("planned_steps"), "planned"),
@@ -284,6 +285,7 @@ def _safety() -> Panels:
                 "which a limited number is tried again; and latest runs in a row that others "
                 "interrupted, which cost no retry.",
                 unit="short",
+                decimals=0,
                 queries=counted,
                 width=5,
             )

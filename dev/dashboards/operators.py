@@ -29,6 +29,7 @@ def failures() -> Panels:
                 description=f"Events of type Warning in each interval. {ANY_NAMESPACE} "
                 "docs/reference/reasons.md says what each reason means.",
                 unit="short",
+                decimals=0,
                 queries=[Query(f"{increase(_EVENTS, _WARNING, 'reason')} > 0", "{{reason}}")],
                 width=12,
             ),
@@ -72,6 +73,7 @@ def operator() -> Panels:
                 description="More than a few for long: add workers (`settings.workers`), or the API server "
                 "is slow.",
                 unit="short",
+                decimals=0,
                 queries=[Query("max(kubetune_workqueue_depth)", "waiting")],
                 limits=rising(20, 100),
             )
@@ -129,6 +131,7 @@ def operator() -> Panels:
                 description="By resource, in each interval. They are started again, and what was missed is "
                 "made up for.",
                 unit="short",
+                decimals=0,
                 queries=[
                     Query(f"{increase('kubetune_watch_restarts_total', '', 'resource')} > 0", "{{resource}}")
                 ],
@@ -149,6 +152,7 @@ def operator() -> Panels:
                 title="Operator by pod",
                 description="1 for the pod that acts, 0 for one that waits to take over.",
                 unit="short",
+                decimals=0,
                 queries=[Query("max by (pod) (kubetune_leader)", "{{pod}}")],
                 high=1,
             )

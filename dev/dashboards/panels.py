@@ -36,6 +36,7 @@ class Panel:
     """Of 24 columns."""
     height: int = 8
     decimals: int | None = None
+    """None: as many as a value needs. 0 for what is counted."""
     low: float | None = 0
     """Where the axis begins; None: at the lowest value."""
     high: float | None = None
@@ -53,6 +54,9 @@ def graph(
     made.fill_opacity(80 if bars else 30 if stacked else 0).span_nulls(False)
     made.show_points(shapes.VisibilityMode.ALWAYS if points else shapes.VisibilityMode.AUTO)
     made.color_scheme(build.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
+    if bars:
+        # Windows as wide as the bars: what happened once is seen once.
+        made.interval("2m")
     if stacked:
         made.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A"))
     lines = (

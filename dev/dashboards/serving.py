@@ -196,6 +196,7 @@ def _load() -> Panels:
                 description="Requests that are being answered, and requests that wait for a place. "
                 f"{_TOGETHER}",
                 unit="short",
+                decimals=0,
                 queries=[
                     Query(_sum("vllm:num_requests_running"), "running"),
                     Query(_sum("vllm:num_requests_waiting_by_reason", "reason"), "waiting: {{reason}}"),
@@ -300,6 +301,7 @@ def _memory() -> Panels:
                 description="Requests in each interval that lost their place to others, as the KV cache was "
                 "full, and those that vLLM's own queue has refused.",
                 unit="short",
+                decimals=0,
                 queries=[
                     Query(increase("vllm:num_preemptions_total", SOME_JOBS), "preempted"),
                     Query(
@@ -316,6 +318,7 @@ def _memory() -> Panels:
                 title="Servers",
                 description="Pods that the chosen jobs want, and those that answer.",
                 unit="short",
+                decimals=0,
                 queries=[
                     Query(f"sum({_servers('wanted')})", "wanted"),
                     Query(f"sum({_servers('ready')})", "ready"),
