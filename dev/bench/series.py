@@ -117,9 +117,9 @@ def _job(number: int, stage: str, reason: str, share: float) -> Iterator[Sample]
     yield one("job_run_interruptions", float(number % 6 == 0), stage="train")
     yield one("job_gpus", gpus * (reason in ("Training", "Serving")), state="used")
     yield one("job_gpus", gpus * (reason == "Unschedulable"), state="waiting")
-    for place, ran in enumerate(("prepare", "train", "evaluate", "serve")):
-        yield one("job_gpu_seconds", hours * (0, 0.7, 0.1, 0.2)[place] * (0.5 + share / 2), stage=ran)
-        yield one("job_pod_seconds", hours * (0.02, 0.7, 0.2, 0.2)[place] * (0.5 + share / 2), stage=ran)
+    for place, ran in enumerate(("prepare", "train", "evaluate")):
+        yield one("job_gpu_seconds", hours * (0, 0.8, 0.2)[place] * (0.5 + share / 2), stage=ran)
+        yield one("job_pod_seconds", hours * (0.02, 0.8, 0.3)[place] * (0.5 + share / 2), stage=ran)
     yield one("job_cost", hours / 3600 * 2.5 * (0.5 + share / 2), currency="USD")
     yield one(
         "job_progress_ratio", 1 if stage in ("done", "serve", "evaluate") else share * (stage == "train")
@@ -202,7 +202,7 @@ def _operators(age: int, share: float) -> Iterator[Sample]:
         yield one("workqueue_depth", acts * 6 * wave)
         yield one("workqueue_oldest_age_seconds", acts * 4 * wave)
         yield one("event_loop_lag_seconds", 0.002 * wave)
-        yield one("watch_restarts_total", (age // 7200) * acts, resource="pods")
+        yield one("watch_restarts_total", age // 600 * acts, resource="pods")
         yield one("events_total", age // 900 * acts, type="Warning", reason="Unschedulable")
         yield one("events_total", age // 2400 * acts, type="Warning", reason="PodFailed")
         yield one("events_total", age // 60 * acts, type="Normal", reason="Training")

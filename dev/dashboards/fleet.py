@@ -209,7 +209,8 @@ def _cost() -> Panels:
         bars(
             Panel(
                 title="GPU time of jobs, top ten",
-                description="GPU time of all runs and servers of a job that there still is.",
+                description="GPU time of all runs of a job that there still is; servers, which have no end, "
+                "are not in it.",
                 unit="s",
                 decimals=1,
                 queries=[now(f"sort_desc(topk(10, {_GPU_SECONDS}))", "{{namespace}}/{{finetunejob}}")],
@@ -240,7 +241,7 @@ def _cost() -> Panels:
         bars(
             Panel(
                 title="Cost of jobs, top ten of each currency",
-                description="Cost of a job so far, with its servers.",
+                description="Cost of all runs of a job so far, without its servers.",
                 unit="short",
                 decimals=2,
                 queries=[

@@ -102,7 +102,7 @@ def _now() -> Panels:
         number(
             Panel(
                 title="GPU time",
-                description="Of all runs and servers of the job.",
+                description="Of all runs of the job; its servers, which have no end, are not in it.",
                 unit="s",
                 decimals=1,
                 queries=[now(f"sum ({_mine('kubetune_job_gpu_seconds', 'stage')})", "GPU time")],
@@ -113,8 +113,8 @@ def _now() -> Panels:
         number(
             Panel(
                 title="Cost",
-                description="Of all runs and servers of the job, at the prices that it began with; nothing "
-                "where the platform has set no currency.",
+                description="Of all runs of the job without its servers, at the prices that it began with; "
+                "nothing where the platform has set no currency.",
                 unit="short",
                 decimals=2,
                 queries=[now(_mine("kubetune_job_cost", "currency"), "{{currency}}")],
@@ -260,7 +260,7 @@ def _safety() -> Panels:
             Panel(
                 title="Age of the last checkpoint",
                 description="Work that would be lost if training failed now. Older than an hour: "
-                f"checkpoints fail, or `training.checkpoints` asks for few. {_STEPS}",
+                f"checkpoints fail, or `training.checkpoint` asks for few. {_STEPS}",
                 unit="s",
                 queries=[Query(f"time() - {_trained('last_checkpoint_timestamp_seconds')}", "age")],
                 limits=rising(1800, 3600),

@@ -45,11 +45,10 @@ def of_jobs(metric: str, *labels: str, where: str = CHOSEN) -> str:
     return f"max by ({', '.join((_JOB, *labels))}) ({metric}{{{where}}})"
 
 
-def quantile(share: float, histogram: str, where: str = "", *, by: str = "") -> str:
-    """Return a quantile of what a histogram counted recently, over all that it comes from or by a label."""
-    labels = f"le, {by}" if by else "le"
+def quantile(share: float, histogram: str, where: str = "") -> str:
+    """Return a quantile of what a histogram counted of late, over pods; nothing where it counted nothing."""
     selected = f"{histogram}_bucket{{{where}}}" if where else f"{histogram}_bucket"
-    return f"histogram_quantile({share:g}, sum by ({labels}) (rate({selected}[{RATE}])))"
+    return f"histogram_quantile({share:g}, sum by (le) (rate({selected}[{RATE}]))) >= 0"
 
 
 def quantiles(histogram: str, where: str, shares: tuple[float, ...]) -> list[Query]:

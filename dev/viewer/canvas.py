@@ -15,8 +15,8 @@ from PIL import Image
 from dev.viewer.theme import Theme
 
 _DPI = 100
-_COLORS = 200
-"""Of a picture: a page has few, and the file is a third."""
+_COLORS = 256
+"""Of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +108,30 @@ class Canvas:
 
     def axes(self, box: Box) -> Axes:
         """Return a graph's axes in a rectangle."""
-        place = (
+        return self._figure.add_axes(self.place(box), facecolor=self.theme.panel)
+
+    def place(self, box: Box) -> tuple[float, float, float, float]:
+        """Return a rectangle as shares of the page from its lower left corner, as axes have it."""
+        return (
             box.x / self._width,
             1 - (box.y + box.height) / self._height,
             box.width / self._width,
             box.height / self._height,
         )
-        return self._figure.add_axes(place, facecolor=self.theme.panel)
 
     def save(self, path: Path) -> None:
         """Write a PNG."""
         self._agg.draw()  # type: ignore[no-untyped-call]
         pixels = bytes(self._agg.buffer_rgba())  # type: ignore[no-untyped-call]
         picture = Image.frombytes("RGBA", self._agg.get_width_height(), pixels)
-        # By coverage: a thin line in a colour of its own keeps it.
-        coverage = Image.Quantize.MAXCOVERAGE
-        flat = picture.convert("RGB").quantize(_COLORS, method=coverage, dither=Image.Dither.NONE)
+        flat = _with_few_colors(picture.convert("RGB"), self.theme)
         flat.save(path, optimize=True)
+
+
+def _with_few_colors(picture: Image.Image, theme: Theme) -> Image.Image:
+    """Return a picture whose file is a third: the theme's colours as they are, and the most usual others."""
+    own = [channel for color in theme.colors() for channel in bytes.fromhex(color[1:])]
+    others = picture.quantize(_COLORS - len(own) // 3, dither=Image.Dither.NONE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*own, *others])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)

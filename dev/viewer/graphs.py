@@ -19,6 +19,7 @@ from dev.viewer.units import scale_of, show
 from dev.viewer.variables import Shown
 
 _LETTERS = 10.5
+_AXIS = 10
 _LINE = 17
 """Height of a line of the legend."""
 _GAP = 14
@@ -33,10 +34,15 @@ def graph(canvas: Canvas, box: Box, panel: Panel, answer: Sequence[Named], shown
     if len(lines) > room:
         lines = lines[:room]
         lines[-1] = [(f"and more: {len(answer)} in all", canvas.theme.faint)]
-    plot = box.inside(52, 4, 8, 24 + _LINE * len(lines) + 4)
+    plot = box.inside(20, 4, 8, 24 + _LINE * len(lines) + 4)
     axes = canvas.axes(plot)
     _plot(axes, panel, answer, shown)
-    _frame(canvas, axes, panel, shown, plot)
+    _limit(axes, panel)
+    texts = _heights(axes, panel, most=max(2, int(plot.height // 45)))
+    margin = max(canvas.width_of(text, size=_AXIS) for text in texts) if texts else 0
+    plot = plot.inside(min(margin, box.width / 3), 0, 0, 0)
+    axes.set_position(canvas.place(plot))
+    _frame(canvas, axes, panel, shown, most=max(2, int(plot.width // 75)))
     y = box.y + box.height - _LINE * len(lines) + _LINE / 2 - 2
     for line in lines:
         x = box.x + 4
@@ -99,13 +105,32 @@ def _plot(axes: Axes, panel: Panel, answer: Sequence[Named], shown: Shown) -> No
             axes.plot([times[i] for i in alone], [values[i] for i in alone], ".", color=color, markersize=5)
 
 
-def _frame(canvas: Canvas, axes: Axes, panel: Panel, shown: Shown, plot: Box) -> None:
-    """Set limits, lines of thresholds, and what stands at the axes."""
-    theme = canvas.theme
+def _limit(axes: Axes, panel: Panel) -> None:
+    """Set the limits of the values, which lie above zero where they are all zero."""
     low, high = axes.get_ylim()
     low = panel.defaults.low if panel.defaults.low is not None else low
     high = panel.defaults.high if panel.defaults.high is not None else high
-    axes.set_ylim(low, high if high > low else low + 1)
+    flat = axes.dataLim.ymax <= 0 or not math.isfinite(axes.dataLim.ymax)
+    axes.set_ylim(low, low + 1 if high <= low or flat else high)
+
+
+def _heights(axes: Axes, panel: Panel, *, most: int) -> list[str]:
+    """Set the ticks of the values, and return what stands at them."""
+    low, high = axes.get_ylim()
+    unit = panel.defaults.unit
+    scale = scale_of(max(abs(low), abs(high)), unit)
+    places = MaxNLocator(most, integer=panel.defaults.decimals == 0)
+    ticks = [tick * scale for tick in places.tick_values(low / scale, high / scale)]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    texts = [_tick(tick, unit) for tick in ticks]
+    axes.set_yticks(ticks, texts)
+    return texts
+
+
+def _frame(canvas: Canvas, axes: Axes, panel: Panel, shown: Shown, *, most: int) -> None:
+    """Draw lines of thresholds, the grid, and what stands at the axes."""
+    theme = canvas.theme
+    low, high = axes.get_ylim()
     axes.set_xlim(shown.start, shown.end)
     if (panel.custom.get("thresholdsStyle") or {}).get("mode") == "dashed":
         for value, name in panel.defaults.thresholds:
@@ -115,15 +140,8 @@ def _frame(canvas: Canvas, axes: Axes, panel: Panel, shown: Shown, plot: Box) ->
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.tick_params(length=0, labelsize=7.3, colors=theme.faint, pad=3)
-    low, high = axes.get_ylim()
-    unit = panel.defaults.unit
-    scale = scale_of(max(abs(low), abs(high)), unit)
-    places = MaxNLocator(max(2, int(plot.height // 45)), integer=panel.defaults.decimals == 0)
-    heights = [tick * scale for tick in places.tick_values(low / scale, high / scale)]
-    heights = [height for height in heights if low <= height <= high]
-    axes.set_yticks(heights, [_tick(height, unit) for height in heights])
-    ticks = _time_ticks(shown, int(plot.width // 75))
+    axes.tick_params(length=0, labelsize=_AXIS * 0.72, colors=theme.faint, pad=4)
+    ticks = _time_ticks(shown, most)
     axes.set_xticks(ticks, [_clock(tick, shown) for tick in ticks])
 
 

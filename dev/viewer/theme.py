@@ -45,6 +45,11 @@ class Theme:
         """Return a colour that a threshold names."""
         return self.named[name]
 
+    def colors(self) -> list[str]:
+        """Return all of them, with those of series."""
+        own = (self.page, self.panel, self.border, self.text, self.faint, self.grid, self.unfilled, self.link)
+        return list(dict.fromkeys((*own, *self.named.values(), *PALETTE)))
+
 
 DARK = Theme(
     "dark",

@@ -1,0 +1,170 @@
+"""Each panel of the dashboards says what it shows, and asks for metrics that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from dev.bench.series import RECORDED
+from dev.dashboards.write import FOLDER, generated
+from dev.paths import REPOSITORY
+from dev.viewer.dashboard import parse
+from dev.viewer.units import UNITS
+from tests.support.promql import metric_names
+
+BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(text) for path, text in generated().items()}
+PANELS = [
+    pytest.param(panel, id=f"{name}: {panel['title']}")
+    for name, board in BOARDS.items()
+    for panel in board["panels"]
+    if panel["type"] != "row"
+]
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+COMING = {
+    "kubetune_events_total",
+    "kubetune_job_attempts",
+    "kubetune_job_cost",
+    "kubetune_job_gpu_seconds",
+    "kubetune_job_gpus",
+    "kubetune_job_info",
+    "kubetune_job_pod_seconds",
+    "kubetune_job_progress_ratio",
+    "kubetune_job_run_failures",
+    "kubetune_job_run_interruptions",
+    "kubetune_job_servers",
+    "kubetune_job_state",
+    "kubetune_train_volume_free_bytes",
+    "kubetune_train_volume_size_bytes",
+}
+"""Series that the reference does not have yet."""
+
+
+def known_metrics() -> set[str]:
+    """Names of samples of operator and trainer, by the reference, and of vLLM, by what a server told."""
+    reference = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
+    ours = re.findall(r"^\| `(\w+)` \| (\w+) \|", reference, flags=re.MULTILINE)
+    names = {name for name, kind in ours if kind != "histogram"}
+    names |= {f"{n}_{part}" for n, kind in ours if kind == "histogram" for part in ("bucket", "sum", "count")}
+    families = text_string_to_metric_families(RECORDED.read_text())
+    return names | COMING | {sample.name for family in families for sample in family.samples}
+
+
+def test_the_boards_are_found_by_their_names_and_lead_to_each_other() -> None:
+    assert {name: (board["uid"], board["title"], board["tags"]) for name, board in BOARDS.items()} == {
+        "fleet": ("kubetune-fleet", "KubeTune / Fleet", ["kubetune"]),
+        "job": ("kubetune-job", "KubeTune / Job", ["kubetune"]),
+        "serving": ("kubetune-serving", "KubeTune / Serving", ["kubetune"]),
+    }
+    for board in BOARDS.values():
+        [link] = board["links"]
+        assert (link["type"], link["tags"]) == ("dashboards", ["kubetune"])
+        assert (link["includeVars"], link["keepTime"]) == (True, True)
+
+
+def test_people_choose_a_data_source_namespaces_and_a_job() -> None:
+    def variables(name: str) -> dict[str, tuple[Any, ...]]:
+        found = BOARDS[name]["templating"]["list"]
+        return {v["name"]: (v["type"], v["multi"], v["includeAll"], v.get("allValue")) for v in found}
+
+    common = {
+        "datasource": ("datasource", False, False, None),
+        "namespace": ("query", True, True, ".+"),
+    }
+    assert variables("fleet") == common
+    assert variables("job") == {**common, "finetunejob": ("query", False, False, None)}
+    assert variables("serving") == {**common, "finetunejob": ("query", True, True, ".+")}
+
+
+def test_a_row_of_the_fleets_table_leads_to_its_job() -> None:
+    [table] = [panel for panel in BOARDS["fleet"]["panels"] if panel["type"] == "table"]
+    [override] = [o for o in table["fieldConfig"]["overrides"] if o["matcher"]["options"] == "FineTuneJob"]
+    [link] = override["properties"][0]["value"]
+    assert link["url"] == (
+        "/d/kubetune-job?var-datasource=${datasource}&var-namespace=${__data.fields.Namespace}"
+        "&var-finetunejob=${__data.fields.FineTuneJob}&${__url_time_range}"
+    )
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_has_all_that_a_reader_needs(panel: dict[str, Any]) -> None:
+    assert panel["title"]
+    assert panel["description"].endswith((".", "`."))
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["unit"] in UNITS
+    assert defaults["thresholds"]["steps"][0]["value"] is None
+    assert panel["datasource"] == DATASOURCE
+    assert panel["targets"]
+    for target in panel["targets"]:
+        assert target["datasource"] == DATASOURCE
+        assert target["legendFormat"]
+        assert target["instant"] is not target["range"]
+    if panel["type"] == "timeseries":
+        assert panel["options"]["legend"]["showLegend"]
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_asks_for_metrics_that_there_are(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        names = metric_names(target["expr"])
+        assert names
+        assert names <= known_metrics()
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_what_people_chose_holds_for_every_panel(name: str) -> None:
+    """Only the operator's own health, and Events, are of no namespace."""
+    operators = ("kubetune_leader", "kubetune_build", "kubetune_workqueue", "kubetune_reconcile")
+    others = (*operators, "kubetune_kube", "kubetune_watch", "kubetune_event")
+    wanted = {
+        "fleet": ['namespace=~"$namespace"'],
+        "job": ['namespace=~"$namespace"', 'finetunejob="$finetunejob"'],
+        "serving": ['namespace=~"$namespace"', 'finetunejob=~"$finetunejob"'],
+    }[name]
+    for panel in BOARDS[name]["panels"]:
+        for target in panel.get("targets", ()):
+            if not all(metric.startswith(others) for metric in metric_names(target["expr"])):
+                for chosen in wanted:
+                    assert chosen in target["expr"], panel["title"]
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_panels_have_places_and_numbers_of_their_own(name: str) -> None:
+    panels = BOARDS[name]["panels"]
+    assert [panel["id"] for panel in panels] == list(range(1, len(panels) + 1))
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_viewer_can_draw_all_of_a_board(name: str) -> None:
+    assert [panel.title for panel in parse(BOARDS[name]).panels] == [
+        panel["title"] for panel in BOARDS[name]["panels"]
+    ]
+
+
+def test_the_files_are_what_is_read_here() -> None:
+    assert {path.stem for path in FOLDER.iterdir()} == set(BOARDS)
+
+
+@pytest.mark.parametrize(
+    ("expr", "names"),
+    [
+        ("up", {"up"}),
+        ('sum by (le, job) (rate(a_bucket{x="b{c}"}[5m])) / on(pod) group_left(model) d', {"a_bucket", "d"}),
+        ("vllm:x_total offset 5m > bool 3 or 0 * max(y)", {"vllm:x_total", "y"}),
+        ("time() - max without (pod) (z)", {"z"}),
+    ],
+)
+def test_names_are_found_in_queries(expr: str, names: set[str]) -> None:
+    assert metric_names(expr) == names
