@@ -10,6 +10,7 @@ from typing import Final
 
 from dev.bench import (
     burst,
+    dashboards,
     delivery,
     demo,
     documentation,
@@ -59,6 +60,7 @@ PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     rows.PART: lambda _: rows.measure(),
     speed.PART: lambda o: speed.measure(repeats=o.repeats),
     estimate.PART: lambda _: estimate.measure(),
+    dashboards.PART: lambda o: dashboards.measure(jobs=o.finished, repeats=o.repeats),
 }
 
 

@@ -51,12 +51,17 @@ class Fleet:
     every: int = 60
     """Seconds between two scrapes."""
 
+    @property
+    def scrapes(self) -> range:
+        """Their times."""
+        return range(self.start, self.end + 1, self.every)
 
-def write(fleet: Fleet, path: Path) -> int:
-    """Write all samples and return how many there are."""
+
+def write(fleet: Fleet, path: Path, scrapes: Iterable[int]) -> int:
+    """Write the samples of these scrapes and return how many there are."""
     count = 0
     with path.open("w") as file:
-        for time in range(fleet.start, fleet.end + 1, fleet.every):
+        for time in scrapes:
             share = (time - fleet.start) / (fleet.end - fleet.start)
             for name, labels, value in _samples(fleet, time, share):
                 shown = ",".join(f'{key}="{text}"' for key, text in labels.items())

@@ -40,7 +40,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("full")
-    write(FLEET, folder / "series.txt")
+    write(FLEET, folder / "series.txt", FLEET.scrapes)
     yield from over(folder)
 
 
@@ -49,7 +49,7 @@ def told_twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     """The same while one operator takes over from another, and both tell of the jobs."""
     folder = tmp_path_factory.mktemp("twice")
     path = folder / "series.txt"
-    write(FLEET, path)
+    write(FLEET, path, FLEET.scrapes)
     lines = path.read_text().splitlines()
     of_jobs = [line for line in lines if line.startswith(("kubetune_job", "kubetune_evaluation"))]
     again = [line.replace("kubetune-6b7f-a", "kubetune-6b7f-c") for line in of_jobs]
