@@ -131,8 +131,10 @@ def _job(number: int, stage: str, reason: str, share: float) -> Iterator[Sample]
     )
     for candidate, score in (("Base", 0.31), ("FewShot", 0.52), ("Tuned", 0.87)):
         yield one("evaluation_score", score - number % 5 / 50, candidate=candidate, metric="ExactMatch")
-    yield one("job_servers", float(reason == "Serving"), state="wanted")
-    yield one("job_servers", float(reason == "Serving" and number % 3 != 0), state="ready")
+    # One that is trained anew is served meanwhile.
+    if reason in ("Serving", "Deploying") or (reason == "Training" and number % 8 == 2):
+        yield one("job_servers", 1, state="wanted")
+        yield one("job_servers", float(reason == "Serving"), state="ready")
 
 
 def _trainer(number: int, time: int, share: float) -> Iterator[Sample]:

@@ -13,14 +13,12 @@ from dev.dashboards.board import FLEET, board, link_to_job
 from dev.dashboards.limits import exactly_one, rising
 from dev.dashboards.operators import ANY_NAMESPACE, WARNINGS, failures, operator
 from dev.dashboards.panels import Column, Panel, bars, graph, number, rows
-from dev.dashboards.query import CHOSEN, Query, about_jobs, now, of_jobs, or_zero
+from dev.dashboards.query import CHOSEN, Query, about_jobs, added_up, now, of_jobs, or_zero
 
 Panels = Sequence[Builder[models.Panel]]
 
 _STATE: Final = of_jobs("kubetune_job_state", "stage", "reason")
-_CONDITIONS: Final = f"max by (namespace, condition) (kubetune_jobs{{{CHOSEN}}})"
-_STALLED: Final = f'max by (namespace) (kubetune_jobs{{{CHOSEN},condition="Stalled"}})'
-_GPUS: Final = of_jobs("kubetune_job_gpus", "state")
+_STALLED: Final = f'{CHOSEN},condition="Stalled"'
 _COST: Final = of_jobs("kubetune_job_cost", "currency")
 _GPU_SECONDS: Final = f"sum by (namespace, finetunejob) ({of_jobs('kubetune_job_gpu_seconds', 'stage')})"
 
@@ -49,7 +47,7 @@ def _now() -> Panels:
                 title="Jobs",
                 description="FineTuneJobs that there are, whatever they do.",
                 unit="short",
-                queries=[now(or_zero(f"count({of_jobs('kubetune_job_state')})"), "jobs")],
+                queries=[now(or_zero(added_up("kubetune_job_state")), "jobs")],
                 width=4,
                 height=4,
             )
@@ -60,7 +58,7 @@ def _now() -> Panels:
                 description="Jobs on which nothing goes on before a person changes something. Their reason "
                 "and its remedy are in `kubectl describe ftj`.",
                 unit="short",
-                queries=[now(or_zero(f"sum({_STALLED})"), "stalled")],
+                queries=[now(or_zero(added_up("kubetune_jobs", where=_STALLED)), "stalled")],
                 limits=rising(1),
                 width=4,
                 height=4,
@@ -71,7 +69,7 @@ def _now() -> Panels:
                 title="GPUs in use",
                 description="GPUs of pods that are ready, of training and of servers.",
                 unit="short",
-                queries=[now(or_zero(f"sum({of_jobs('kubetune_job_gpus', where=_gpus('used'))})"), "used")],
+                queries=[now(or_zero(added_up("kubetune_job_gpus", where=_gpus("used"))), "used")],
                 width=4,
                 height=4,
             )
@@ -82,9 +80,7 @@ def _now() -> Panels:
                 description="GPUs of pods that are asked for and not ready: they wait for a node, a quota "
                 "or an image.",
                 unit="short",
-                queries=[
-                    now(or_zero(f"sum({of_jobs('kubetune_job_gpus', where=_gpus('waiting'))})"), "waiting")
-                ],
+                queries=[now(or_zero(added_up("kubetune_job_gpus", where=_gpus("waiting"))), "waiting")],
                 limits=rising(1),
                 width=4,
                 height=4,
@@ -125,7 +121,7 @@ def _jobs() -> Panels:
                 title="Jobs by stage",
                 description="Where jobs are: in one of their stages, or done.",
                 unit="short",
-                queries=[now(f"sum by (stage) ({_STATE})", "{{stage}}")],
+                queries=[now(added_up("kubetune_job_state", "stage"), "{{stage}}")],
                 width=6,
             )
         ),
@@ -135,7 +131,7 @@ def _jobs() -> Panels:
                 description="The reason of the condition Ready: what a job does, waits for, or has failed "
                 "of. docs/reference/reasons.md says what each means.",
                 unit="short",
-                queries=[now(f"sort_desc(sum by (reason) ({_STATE}))", "{{reason}}")],
+                queries=[now(f"sort_desc({added_up('kubetune_job_state', 'reason')})", "{{reason}}")],
                 width=6,
             )
         ),
@@ -145,7 +141,7 @@ def _jobs() -> Panels:
                 description="A stage that only grows is where jobs wait.",
                 unit="short",
                 decimals=0,
-                queries=[Query(f"sum by (stage) ({_STATE})", "{{stage}}")],
+                queries=[Query(added_up("kubetune_job_state", "stage"), "{{stage}}")],
                 width=6,
             ),
             stacked=True,
@@ -156,7 +152,7 @@ def _jobs() -> Panels:
                 description="Jobs whose condition is True; one job has several of them.",
                 unit="short",
                 decimals=0,
-                queries=[Query(f"sum by (condition) ({_CONDITIONS})", "{{condition}}")],
+                queries=[Query(added_up("kubetune_jobs", "condition"), "{{condition}}")],
                 width=6,
             )
         ),
@@ -201,7 +197,7 @@ def _cost() -> Panels:
                 description="GPUs of pods that are ready, and of pods that are asked for and not ready.",
                 unit="short",
                 decimals=0,
-                queries=[Query(f"sum by (state) ({_GPUS})", "{{state}}")],
+                queries=[Query(added_up("kubetune_job_gpus", "state"), "{{state}}")],
                 width=12,
             ),
             stacked=True,
@@ -223,7 +219,9 @@ def _cost() -> Panels:
                 description="The same, added up. A deleted job is no longer in it.",
                 unit="s",
                 decimals=1,
-                queries=[now(f"sort_desc(sum by (namespace) ({_GPU_SECONDS}))", "{{namespace}}")],
+                queries=[
+                    now(f"sort_desc({added_up('kubetune_job_gpu_seconds', 'namespace')})", "{{namespace}}")
+                ],
                 width=6,
             )
         ),
@@ -234,7 +232,7 @@ def _cost() -> Panels:
                 "(`settings.prices`); nothing where no currency is set.",
                 unit="short",
                 decimals=2,
-                queries=[Query(f"sum by (currency) ({_COST})", "{{currency}}")],
+                queries=[Query(added_up("kubetune_job_cost", "currency"), "{{currency}}")],
                 width=12,
             )
         ),
@@ -260,7 +258,10 @@ def _cost() -> Panels:
                 unit="short",
                 decimals=2,
                 queries=[
-                    now(f"sort_desc(sum by (namespace, currency) ({_COST}))", "{{namespace}} ({{currency}})")
+                    now(
+                        f"sort_desc({added_up('kubetune_job_cost', 'namespace', 'currency')})",
+                        "{{namespace}} ({{currency}})",
+                    )
                 ],
                 width=6,
             )

@@ -19,6 +19,8 @@ Panels = Sequence[Builder[models.Panel]]
 _CHECKPOINT: Final = "kubetune_train_checkpoint_duration_seconds"
 _FREE: Final = f"kubetune_train_volume_free_bytes{{{ONE_JOB}}}"
 _SIZE: Final = f"kubetune_train_volume_size_bytes{{{ONE_JOB}}}"
+_POINTS: Final = 400
+"""The series of one job are few: its curves may be fine."""
 _STEPS: Final = "It is of rank 0, and ends with the pod."
 
 
@@ -140,6 +142,7 @@ def _learning() -> Panels:
     return [
         graph(
             Panel(
+                points=_POINTS,
                 title="Loss",
                 description="Loss per learned token: of each training step, of a sample of the validation "
                 "rows between epochs, and of all validation rows. Validation that rises while "
@@ -158,6 +161,7 @@ def _learning() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Learned tokens that rank first",
                 description="Share of learned tokens that the model would have said itself, of each "
                 f"training step. {_STEPS}",
@@ -170,6 +174,7 @@ def _learning() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Norm of the gradient",
                 description="Before it is clipped. One that grows without end, or jumps, asks for a lower "
                 f"learning rate. {_STEPS}",
@@ -182,6 +187,7 @@ def _learning() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Learning rate",
                 description=f"It warms up and decays as the job says. {_STEPS}",
                 unit="sci",
@@ -191,6 +197,7 @@ def _learning() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Steps",
                 description="Optimizer steps done, those planned, and the one with the lowest validation "
                 f"loss, whose weights are kept where the job asks for the best. {_STEPS}",
@@ -205,6 +212,7 @@ def _learning() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Progress",
                 description="Steps done of all steps, as the operator tells it: it does not begin anew with "
                 "an attempt that resumes, and falls back to the last checkpoint with one that "
@@ -221,6 +229,7 @@ def _speed() -> Panels:
     return [
         graph(
             Panel(
+                points=_POINTS,
                 title="Tokens per second",
                 description=f"Of all ranks over the last steps, without padding. {_STEPS}",
                 unit="short",
@@ -229,6 +238,7 @@ def _speed() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Time of a step",
                 description="Optimizer steps of the last minutes. p95 far above p50: rows of very different "
                 f"lengths, or ranks that wait for one. {_STEPS}",
@@ -238,6 +248,7 @@ def _speed() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Memory at its highest",
                 description="Most memory that one rank has held, of its GPU, or on CPU of its process. The "
                 f"estimate is in `status.plan.memoryPerGPU`. {_STEPS}",
@@ -258,6 +269,7 @@ def _safety() -> Panels:
     return [
         graph(
             Panel(
+                points=_POINTS,
                 title="Age of the last checkpoint",
                 description="Work that would be lost if training failed now. Older than an hour: "
                 f"checkpoints fail, or `training.checkpoint` asks for few. {_STEPS}",
@@ -269,6 +281,7 @@ def _safety() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Time of a checkpoint",
                 description="From the end of a step until the checkpoint is verified, where one was "
                 f"written. {_STEPS}",
@@ -280,6 +293,7 @@ def _safety() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Attempts, failures, interruptions",
                 description="Attempts to train; runs of a stage that failed by the job's own fault, of "
                 "which a limited number is tried again; and latest runs in a row that others "
@@ -292,6 +306,7 @@ def _safety() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Free space of the output volume",
                 description="Share that is free. A full volume ends training at its next checkpoint. "
                 f"{_STEPS}",
@@ -304,6 +319,7 @@ def _safety() -> Panels:
         ),
         graph(
             Panel(
+                points=_POINTS,
                 title="Output volume",
                 description="What is free, and the size of the volume that has the checkpoints and the "
                 f"artifact. {_STEPS}",

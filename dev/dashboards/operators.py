@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dev.dashboards.limits import rising
 from dev.dashboards.panels import Panel, bars, graph, number
-from dev.dashboards.query import Query, increase, now, of_jobs, per_second, quantiles
+from dev.dashboards.query import Query, added_up, increase, now, per_second, quantiles
 
 Panels = Sequence[Builder[models.Panel]]
 
@@ -55,9 +55,7 @@ def failures() -> Panels:
                 description="Runs of a stage that failed by the job's own fault and were tried again, of "
                 "all jobs.",
                 unit="short",
-                queries=[
-                    now(f"sum by (stage) ({of_jobs('kubetune_job_run_failures', 'stage')})", "{{stage}}")
-                ],
+                queries=[now(added_up("kubetune_job_run_failures", "stage"), "{{stage}}")],
                 width=6,
             )
         ),

@@ -40,6 +40,8 @@ class Panel:
     low: float | None = 0
     """Where the axis begins; None: at the lowest value."""
     high: float | None = None
+    points: int = 100
+    """Of a graph, at most: each is a look at all series that a query reads."""
 
 
 def graph(
@@ -50,6 +52,7 @@ def graph(
     style = shapes.GraphDrawStyle.LINE
     if bars or points:
         style = shapes.GraphDrawStyle.BARS if bars else shapes.GraphDrawStyle.POINTS
+    made.max_data_points(panel.points)
     made.draw_style(style).line_width(1 if stacked else 2).point_size(6)
     made.fill_opacity(80 if bars else 30 if stacked else 0).span_nulls(False)
     made.show_points(shapes.VisibilityMode.ALWAYS if points else shapes.VisibilityMode.AUTO)

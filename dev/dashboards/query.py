@@ -1,7 +1,8 @@
 """PromQL of the dashboards, put together from few pieces, so that all of them count alike.
 
 Several pods of the operator may tell of one job, while one takes over from another, and each attempt at
-training is a pod of its own: a series of a job is first reduced to one by `max by`, and then added to others.
+training is a pod of its own. So a series of one job is reduced to one by `max by`; and what is added up over
+jobs is added up for each operator, of whom the one that tells most counts: a thousand groups would be slow.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ def now(expr: str, legend: str) -> Query:
 def of_jobs(metric: str, *labels: str, where: str = CHOSEN) -> str:
     """Return a job's gauge of the operator, once for each job and each value of these labels."""
     return f"max by ({', '.join((_JOB, *labels))}) ({metric}{{{where}}})"
+
+
+def added_up(metric: str, *labels: str, where: str = CHOSEN) -> str:
+    """Return a gauge of the operator, added up over jobs by these labels."""
+    of_each = f"sum by ({', '.join(('instance', *labels))}) ({metric}{{{where}}})"
+    return f"max by ({', '.join(labels)}) ({of_each})" if labels else f"max ({of_each})"
 
 
 def quantile(share: float, histogram: str, where: str = "") -> str:

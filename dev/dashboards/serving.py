@@ -15,11 +15,22 @@ from grafana_foundation_sdk.models import dashboard as models
 from dev.dashboards.board import SERVING, board, servers_variable
 from dev.dashboards.limits import rising
 from dev.dashboards.panels import Column, Panel, graph, number, rows
-from dev.dashboards.query import SOME_JOBS, Query, increase, now, of_jobs, or_zero, per_second, quantiles
+from dev.dashboards.query import (
+    SOME_JOBS,
+    Query,
+    added_up,
+    increase,
+    now,
+    or_zero,
+    per_second,
+    quantile,
+    quantiles,
+)
 
 Panels = Sequence[Builder[models.Panel]]
 
-_SHARES: Final = (0.5, 0.95, 0.99)
+_POINTS: Final = 60
+"""Of a graph: the histograms of each server have dozens of series."""
 _TOGETHER: Final = "Of all servers that are chosen, taken together."
 _ADAPTERS: Final = (
     "max by (namespace, finetunejob, pod, running_lora_adapters, waiting_lora_adapters, max_lora) "
@@ -50,7 +61,12 @@ def _sum(metric: str, *by: str) -> str:
 
 
 def _servers(state: str) -> str:
-    return of_jobs("kubetune_job_servers", where=f'{SOME_JOBS},state="{state}"')
+    return added_up("kubetune_job_servers", where=f'{SOME_JOBS},state="{state}"')
+
+
+def _mean(histogram: str) -> str:
+    total, count = (per_second(f"{histogram}_{part}", SOME_JOBS) for part in ("sum", "count"))
+    return f"{total} / ({count} > 0)"
 
 
 def _now() -> Panels:
@@ -61,7 +77,7 @@ def _now() -> Panels:
                 title="Servers wanted",
                 description="Pods that the chosen jobs want to answer with.",
                 unit="short",
-                queries=[now(or_zero(f"sum({_servers('wanted')})"), "wanted")],
+                queries=[now(or_zero(_servers("wanted")), "wanted")],
                 width=4,
                 height=4,
             )
@@ -72,7 +88,7 @@ def _now() -> Panels:
                 description="Pods that are wanted and not ready: they wait for GPUs, load the model, or "
                 "fail. `kubectl describe ftj` says why.",
                 unit="short",
-                queries=[now(or_zero(f"sum({_servers('wanted')} - {_servers('ready')})"), "missing")],
+                queries=[now(or_zero(f"{_servers('wanted')} - {_servers('ready')}"), "missing")],
                 limits=rising(1),
                 width=4,
                 height=4,
@@ -137,8 +153,9 @@ def _latency() -> Panels:
                 title=title,
                 description=f"{description} {_TOGETHER}",
                 unit="s",
-                queries=quantiles(histogram, SOME_JOBS, _SHARES),
+                queries=quantiles(histogram, SOME_JOBS, (0.5, 0.95, 0.99)),
                 limits=rising(warn, bad),
+                points=_POINTS,
             )
         )
 
@@ -158,32 +175,43 @@ def _latency() -> Panels:
             bad=0.5,
         ),
         one(
-            "Time between tokens",
-            "Of each token, the time since the one before: here are hitches, which a request's mean hides.",
-            "vllm:inter_token_latency_seconds",
-            warn=0.2,
-            bad=1,
-        ),
-        one(
             "Time of a request",
             "From the request to the end of its answer; it depends on how long answers are.",
             "vllm:e2e_request_latency_seconds",
             warn=30,
             bad=60,
         ),
-        one(
-            "Time in the queue",
-            "From the request until it is begun.",
-            "vllm:request_queue_time_seconds",
-            warn=1,
-            bad=10,
+        graph(
+            Panel(
+                title="Where the time goes",
+                description="Mean time of each part of a request: in the queue, reading the prompt, writing "
+                "the answer. A queue asks for more replicas; reading, for shorter prompts or "
+                "ones that begin alike; writing, for shorter answers or a faster GPU. "
+                f"{_TOGETHER}",
+                unit="s",
+                queries=[
+                    Query(_mean(f"vllm:request_{part}_time_seconds"), legend)
+                    for part, legend in (("queue", "waiting"), ("prefill", "reading"), ("decode", "writing"))
+                ],
+                width=12,
+                points=_POINTS,
+            ),
+            stacked=True,
         ),
-        one(
-            "Time of reading the prompt",
-            "Of each request; long prompts and a cold prefix cache are here.",
-            "vllm:request_prefill_time_seconds",
-            warn=2,
-            bad=10,
+        graph(
+            Panel(
+                title="Time between tokens",
+                description="Of each token, the time since the one before: in p99 are hitches, which a "
+                f"request's mean hides. {_TOGETHER}",
+                unit="s",
+                queries=[
+                    Query(_mean("vllm:inter_token_latency_seconds"), "mean"),
+                    Query(quantile(0.99, "vllm:inter_token_latency_seconds", SOME_JOBS), "p99"),
+                ],
+                limits=rising(0.2, 1),
+                width=12,
+                points=_POINTS,
+            )
         ),
     ]
 
@@ -256,15 +284,11 @@ def _load() -> Panels:
         graph(
             Panel(
                 title="Length of prompts and answers",
-                description=f"In tokens, half of the requests and nearly all of them. {_TOGETHER}",
+                description=f"Mean number of tokens of a request's prompt and answer. {_TOGETHER}",
                 unit="short",
                 queries=[
-                    Query(query.expr, f"{name} {query.legend}")
-                    for name, histogram in (
-                        ("prompt", "vllm:request_prompt_tokens"),
-                        ("answer", "vllm:request_generation_tokens"),
-                    )
-                    for query in quantiles(histogram, SOME_JOBS, (0.5, 0.95))
+                    Query(_mean("vllm:request_prompt_tokens"), "prompt"),
+                    Query(_mean("vllm:request_generation_tokens"), "answer"),
                 ],
             )
         ),
@@ -320,8 +344,8 @@ def _memory() -> Panels:
                 unit="short",
                 decimals=0,
                 queries=[
-                    Query(f"sum({_servers('wanted')})", "wanted"),
-                    Query(f"sum({_servers('ready')})", "ready"),
+                    Query(_servers("wanted"), "wanted"),
+                    Query(_servers("ready"), "ready"),
                 ],
             )
         ),

@@ -61,6 +61,7 @@ class Panel:
     options: Mapping[str, Any] = field(default_factory=dict)
     interval: str = ""
     """The least time between two points, such as 2m."""
+    most_points: int | None = None
     organize: Mapping[str, Any] | None = None
     """Options of the transformation that names, orders and hides columns."""
 
@@ -136,6 +137,7 @@ def _panel(raw: Mapping[str, Any]) -> Panel:
         custom=config["defaults"].get("custom") or {},
         options=raw.get("options") or {},
         interval=raw.get("interval") or "",
+        most_points=raw.get("maxDataPoints"),
         organize=next((each["options"] for each in transformations if each["id"] == "organize"), None),
     )
 

@@ -86,7 +86,8 @@ def _plot(axes: Axes, panel: Panel, answer: Sequence[Named], shown: Shown) -> No
             top = [
                 low + (0 if math.isnan(value) else value) for low, value in zip(below, values, strict=True)
             ]
-            axes.fill_between(times, below, top, color=color, alpha=opacity or 0.3, linewidth=0)
+            there = [not math.isnan(value) for value in values]
+            axes.fill_between(times, below, top, where=there, color=color, alpha=opacity or 0.3, linewidth=0)
             drawn = [t if not math.isnan(v) else math.nan for t, v in zip(top, values, strict=True)]
             axes.plot(times, drawn, color=color, linewidth=width)
             below = top

@@ -92,7 +92,7 @@ def _panel(canvas: Canvas, panel: Panel, answers: Answers, shown: Shown) -> None
     ]
     match panel.kind:
         case "timeseries":
-            graph(canvas, inner, panel, named, shown.at_least(panel.interval))
+            graph(canvas, inner, panel, named, shown.of(panel))
         case "stat":
             stat(canvas, inner, panel, named)
         case "bargauge":

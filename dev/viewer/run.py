@@ -20,7 +20,7 @@ def ask(board: Dashboard, prometheus: Prometheus, chosen: Mapping[str, str], sho
     """Run all queries of all panels, in the panels' order. Raises DevError for what Prometheus refuses."""
 
     def one(panel: Panel, target: Target) -> list[Series]:
-        of_panel = shown.at_least(panel.interval)
+        of_panel = shown.of(panel)
         expr = interpolate(target.expr, {**of_panel.variables(), **chosen})
         if target.instant:
             return prometheus.at(expr, shown.end)
@@ -32,7 +32,7 @@ def ask(board: Dashboard, prometheus: Prometheus, chosen: Mapping[str, str], sho
 def view(
     url: str, out: Path, wanted: Mapping[str, str], *, seconds: int, end: float | None, scrape: float
 ) -> Sequence[Path]:
-    """Write DASHBOARD-light.png and DASHBOARD-dark.png of each dashboard, and return their paths."""
+    """Write dashboard-NAME-light.png and -dark.png of each dashboard, and return their paths."""
     until = time.time() if end is None else end
     shown = Shown(until - seconds, until, scrape)
     out.mkdir(parents=True, exist_ok=True)
@@ -43,6 +43,6 @@ def view(
             chosen = choose(board, prometheus, shown, wanted)
             answers = ask(board, prometheus, chosen, shown)
             for theme in THEMES:
-                written.append(out / f"{path.stem}-{theme.name}.png")
+                written.append(out / f"dashboard-{path.stem}-{theme.name}.png")
                 draw(board, answers, chosen, shown, theme, written[-1])
     return written

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from dev.errors import DevError
-from dev.viewer.dashboard import Dashboard
+from dev.viewer.dashboard import Dashboard, Panel
 from dev.viewer.prometheus import Prometheus
 
 _NAMED = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _POINTS = 300
-"""Of a graph: more are no longer seen."""
+"""Of a graph that does not say how many at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,19 @@ class Shown:
     end: float
     scrape: float = 15.0
     least: float = 0.0
-    """Seconds that a panel wants between two points at least."""
+    """Seconds that a panel wants between two points at least,"""
+    points: int = _POINTS
+    """and how many points at most."""
 
     @property
     def step(self) -> float:
         """Seconds between two points of a graph."""
-        return max(self.scrape, self.least, math.ceil((self.end - self.start) / _POINTS))
+        return max(self.scrape, self.least, math.ceil((self.end - self.start) / self.points))
 
-    def at_least(self, interval: str) -> Shown:
-        """Return the same for a panel with an interval of its own, or none."""
-        return replace(self, least=seconds(interval)) if interval else self
+    def of(self, panel: Panel) -> Shown:
+        """Return the same as a panel wants it."""
+        least = seconds(panel.interval) if panel.interval else self.least
+        return replace(self, least=least, points=panel.most_points or self.points)
 
     def variables(self) -> dict[str, str]:
         """Return the variables that Grafana itself gives to queries of Prometheus."""

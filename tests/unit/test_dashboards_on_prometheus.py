@@ -52,7 +52,9 @@ def told_twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     write(FLEET, path, FLEET.scrapes)
     lines = path.read_text().splitlines()
     of_jobs = [line for line in lines if line.startswith(("kubetune_job", "kubetune_evaluation"))]
-    again = [line.replace("kubetune-6b7f-a", "kubetune-6b7f-c") for line in of_jobs]
+    again = [
+        line.replace("kubetune-6b7f-a", "kubetune-6b7f-c").replace("10.0.0.1", "10.0.0.9") for line in of_jobs
+    ]
     assert set(again).isdisjoint(of_jobs)
     path.write_text("\n".join([*lines[:-1], *again, lines[-1], ""]))
     yield from over(folder)

@@ -109,7 +109,9 @@ def test_a_rate_is_over_four_scrapes_at_least() -> None:
         "__range": "3600s",
     }
     assert Shown(0, 86400, 15).variables()["__rate_interval"] == "303s"
-    assert Shown(0, 3600, 15).at_least("2m").variables()["__rate_interval"] == "135s"
+    panel = Panel("timeseries", "", "", 0, 0, 8, 8, interval="2m", most_points=10)
+    assert Shown(0, 600, 15).of(panel).variables()["__rate_interval"] == "135s"
+    assert Shown(0, 3600, 15).of(panel).variables()["__interval"] == "360s"
 
 
 def test_a_series_is_called_by_its_labels() -> None:
