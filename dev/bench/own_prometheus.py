@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dev import shell
@@ -26,9 +27,17 @@ def make_blocks(openmetrics: Path, folder: Path) -> None:
     shell.output(["promtool", "tsdb", "create-blocks-from", "openmetrics", openmetrics, folder])
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A Prometheus that runs."""
+
+    url: str
+    pid: int
+
+
 @contextlib.contextmanager
-def prometheus_over(folder: Path) -> Iterator[str]:
-    """Run Prometheus over a folder of blocks, which may be empty, and give its URL."""
+def prometheus_over(folder: Path) -> Iterator[Running]:
+    """Run Prometheus over a folder of blocks, which may be empty, until the block ends."""
     program = shell.which("prometheus")
     if program is None:
         raise DevError("The program prometheus is missing: `make cluster` installs it.")
@@ -48,7 +57,7 @@ def prometheus_over(folder: Path) -> Iterator[str]:
         process = subprocess.Popen(argv, stdout=sink, stderr=subprocess.STDOUT)
     try:
         _wait(url, process, log)
-        yield url
+        yield Running(url, process.pid)
     finally:
         process.terminate()
         process.wait()

@@ -31,8 +31,8 @@ JOBS = {"job": "job-0002", "serving": "job-0000"}
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with (
-        own_prometheus.prometheus_over(tmp_path_factory.mktemp("empty")) as url,
-        Prometheus(url) as prometheus,
+        own_prometheus.prometheus_over(tmp_path_factory.mktemp("empty")) as running,
+        Prometheus(running.url) as prometheus,
     ):
         yield prometheus
 
@@ -62,7 +62,7 @@ def told_twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 def over(folder: Path) -> Iterator[Prometheus]:
     own_prometheus.make_blocks(folder / "series.txt", folder)
-    with own_prometheus.prometheus_over(folder) as url, Prometheus(url) as prometheus:
+    with own_prometheus.prometheus_over(folder) as running, Prometheus(running.url) as prometheus:
         yield prometheus
 
 
