@@ -17,13 +17,14 @@ from dev.viewer.dashboard import read
 from dev.viewer.prometheus import Prometheus
 from dev.viewer.run import ask
 from dev.viewer.variables import Shown, choose
+from dev.viewer.variables import seconds as duration
 
 PART: Final = "dashboards"
 _BAR: Final = 1.0
 _BLOCK: Final = 7200
 """Seconds of a block of Prometheus: a file of samples for each is not too large."""
 _BLOCKS: Final = 3
-"""The six hours that a dashboard shows at first."""
+"""Six hours, the most that a dashboard shows at first."""
 
 
 def measure(*, jobs: int, repeats: int) -> list[Figure]:
@@ -53,7 +54,7 @@ def _block(fleet: series.Fleet, folder: Path, block: int) -> int:
 
 def _figures(path: Path, prometheus: Prometheus, pid: int, fleet: series.Fleet, repeats: int) -> list[Figure]:
     board = read(path)
-    shown = Shown(fleet.start, fleet.end, scrape=fleet.every)
+    shown = Shown(fleet.end - duration(board.shown), fleet.end, scrape=fleet.every)
     chosen = choose(board, prometheus, shown, {})
     seconds = []
     worked = cpu_seconds(pid)
@@ -66,7 +67,7 @@ def _figures(path: Path, prometheus: Prometheus, pid: int, fleet: series.Fleet, 
     return [
         Figure(
             part=PART,
-            name=f"{path.stem}: {queries} queries in turn",
+            name=f"{path.stem}: {queries} queries of {board.shown} in turn",
             value=median(seconds),
             unit="s",
             bar=_BAR,

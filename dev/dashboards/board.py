@@ -23,11 +23,17 @@ Section = tuple[str, Sequence[Builder[models.Panel]]]
 
 
 def board(
-    uid: str, title: str, description: str, variables: Sequence[Builder[Any]], sections: Sequence[Section]
+    uid: str,
+    title: str,
+    description: str,
+    variables: Sequence[Builder[Any]],
+    sections: Sequence[Section],
+    *,
+    shown: str = "6h",
 ) -> build.Dashboard:
-    """Return a dashboard with the variables of all of them and its own."""
+    """Return a dashboard with the variables of all and its own; `shown` is the time that it begins with."""
     made = build.Dashboard(title).uid(uid).description(description).tags([TAG])
-    made.time("now-6h", "now").refresh("30s").timezone("browser").tooltip(
+    made.time(f"now-{shown}", "now").refresh("30s").timezone("browser").tooltip(
         models.DashboardCursorSync.CROSSHAIR
     )
     made.with_variable(build.DatasourceVariable("datasource").label("Data source").type("prometheus"))

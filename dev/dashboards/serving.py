@@ -53,6 +53,7 @@ def serving() -> build.Dashboard:
             ("Load", _load()),
             ("Memory and adapters", _memory()),
         ],
+        shown="1h",
     )
 
 

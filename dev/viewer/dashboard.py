@@ -83,6 +83,8 @@ class Dashboard:
 
     uid: str
     title: str
+    shown: str
+    """The time that is shown at first, such as 6h."""
     variables: Sequence[Variable]
     panels: Sequence[Panel]
 
@@ -95,7 +97,8 @@ def read(path: Path) -> Dashboard:
 def parse(raw: Mapping[str, Any]) -> Dashboard:
     """Return a dashboard. Raises DevError for what the viewer cannot draw."""
     variables = [_variable(each) for each in raw["templating"]["list"] if each["type"] != "datasource"]
-    return Dashboard(raw["uid"], raw["title"], variables, [_panel(each) for each in raw["panels"]])
+    shown = raw["time"]["from"].removeprefix("now-")
+    return Dashboard(raw["uid"], raw["title"], shown, variables, [_panel(each) for each in raw["panels"]])
 
 
 def _variable(raw: Mapping[str, Any]) -> Variable:
