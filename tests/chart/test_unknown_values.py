@@ -50,7 +50,7 @@ def refusal(values: dict[str, Any]) -> list[str]:
         # At the wrong place, or as other charts call it.
         ({"trainerImage": {"tag": "x"}}, "trainerImage", "settings.trainerImage"),
         ({"settings": {"replicas": 2}}, "settings.replicas", "replicas"),
-        ({"monitoring": {"enabled": True}}, "monitoring.enabled", "monitoring.podMonitors.enabled"),
+        ({"monitoring": {"enabled": True}}, "monitoring.enabled", "monitoring.dashboards.enabled"),
         ({"image": {"pullPolicy": "Always"}}, "image.pullPolicy", "settings.imagePullPolicy"),
         ({"imagePullSecrets": []}, "imagePullSecrets", "settings.imagePullSecrets"),
         ({"installCRDs": True}, "installCRDs", "crds"),

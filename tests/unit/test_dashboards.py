@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from dev.bench.series import RECORDED
 from dev.dashboards.write import FOLDER, generated
 from dev.paths import REPOSITORY
+from dev.queries import names as metric_names
 from dev.viewer.dashboard import parse
 from dev.viewer.units import UNITS
-from tests.support.promql import metric_names
 
 BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(text) for path, text in generated().items()}
 PANELS = [
@@ -25,24 +25,6 @@ PANELS = [
 ]
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-COMING = {
-    "kubetune_events_total",
-    "kubetune_job_attempts",
-    "kubetune_job_cost",
-    "kubetune_job_gpu_seconds",
-    "kubetune_job_gpus",
-    "kubetune_job_info",
-    "kubetune_job_pod_seconds",
-    "kubetune_job_progress_ratio",
-    "kubetune_job_run_failures",
-    "kubetune_job_run_interruptions",
-    "kubetune_job_servers",
-    "kubetune_job_state",
-    "kubetune_train_volume_free_bytes",
-    "kubetune_train_volume_size_bytes",
-}
-"""Series that the reference does not have yet."""
-
 
 def known_metrics() -> set[str]:
     """Names of samples of operator and trainer, by the reference, and of vLLM, by what a server told."""
@@ -51,7 +33,7 @@ def known_metrics() -> set[str]:
     names = {name for name, kind in ours if kind != "histogram"}
     names |= {f"{n}_{part}" for n, kind in ours if kind == "histogram" for part in ("bucket", "sum", "count")}
     families = text_string_to_metric_families(RECORDED.read_text())
-    return names | COMING | {sample.name for family in families for sample in family.samples}
+    return names | {sample.name for family in families for sample in family.samples}
 
 
 def test_the_boards_are_found_by_their_names_and_lead_to_each_other() -> None:
@@ -155,16 +137,3 @@ def test_the_viewer_can_draw_all_of_a_board(name: str) -> None:
 
 def test_the_files_are_what_is_read_here() -> None:
     assert {path.stem for path in FOLDER.iterdir()} == set(BOARDS)
-
-
-@pytest.mark.parametrize(
-    ("expr", "names"),
-    [
-        ("up", {"up"}),
-        ('sum by (le, job) (rate(a_bucket{x="b{c}"}[5m])) / on(pod) group_left(model) d', {"a_bucket", "d"}),
-        ("vllm:x_total offset 5m > bool 3 or 0 * max(y)", {"vllm:x_total", "y"}),
-        ("time() - max without (pod) (z)", {"z"}),
-    ],
-)
-def test_names_are_found_in_queries(expr: str, names: set[str]) -> None:
-    assert metric_names(expr) == names
