@@ -16,6 +16,9 @@ Panels = Sequence[Builder[models.Panel]]
 
 _EVENTS: Final = "kubetune_events_total"
 _WARNING: Final = 'type="Warning"'
+_FAILED_REQUESTS: Final = per_second(
+    "kubetune_kube_requests_total", 'code=~"4..|5..|error"', "verb", "resource", "code"
+)
 WARNINGS: Final = increase(_EVENTS, _WARNING, window="$__range")
 ANY_NAMESPACE: Final = "Events carry no namespace: this is of all of them."
 
@@ -43,7 +46,8 @@ def failures() -> Panels:
                 decimals=0,
                 queries=[
                     now(
-                        f"sort_desc({increase(_EVENTS, _WARNING, 'reason', window='$__range')})", "{{reason}}"
+                        f"sort_desc({increase(_EVENTS, _WARNING, 'reason', window='$__range')} > 0)",
+                        "{{reason}}",
                     )
                 ],
                 width=6,
@@ -106,21 +110,11 @@ def operator() -> Panels:
         graph(
             Panel(
                 title="Requests to the API server that failed",
-                description="By status; `error` is no answer at all. A 409 now and then is two writers who "
-                "met; 403 is a missing right, 429 an API server that is too busy.",
+                description="By status; `error` is no answer at all. A 404 is a look for what is not there "
+                "yet, a 409 now and then two writers who met; 403 is a missing right, 429 an "
+                "API server that is too busy.",
                 unit="reqps",
-                queries=[
-                    Query(
-                        per_second(
-                            "kubetune_kube_requests_total",
-                            'code=~"4..|5..|error"',
-                            "verb",
-                            "resource",
-                            "code",
-                        ),
-                        "{{code}} {{verb}} {{resource}}",
-                    )
-                ],
+                queries=[Query(f"{_FAILED_REQUESTS} > 0", "{{code}} {{verb}} {{resource}}")],
             )
         ),
         graph(
