@@ -48,7 +48,7 @@ lint: venv
 		found=$$?; wait $$generated && exit $$found
 
 check: lint ## Lint, types, import contracts, generated files, fast tests (under two minutes)
-	@.venv/bin/pytest -q -n 2 -m "not trainer and not apiserver and not cluster and not gpu"
+	@.venv/bin/pytest -q -n 2 -m "not slow and not trainer and not apiserver and not cluster and not gpu"
 
 # The tests' cluster is the local one: they delete namespaces, and read its audit log, Prometheus and S3.
 test: export KUBETUNE_KUBECONFIG :=

@@ -19,6 +19,7 @@ def test_generated_files_are_up_to_date() -> None:
     assert generator.out_of_date() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ORIGINALS, ids=lambda path: path.stem)
 def test_the_rendered_crd_is_the_original(path: Path) -> None:
     original = yaml.safe_load(path.read_text())

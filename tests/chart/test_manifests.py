@@ -24,6 +24,7 @@ CLUSTER_SCOPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["1.31", "1.34", "1.37"])
 @pytest.mark.parametrize("case", chart.CASES)
 def test_every_object_is_valid(case: str, version: str) -> None:

@@ -80,6 +80,7 @@ def test_all_unknown_values_are_named_at_once() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_values_of_another_chart_are_all_named_but_only_the_first_are_guessed() -> None:
     wrong = {f"worker{index:03}": index for index in range(300)}
     said = refusal({"settings": wrong})

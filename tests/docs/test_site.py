@@ -93,6 +93,7 @@ def read(text: str) -> _Read:
     return found
 
 
+@pytest.mark.slow
 def test_every_page_is_on_the_site_and_every_file_that_one_leads_to(site: Path) -> None:
     assert [str(page) for page in PAGES if not page_of(site, page).is_file()] == []
     assert (site / "repository" / "SECURITY.html").is_file()
@@ -142,6 +143,7 @@ def test_the_search_finds_a_word_of_a_page(site: Path) -> None:
     assert any(location.startswith("concepts/how-a-job-runs.html") for location in found)
 
 
+@pytest.mark.slow
 def test_a_broken_link_a_broken_anchor_and_a_page_without_a_row_fail(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "mkdocs.yml", tmp_path)
     (tmp_path / "dev").symlink_to(REPOSITORY / "dev")

@@ -68,6 +68,7 @@ def test_a_denial_is_told_and_lifting_it_is_enough(denial: Denial, child: str) -
     virtual_time.run(main())
 
 
+@pytest.mark.slow
 def test_a_denial_is_tried_again_ever_more_slowly_whatever_happens_meanwhile() -> None:
     async def main() -> None:
         kube = MemoryKube()

@@ -61,6 +61,7 @@ def test_why_a_pod_waits_is_said_within_seconds_and_forgotten_when_it_runs() -> 
     virtual_time.run(main())
 
 
+@pytest.mark.slow
 def test_a_full_cluster_makes_no_storm_of_looks() -> None:
     async def main() -> None:
         kube = MemoryKube()

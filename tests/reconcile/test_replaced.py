@@ -127,6 +127,7 @@ def test_a_job_like_any_other_starts_at_once_after_two_lists() -> None:
 
 
 # A failure is short enough to be read as it is, and shrinking it would take minutes.
+@pytest.mark.slow
 @settings(
     max_examples=60,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

@@ -34,6 +34,7 @@ def _ready(kube: MemoryKube, name: str = "job") -> bool:
     return "Ready" in true_conditions(kube.find("FineTuneJob", name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["job-prepare", "job-train-1"])
 @pytest.mark.parametrize("restarted", [False, True], ids=["seen", "while no operator ran"])
 def test_a_suspended_job_is_waited_for_and_never_doubled(name: str, restarted: bool) -> None:
@@ -136,6 +137,7 @@ def test_two_gangs_that_fit_alone_but_not_together_both_finish() -> None:
     virtual_time.run(main())
 
 
+@pytest.mark.slow
 def test_a_gang_that_is_never_complete_gives_its_nodes_back_and_costs_no_retry() -> None:
     async def main() -> None:
         kube = MemoryKube()
@@ -212,6 +214,7 @@ def _crashes(pod: Object) -> Outcome | None:
     return good(pod)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["prepare", "train"])
 def test_the_budget_is_kept_when_finished_jobs_are_tidied_up(stage: str) -> None:
     most = 30

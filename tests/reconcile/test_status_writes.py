@@ -24,6 +24,7 @@ def _reason(kube: MemoryKube, name: str) -> str | None:
     return next((c["reason"] for c in conditions if c["type"] == "Ready"), None)
 
 
+@pytest.mark.slow
 def test_a_new_job_says_what_it_does_while_a_hundred_others_report_progress() -> None:
     async def main() -> None:
         kube = MemoryKube()
@@ -44,6 +45,7 @@ def test_a_new_job_says_what_it_does_while_a_hundred_others_report_progress() ->
     virtual_time.run(main())
 
 
+@pytest.mark.slow
 def test_three_hundred_jobs_at_once_all_say_what_they_do_within_thirty_seconds() -> None:
     async def main() -> None:
         kube = MemoryKube()

@@ -337,6 +337,7 @@ def test_a_status_that_the_schema_refuses_is_told_in_a_smaller_one() -> None:
     virtual_time.run(main())
 
 
+@pytest.mark.slow
 def test_two_hundred_jobs_that_fail_alike_are_each_told_once() -> None:
     async def main() -> None:
         kube = MemoryKube()

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from dev import queries, shell
+from dev.bench.series import RECORDED
 from dev.paths import REPOSITORY
 
 QUERIES = queries.everything(namespace="team-a", job="intents")
@@ -51,5 +53,6 @@ def ours() -> set[str]:
 
 
 def vllms() -> set[str]:
-    """What vLLM 0.32 told the local Prometheus after the demo, but for the times at which series began."""
-    return set((Path(__file__).parent / "vllm-metrics.txt").read_text().split())
+    """What vLLM 0.32 has told after the demo."""
+    families = text_string_to_metric_families(RECORDED.read_text())
+    return {sample.name for family in families for sample in family.samples}

@@ -35,6 +35,7 @@ def test_prometheus_takes_the_files() -> None:
     run("check", "rules", "--lint=all", "--lint-fatal", *FILES)
 
 
+@pytest.mark.slow
 @promtool
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_alerts_fire_when_they_should(path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.support.golden import SETTINGS
 from tests.support.simulated import Simulated
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(changes=jobs())
 def test_any_admitted_job_yields_valid_manifests(changes: list[Change]) -> None:
@@ -48,6 +49,7 @@ def test_any_admitted_job_yields_valid_manifests(changes: list[Change]) -> None:
         kubernetes_validate.validate(manifest, "1.37", strict=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=jobs())
 def test_any_job_gets_a_status_that_the_api_admits(changes: list[Change]) -> None:

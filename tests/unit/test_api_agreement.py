@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kubetune.api.v1alpha1 import FineTuneJob, validate_spec
@@ -18,6 +19,7 @@ from tests.crd.generated import Change, jobs
 from tests.crd.offline import admit, stored
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(changes=jobs())
 def test_what_the_schema_accepts_pydantic_accepts(changes: list[Change]) -> None:

@@ -49,6 +49,7 @@ def test_generated_files_are_up_to_date() -> None:
     assert crdgen.main(["--check"]) == 0
 
 
+@pytest.mark.slow
 def test_check_fails_on_a_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(tmp_path)]
     assert crdgen.main([*root, "--check"]) == 1
@@ -64,6 +65,7 @@ def test_it_is_small() -> None:
     assert CRD.stat().st_size < 200 * 1024
 
 
+@pytest.mark.slow
 def test_client_side_apply_has_room_for_it_in_an_annotation() -> None:
     """kubectl keeps what it applied as JSON in an annotation, escaped as Go does."""
     text = json.dumps(yaml.safe_load(CRD.read_text()), separators=(",", ":"), ensure_ascii=False)

@@ -61,6 +61,7 @@ def test_a_program_that_came_too_early_is_started_again_until_it_answers(root: P
     assert "not ready yet" in early.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_program_that_never_answers_is_named_with_its_log(root: Path) -> None:
     (port,) = free_ports(1)
     with pytest.raises(NotReadyError, match=r"waited 1 s for sleeper, whose log is .*sleeper\.log"):

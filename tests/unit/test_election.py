@@ -466,6 +466,7 @@ FAULTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(faults=FAULTS)
 def test_there_are_never_two_who_may_write(faults: list[tuple[str, int, float, float]]) -> None:

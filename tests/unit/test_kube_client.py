@@ -410,6 +410,7 @@ async def test_our_own_variable_names_the_cluster_before_any_other(tmp_path: Pat
     assert configuration.host == "http://mine"
 
 
+@pytest.mark.slow
 async def test_the_generated_api_classes_are_never_imported() -> None:
     program = (
         "import sys, kubetune.process.main; "

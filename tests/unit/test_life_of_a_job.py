@@ -154,6 +154,7 @@ def check(cluster: Simulated) -> None:
         ) in cluster.objects or "serving" not in cluster.raw["spec"]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(name=NAMES, spec=specs(), events=st.lists(st.sampled_from(EVENTS), max_size=12))
 def test_whatever_happens(name: str, spec: dict[str, Any], events: list[str]) -> None:

@@ -183,6 +183,7 @@ def test_a_question_that_fails_in_an_unforeseen_way_is_asked_again() -> None:
     virtual_time.run(scenario())
 
 
+@pytest.mark.slow
 async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
     bodies: dict[str, Any] = {
         "good": '{"step": 1, "total_steps": 2, "epoch": "0.5", "new_field": 1}',
@@ -226,6 +227,7 @@ async def test_bodies_that_are_too_large_wrong_or_late_are_no_answer() -> None:
         await runner.cleanup()
 
 
+@pytest.mark.slow
 async def test_a_connection_that_nobody_takes_is_given_up_soon() -> None:
     client = HttpWeb()
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:

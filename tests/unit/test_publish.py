@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ _json = st.recursive(
 _objects = st.dictionaries(st.text(max_size=2), _json, max_size=5)
 
 
+@pytest.mark.slow
 @given(_objects, _objects)
 def test_a_merge_patch_turns_one_into_the_other(old: dict[str, Any], new: dict[str, Any]) -> None:
     assert _merge(old, merge_patch(old, new)) == new

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from dev.paths import REPOSITORY
@@ -65,6 +66,7 @@ class _Hub(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+@pytest.mark.slow
 def test_the_command_of_the_example_pushes_every_file_of_the_folder(tmp_path: Path) -> None:
     [container] = yaml.safe_load(EXAMPLE.read_text())["spec"]["template"]["spec"]["containers"]
     files = {

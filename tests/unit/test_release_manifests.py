@@ -62,6 +62,7 @@ def test_values_say_which_image_has_no_digest_and_how_to_pin_it() -> None:
     assert "no digest" not in values_text(images(""), VLLM, version="1.0")
 
 
+@pytest.mark.slow
 def test_the_manifest_has_all_objects_of_the_chart_but_its_tests() -> None:
     chosen = values(images(REGISTRY), VLLM)
     wanted = [item for item in chart.render(chosen) if not is_hook(item)]
@@ -72,6 +73,7 @@ def test_the_manifest_has_all_objects_of_the_chart_but_its_tests() -> None:
     assert found[1]["kind"] == "CustomResourceDefinition"
 
 
+@pytest.mark.slow
 def test_every_object_of_the_manifest_says_its_namespace() -> None:
     """kubectl would put it into whatever namespace the person works in."""
     whole = ("Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")

@@ -297,6 +297,7 @@ async def test_a_judge_that_is_busy_is_asked_again_when_it_says() -> None:
     assert len(server.requests) == 2
 
 
+@pytest.mark.slow
 async def test_a_judge_that_does_not_answer_may_later() -> None:
     with judge_server(silent=True) as server:
         error = await failure(server, timeout=1, retries=0)

@@ -163,6 +163,7 @@ def test_a_pattern_that_is_none_is_told(pattern: str | None, sentence: str) -> N
     assert str(caught.value) == sentence
 
 
+@pytest.mark.slow
 def test_a_pattern_that_takes_for_ever_is_told() -> None:
     """Alternatives that overlap, within a repetition: each letter takes 1.6 times the steps."""
     endless = metric("Regex", pattern=r"^(?:a|aa)+$")

@@ -20,6 +20,7 @@ def bits(right: int, rows: int) -> list[float]:
     return [1.0] * right + [0.0] * (rows - right)
 
 
+@pytest.mark.slow
 def test_many_rows_have_the_interval_of_the_central_limit() -> None:
     source = random.Random(5)
     scores = [source.betavariate(2, 1) for _ in range(4000)]
@@ -126,6 +127,7 @@ def test_what_rows_show_is_the_binomial_of_six_wins() -> None:
     assert smallest == pytest.approx(0.097, abs=0.001)
 
 
+@pytest.mark.slow
 def test_what_rows_show_is_what_the_comparison_finds() -> None:
     """With that difference and no losses, about four of five evaluations find it."""
     source = np.random.default_rng(2)
@@ -160,6 +162,7 @@ def test_more_rows_show_less_and_more_confidence_takes_more() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_take_no_matrix_of_them() -> None:
     """All different, which would be 8 GB of indices."""
     scores = np.random.default_rng(1).random(100_000).tolist()

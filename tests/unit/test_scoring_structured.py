@@ -209,6 +209,7 @@ def test_a_reference_that_leads_nowhere_is_told(reference: str, sentence: str) -
 ENDLESS = r"^(?:a|aa)+$"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schema", "said"),
     [

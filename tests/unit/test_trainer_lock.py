@@ -53,6 +53,7 @@ def test_who_ends_well_leaves_nothing_and_the_next_does_not_wait(tmp_path: Path)
         assert [*directory.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_who_fails_or_is_refused_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), own(tmp_path).held(lost=ignore):
         raise ZeroDivisionError
@@ -66,6 +67,7 @@ def test_who_fails_or_is_refused_leaves_nothing(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_a_second_process_ends_and_says_who_is_there(tmp_path: Path) -> None:
     with holder(tmp_path, "a", PATIENT) as a, holder(tmp_path, "b", PATIENT) as b:
         a.ask()
@@ -119,6 +121,7 @@ def test_a_holder_that_was_killed_is_followed_after_the_grace_time(
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(3))
 def test_of_two_that_find_a_stale_lock_at_once_one_wins(tmp_path: Path, attempt: int) -> None:
     with holder(tmp_path, "gone", PATIENT) as gone:
@@ -165,6 +168,7 @@ def test_of_many_that_install_at_once_one_wins(tmp_path: Path, attempt: int) -> 
     winner.hold.confirm()
 
 
+@pytest.mark.slow
 def test_one_that_is_late_to_take_over_removes_nobody(tmp_path: Path) -> None:
     """It is frozen after it has decided, while another one takes over."""
     gone = tmp_path / ".lock" / "gone"
@@ -202,6 +206,7 @@ class Passing:
             time.sleep(seconds)
 
 
+@pytest.mark.slow
 def test_a_holder_that_was_frozen_ends_and_leaves_the_lock_of_the_next(tmp_path: Path) -> None:
     with holder(tmp_path, "a", PATIENT) as a, holder(tmp_path, "b", SOON) as b:
         a.ask()

@@ -385,6 +385,7 @@ def _zeros(count: int) -> Any:
     return pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), pa.nulls(count, pa.int8()))
 
 
+@pytest.mark.slow
 def test_a_small_parquet_file_does_not_take_all_memory_at_its_first_row(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -420,6 +421,7 @@ def test_a_parquet_row_of_many_values_is_reported_whatever_they_take_in_the_file
         assert row.message.endswith(",001 values; the limit is 1,000,000.")
 
 
+@pytest.mark.slow
 def test_a_parquet_value_that_many_rows_share_is_not_held_once_for_each(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

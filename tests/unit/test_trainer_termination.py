@@ -210,6 +210,7 @@ def test_names_are_joined_for_a_sentence(names: list[str], sentence: str) -> Non
     assert errors.name_list(names) == sentence
 
 
+@pytest.mark.slow
 def test_what_fails_early_needs_no_torch() -> None:
     modules = (
         "__main__ prepare.command prepare.adoption sizing.estimate data.rows data.formats data.chat "

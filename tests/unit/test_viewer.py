@@ -158,6 +158,7 @@ def test_a_value_has_the_colour_of_the_highest_threshold_that_it_reaches() -> No
     assert [threshold(field, value) for value in (0, 1, 19.9, 20)] == ["green", "orange", "orange", "red"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "theme", "points"),
     [

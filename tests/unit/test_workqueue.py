@@ -268,6 +268,7 @@ _steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(_steps, st.integers(1, 3), st.data())
 def test_no_key_is_lost_and_none_runs_twice_at_a_time(
