@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from ..vocabulary.json_values import dict_of, dicts_of
 from ..vocabulary.names import PROMOTE, TRAIN
 from ..vocabulary.reasons import ConditionType
 from ..vocabulary.sentences import shortened
@@ -44,11 +45,11 @@ def abstract_of(status: Json) -> str:
 
 def _progress(status: Json, stage: str) -> Iterator[str]:
     """How far training is, while it is what goes on."""
-    progress = _block(status, "progress")
+    progress = dict_of(status.get("progress"))
     if stage != TRAIN or not progress.get("summary"):
         return
     yield f"step {progress['summary']}"
-    for attempt in _items(status, "attempts")[-1:]:
+    for attempt in dicts_of(status.get("attempts"))[-1:]:
         yield f"attempt {attempt.get('number')}"
     if progress.get("loss"):
         yield f"loss {progress['loss']}"
@@ -58,23 +59,23 @@ def _progress(status: Json, stage: str) -> Iterator[str]:
 
 def _scored(status: Json, stage: str) -> Iterator[str]:
     """What the evaluation found, while it is what a person decides about."""
-    scores = _scores(_block(status, "evaluation"))
+    scores = _scores(dict_of(status.get("evaluation")))
     if stage == PROMOTE and scores:
         yield scores
 
 
 def _reached(status: Json) -> Iterator[str]:
     """What there is now, and how good it is."""
-    serving, artifact = _block(status, "serving"), _block(status, "artifact")
+    serving, artifact = dict_of(status.get("serving")), dict_of(status.get("artifact"))
     if serving.get("url"):
         yield f"Serves as {shortened(str(serving.get('modelName')))} at {serving['url']}"
     elif artifact.get("uri"):
         yield f"Done: {artifact['uri']}"
     else:
         yield "Done"
-    if scores := _scores(_block(status, "evaluation")):
+    if scores := _scores(dict_of(status.get("evaluation"))):
         yield scores
-    progress = _block(status, "progress")
+    progress = dict_of(status.get("progress"))
     losses = (("loss", progress.get("loss")), ("validation loss", progress.get("validationLoss")))
     told = " and ".join(f"{name} {value}" for name, value in losses if value)
     if told:
@@ -83,18 +84,8 @@ def _reached(status: Json) -> Iterator[str]:
 
 def _scores(evaluation: Json) -> str:
     """The result beside what it is compared with."""
-    candidates = [c for c in _items(evaluation, "candidates") if c.get("score") is not None]
+    candidates = [c for c in dicts_of(evaluation.get("candidates")) if c.get("score") is not None]
     if not candidates:
         return ""
     tuned, *others = (f"{c.get('name')} {c['score']}" for c in candidates)
     return f"{evaluation.get('metric')}: {tuned}" + (f" against {', '.join(others)}" if others else "")
-
-
-def _items(block: Json, name: str) -> list[Json]:
-    found = block.get(name)
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
-
-
-def _block(status: Json, name: str) -> Json:
-    found = status.get(name)
-    return found if isinstance(found, Mapping) else {}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..vocabulary import names
+from ..vocabulary.json_values import dict_of, dicts_of, int_of, text_of, texts_of
 from ..vocabulary.strangers import plain, plain_lines
 from ..vocabulary.times import parse_time
-from .json_values import dict_of, dicts_of, int_of, text_of, texts_of
 from .managers import owns_replicas
 from .views import BareView, ConditionView, DeploymentView, JobView, Kind, PodView, Raw, View
 

@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from ...facts.json_values import dicts_of, text_of
+from ...vocabulary.json_values import dicts_of, text_of
 from .job import Job
 from .series import Series
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...facts.json_values import dict_of, text_of
 from ...spec.settings import LABEL_FIELD
+from ...vocabulary.json_values import dict_of, text_of
 from ...vocabulary.strangers import plain
 
 MOST_FIELDS: Final = 16

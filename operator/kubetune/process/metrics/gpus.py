@@ -7,9 +7,9 @@ not, and no other pod holds any.
 
 from __future__ import annotations
 
-from ...facts.json_values import dict_of, int_of
 from ...facts.views import DeploymentView, JobView
 from ...spec.resources import gpus_of_server
+from ...vocabulary.json_values import dict_of, int_of
 from ...vocabulary.names import TRAIN, Names
 from .job import Job
 

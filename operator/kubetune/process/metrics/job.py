@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...cluster.index import Index
-from ...facts.json_values import dict_of, text_of
 from ...facts.views import Kind, Raw, View
+from ...vocabulary.json_values import dict_of, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
