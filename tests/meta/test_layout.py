@@ -9,11 +9,11 @@ import pytest
 from dev.paths import REPOSITORY
 
 LIMIT = 400
-FOLDERS = ("operator", "trainer_image", "guard", "dev")
+FOLDERS = ("operator", "trainer_image", "guard", "gateway", "dev")
 MODULES = [path for folder in FOLDERS for path in sorted((REPOSITORY / folder).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("folder", ["operator", "trainer_image", "guard"])
+@pytest.mark.parametrize("folder", ["operator", "trainer_image", "guard", "gateway"])
 def test_a_project_folder_is_no_package(folder: str) -> None:
     """As a package, operator/ would hide the module of the standard library."""
     assert (REPOSITORY / folder).is_dir()

@@ -1,0 +1,65 @@
+"""Ids that clients see, derived from what Kubernetes and S3 know: nothing remembers them. Pure.
+
+A job's id is its uid in other letters, so that whoever has the object has the id, after a restart too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import uuid
+from typing import Final
+
+JOB: Final = "ftjob-"
+FILE: Final = "file-"
+EVENT: Final = "ftevent-"
+
+_LETTERS: Final = re.compile(r"[a-z2-7]{26}")
+_NOT_IN_SLUGS: Final = re.compile(r"[^a-z0-9.]+")
+_SHORT: Final = 8
+"""Characters at the end of a model's id, as OpenAI has them."""
+
+
+def job_id(uid: str) -> str:
+    """Id of the job whose FineTuneJob has this uid."""
+    return JOB + _base32(uuid.UUID(uid).bytes)
+
+
+def uid_of(job: str) -> str | None:
+    """The uid behind a job's id; None where it is no id of ours."""
+    letters = job.removeprefix(JOB)
+    if not job.startswith(JOB) or not _LETTERS.fullmatch(letters):
+        return None
+    # 26 letters hold two bits more than a uid has: only one spelling is an id.
+    uid = str(uuid.UUID(bytes=base64.b32decode(f"{letters.upper()}======")))
+    return uid if job_id(uid) == job else None
+
+
+def file_id(random: bytes) -> str:
+    """Id of a new file, from 16 random bytes."""
+    return FILE + _base32(random)
+
+
+def event_id(uid: str, what: str) -> str:
+    """Id of one event of a job: the same event has the same id whoever tells it."""
+    return EVENT + _base32(hashlib.sha256(f"{uid}\n{what}".encode()).digest()[:16])
+
+
+def model_id(base: str, *, namespace: str, suffix: str | None, uid: str) -> str:
+    """Id of the model that a job makes: ``ft:base:namespace:suffix:12345678``, without a slash.
+
+    OpenAI's older client does not escape one in a path.
+    """
+    short = _base32(hashlib.sha256(uid.encode()).digest()[:5])[:_SHORT]
+    return f"ft:{slug(base)}:{namespace}:{suffix or ''}:{short}"
+
+
+def slug(model: str) -> str:
+    """A model's name in small letters, digits, dots and hyphens: ``hf://Qwen/Qwen3-8B`` is ``qwen3-8b``."""
+    name = model.rstrip("/").rpartition("/")[2]
+    return _NOT_IN_SLUGS.sub("-", name.lower()).strip("-.")
+
+
+def _base32(data: bytes) -> str:
+    return base64.b32encode(data).decode().rstrip("=").lower()

@@ -1,0 +1,1 @@
+"""Between a job of OpenAI's API and a FineTuneJob, both ways."""

@@ -1,0 +1,93 @@
+"""A FineTuneJob as OpenAI's clients see it, whoever made it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kubetune.vocabulary.json_values import dict_of, int_of, number_of, text_of
+from kubetune.vocabulary.times import parse_time
+
+from ..ids import job_id, model_id
+from ..wire.jobs import FineTuningJob, Hyperparameters, Method, Supervised
+from . import remembered
+from .hyperparameters import base_rate
+from .status import error_of, finished_at, status_of
+
+
+def record(raw: Mapping[str, Any]) -> FineTuningJob:
+    """The job that this FineTuneJob is; its schema has been checked by the API server."""
+    meta, spec, status = dict_of(raw.get("metadata")), dict_of(raw.get("spec")), dict_of(raw.get("status"))
+    notes, progress = dict_of(meta.get("annotations")), dict_of(status.get("progress"))
+    training, dataset = dict_of(spec.get("training")), dict_of(spec.get("dataset"))
+    found = status_of(raw)
+    ended = found in ("succeeded", "failed")
+    numbers = _hyperparameters(training, notes)
+    return FineTuningJob(
+        id=job_id(text_of(meta.get("uid"))),
+        created_at=_seconds(meta.get("creationTimestamp")) or 0,
+        finished_at=_seconds(finished_at(raw)) if ended else None,
+        model=base_of(raw),
+        fine_tuned_model=name_of(raw) if found == "succeeded" else None,
+        organization_id=text_of(meta.get("namespace")),
+        status=found,
+        hyperparameters=numbers,
+        seed=int_of(training.get("seed")),
+        trained_tokens=int_of(progress.get("trainedTokens")) if ended else None,
+        training_file=text_of(notes.get(remembered.TRAINING_FILE)) or _uri(dataset, "train"),
+        validation_file=text_of(notes.get(remembered.VALIDATION_FILE)) or _uri(dataset, "validation") or None,
+        error=error_of(raw),
+        estimated_finish=_seconds(progress.get("estimatedCompletionTime")) if found == "running" else None,
+        metadata=_metadata(notes),
+        method=Method(supervised=Supervised(hyperparameters=numbers)),
+        user_provided_suffix=text_of(notes.get(remembered.SUFFIX)) or None,
+    )
+
+
+def name_of(raw: Mapping[str, Any]) -> str:
+    """Id of the model that a job makes."""
+    meta = dict_of(raw.get("metadata"))
+    return model_id(
+        base_of(raw),
+        namespace=text_of(meta.get("namespace")),
+        suffix=text_of(dict_of(meta.get("annotations")).get(remembered.SUFFIX)),
+        uid=text_of(meta.get("uid")),
+    )
+
+
+def base_of(raw: Mapping[str, Any]) -> str:
+    """The base model as it was asked for, else by its URI."""
+    notes = dict_of(dict_of(raw.get("metadata")).get("annotations"))
+    model = dict_of(dict_of(raw.get("spec")).get("model"))
+    return text_of(notes.get(remembered.MODEL)) or text_of(model.get("uri"))
+
+
+def _hyperparameters(training: Mapping[str, Any], notes: Mapping[str, Any]) -> Hyperparameters:
+    """Those of the spec; who uses kubectl may have numbers that could not be asked for over the wire."""
+    epochs = number_of(training.get("epochs"))
+    asked = number_of(notes.get(remembered.MULTIPLIER))
+    rate, usual = number_of(training.get("learningRate")), base_rate({"adapter": training.get("adapter")})
+    found = rate / float(usual) if rate is not None else 1.0
+    return Hyperparameters.model_construct(
+        n_epochs=max(1, round(epochs or 1)),
+        batch_size=max(1, int_of(training.get("batchSize"))),
+        learning_rate_multiplier=found if asked is None else asked,
+    )
+
+
+def _metadata(notes: Mapping[str, Any]) -> dict[str, str] | None:
+    try:
+        found = json.loads(text_of(notes.get(remembered.METADATA)) or "null")
+    except ValueError:
+        return None
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else None
+
+
+def _uri(dataset: Mapping[str, Any], which: str) -> str:
+    return text_of(dict_of(dataset.get(which)).get("uri"))
+
+
+def _seconds(text: object) -> int | None:
+    found = parse_time(text)
+    return None if found is None else int(found.timestamp())

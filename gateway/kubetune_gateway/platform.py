@@ -1,0 +1,39 @@
+"""What the platform decides about jobs that come over the API. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .wire.errors import ApiError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """The chart's values for the gateway."""
+
+    models: Mapping[str, str]
+    """URIs of base models by the names that clients ask for: `gpt-4o-mini-2024-07-18: hf://Qwen/Qwen3-8B`."""
+    files: str
+    """Where files of clients are: `s3://bucket/prefix`."""
+    credentials: str | None = None
+    """Secret in a job's namespace by which prepare reads them."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """What every FineTuneJob has beside: GPUs, serving, pod templates."""
+
+    def base(self, model: str) -> str:
+        """URI of the base model that a client asks for. Raises ApiError where there is none of this name."""
+        found = self.models.get(model)
+        if found is None:
+            known = ", ".join(sorted(self.models)) or "none yet"
+            raise ApiError(
+                f"The model {model} cannot be fine-tuned here. Models of this platform: {known}.",
+                code="model_not_found",
+                param="model",
+            )
+        return found
+
+    def file(self, id_: str) -> str:
+        """URI of a file's rows."""
+        return f"{self.files.rstrip('/')}/{id_}/content"
