@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .files.places import Places
 from .wire.errors import ApiError
 
 
@@ -15,8 +16,8 @@ class Platform:
 
     models: Mapping[str, str]
     """URIs of base models by the names that clients ask for: `gpt-4o-mini-2024-07-18: hf://Qwen/Qwen3-8B`."""
-    files: str
-    """Where files of clients are: `s3://bucket/prefix`."""
+    places: Places
+    """Where files of clients are."""
     credentials: str | None = None
     """Secret in a job's namespace by which prepare reads them."""
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -33,7 +34,3 @@ class Platform:
                 param="model",
             )
         return found
-
-    def file(self, id_: str) -> str:
-        """URI of a file's rows."""
-        return f"{self.files.rstrip('/')}/{id_}/content"

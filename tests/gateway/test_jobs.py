@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dev.paths import REPOSITORY
 from kubetune.api.v1alpha1 import validate_spec
+from kubetune_gateway.files.places import Places
 from kubetune_gateway.ids import job_id, uid_of
 from kubetune_gateway.jobs.manifest import manifest
 from kubetune_gateway.jobs.record import record
@@ -27,7 +28,7 @@ UID = "71b186a7-8c2c-4540-92f4-f2ab565299ef"
 CASES = sorted((REPOSITORY / "tests" / "data").glob("*/status.yaml"))
 PLATFORM = Platform(
     models={"gpt-4o-mini": "hf://Qwen/Qwen3-8B"},
-    files="s3://openai/files",
+    places=Places("openai"),
     credentials="openai-files",
     spec={"training": {"gpusPerNode": 2}, "serving": {"replicas": 1}},
 )
@@ -77,11 +78,11 @@ def test_a_request_becomes_a_fine_tune_job() -> None:
             "model": {"uri": "hf://Qwen/Qwen3-8B"},
             "dataset": {
                 "train": {
-                    "uri": "s3://openai/files/file-a/content",
+                    "uri": "s3://openai/team-a/files/file-a/content",
                     "credentials": {"secretName": "openai-files"},
                 },
                 "validation": {
-                    "uri": "s3://openai/files/file-b/content",
+                    "uri": "s3://openai/team-a/files/file-b/content",
                     "credentials": {"secretName": "openai-files"},
                 },
             },

@@ -50,7 +50,7 @@ def manifest(
             "model": {**dict_of(template.get("model")), "uri": platform.base(asked.model)},
             "dataset": {
                 **dict_of(template.get("dataset")),
-                **{which: _source(platform, id_) for which, id_ in files.items() if id_},
+                **{which: _source(platform, namespace, id_) for which, id_ in files.items() if id_},
             },
             "training": {
                 **training,
@@ -87,6 +87,6 @@ def _notes(asked: CreateJob, numbers: Hyperparameters) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _source(platform: Platform, id_: str) -> dict[str, Any]:
-    source: dict[str, Any] = {"uri": platform.file(id_)}
+def _source(platform: Platform, namespace: str, id_: str) -> dict[str, Any]:
+    source: dict[str, Any] = {"uri": platform.places.uri(namespace, id_)}
     return source | ({"credentials": {"secretName": platform.credentials}} if platform.credentials else {})

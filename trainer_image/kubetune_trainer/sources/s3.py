@@ -86,7 +86,7 @@ class ObjectStore:
 
     def _translated(self, uri: str, call: Callable[[], T]) -> T:
         """Run a call; what the store refuses becomes a sentence."""
-        from botocore.exceptions import (  # type: ignore[import-untyped]
+        from botocore.exceptions import (
             BotoCoreError,
             ClientError,
             NoCredentialsError,

@@ -1,0 +1,1 @@
+"""Files of clients, in S3: rows to train on, and results."""
