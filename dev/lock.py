@@ -28,7 +28,7 @@ _NOT_IN_TORCH_LAYER = "setuptools"
 def lock() -> None:
     """Write all files, those that constrain others first."""
     project = "pyproject.toml"
-    _compile("dev.txt", project, "--extra=operator", "--extra=trainer", "--group=dev")
+    _compile("dev.txt", project, "--extra=operator", "--extra=trainer", "--extra=gateway", "--group=dev")
     # What the images get is what was tested: no version that dev.txt does not have.
     tested = "--constraints=requirements/dev.txt"
     _compile("operator.txt", project, "--extra=operator", tested)

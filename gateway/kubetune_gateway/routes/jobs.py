@@ -1,0 +1,98 @@
+"""/fine_tuning/jobs: made, listed, looked at and cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import ValidationError
+
+from ..contracts import Caller, Means
+from ..ids import uid_of
+from ..jobs.events import events
+from ..jobs.manifest import manifest
+from ..jobs.record import record
+from ..wire.errors import not_found
+from ..wire.jobs import MAX_SEED, CreateJob, FineTuningJob
+from ..wire.pages import page
+from .requests import Needs, Who, wrong_field
+
+router = APIRouter(prefix="/fine_tuning/jobs")
+
+Limit = Annotated[int, Query(ge=0, le=1000)]
+
+
+@router.post("")
+async def create(request: Request, means: Needs, who: Who) -> dict[str, Any]:
+    """Make a job of a file that was uploaded."""
+    asked = await _body(request)
+    kept = await means.files.get(who.namespace, asked.training_file, now=means.now())
+    if asked.validation_file:
+        await means.files.get(who.namespace, asked.validation_file, now=means.now())
+    wanted = manifest(
+        asked,
+        means.platform,
+        namespace=who.namespace,
+        token=means.random(3).hex(),
+        examples=kept.lines,
+        seed=int.from_bytes(means.random(4)) % (MAX_SEED + 1),
+    )
+    return record(await means.jobs.create(who, wanted)).model_dump(mode="json")
+
+
+@router.get("")
+async def listing(
+    request: Request, means: Needs, who: Who, after: str | None = None, limit: Limit = 20
+) -> dict[str, Any]:
+    """All jobs of the namespace, the newest first; `metadata[key]=value` chooses some."""
+    jobs = [record(raw) for raw in await means.jobs.list(who)]
+    wanted = _metadata(request)
+    found = [job for job in jobs if wanted is None or _has(job, wanted)]
+    newest_first = sorted(found, key=lambda job: (job.created_at, job.id), reverse=True)
+    return page(newest_first, after=after, limit=limit)
+
+
+@router.get("/{id_}")
+async def retrieve(id_: str, means: Needs, who: Who) -> dict[str, Any]:
+    """One job."""
+    return record(await _one(means, who, id_)).model_dump(mode="json")
+
+
+@router.get("/{id_}/events")
+async def history(
+    id_: str, means: Needs, who: Who, after: str | None = None, limit: Limit = 20
+) -> dict[str, Any]:
+    """What happened to it, the newest first."""
+    return page(events(await _one(means, who, id_)), after=after, limit=limit)
+
+
+async def _body(request: Request) -> CreateJob:
+    try:
+        return CreateJob.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise wrong_field(error) from None
+
+
+async def _one(means: Means, who: Caller, id_: str) -> Mapping[str, Any]:
+    uid = uid_of(id_)
+    for raw in await means.jobs.list(who) if uid else ():
+        if raw["metadata"]["uid"] == uid:
+            return raw
+    raise not_found("fine-tuning job", id_)
+
+
+def _metadata(request: Request) -> dict[str, str] | None:
+    """Pairs that are asked for; an empty dict: jobs without any."""
+    if request.query_params.get("metadata") == "null":
+        return {}
+    pairs = {
+        name.removeprefix("metadata[").removesuffix("]"): value
+        for name, value in request.query_params.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }
+    return pairs or None
+
+
+def _has(job: FineTuningJob, wanted: Mapping[str, str]) -> bool:
+    return wanted.items() <= job.metadata.items() if wanted and job.metadata else not (wanted or job.metadata)

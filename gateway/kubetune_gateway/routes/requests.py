@@ -1,0 +1,48 @@
+"""What the routes read of a request, and how they refuse one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+
+from ..contracts import Caller, Means
+from ..wire.errors import ApiError
+
+
+def means_of(request: Request) -> Means:
+    """What the app was made with."""
+    means: Means = request.app.state.means
+    return means
+
+
+async def caller_of(request: Request) -> Caller:
+    """Who calls."""
+    return await means_of(request).callers.identify(request.headers)
+
+
+Needs = Annotated[Means, Depends(means_of)]
+Who = Annotated[Caller, Depends(caller_of)]
+
+
+def refusal(error: ApiError) -> JSONResponse:
+    """An error as clients understand it."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+
+
+def wrong_field(error: ValidationError) -> ApiError:
+    """The first field that is wrong, by its path, and all that is said of it."""
+    said: dict[str, list[str]] = {}
+    for problem in error.errors(include_url=False):
+        said.setdefault(_path(problem["loc"]), []).append(problem["msg"])
+    path, messages = next(iter(said.items()))
+    return ApiError(f"{path or 'body'}: {', or: '.join(messages)}", code="invalid_value", param=path or None)
+
+
+def _path(parts: Iterable[int | str]) -> str:
+    """Names of fields; pydantic adds which kind of a value it had tried."""
+    return ".".join(str(part) for part in parts if isinstance(part, int) or part.isidentifier())

@@ -1,0 +1,100 @@
+"""The gateway on a port of this machine, with a real S3 endpoint and FineTuneJobs in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+
+from dev.cluster import ports
+from kubetune.vocabulary.times import rfc3339
+from kubetune_gateway.app import app
+from kubetune_gateway.contracts import Caller, Means
+from kubetune_gateway.files.places import Places
+from kubetune_gateway.files.store import FileStore, s3_client
+from kubetune_gateway.platform import Platform
+from kubetune_gateway.wire.errors import ApiError
+from tests.support.s3_server import KEY, REGION, SECRET, S3Server, wait_until_it_answers
+
+PLACES = Places("clients")
+TOKENS = {"token-of-team-a": "team-a", "token-of-team-b": "team-b"}
+
+
+class KnownTokens:
+    """Callers by their bearer token."""
+
+    async def identify(self, headers: Mapping[str, str]) -> Caller:
+        namespace = TOKENS.get(headers.get("authorization", "").removeprefix("Bearer "))
+        if namespace is None:
+            raise ApiError("Incorrect API key provided.", status=401, code="invalid_api_key")
+        return Caller(user=f"user-of-{namespace}", namespace=namespace)
+
+
+@dataclass(slots=True)
+class MemoryJobs:
+    """FineTuneJobs as an API server would have them."""
+
+    objects: list[dict[str, Any]] = field(default_factory=list)
+
+    async def list(self, caller: Caller) -> Sequence[Mapping[str, Any]]:
+        return [raw for raw in self.objects if raw["metadata"]["namespace"] == caller.namespace]
+
+    async def create(self, caller: Caller, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        now = {"uid": str(uuid.uuid4()), "creationTimestamp": rfc3339(datetime.now(UTC))}
+        raw = {**manifest, "metadata": {**manifest["metadata"], **now}}
+        self.objects.append(raw)
+        return raw
+
+    async def delete(self, caller: Caller, name: str, *, uid: str) -> None:
+        self.objects = [raw for raw in self.objects if raw["metadata"]["uid"] != uid]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where it answers, and the jobs behind it."""
+
+    url: str
+    jobs: MemoryJobs
+
+
+@contextmanager
+def running(s3: S3Server) -> Iterator[Gateway]:
+    """Run one while the block runs."""
+    jobs, port = MemoryJobs(), ports.free_ports(1)[0]
+    serving: list[uvicorn.Server] = []
+
+    async def serve() -> None:
+        async with s3_client(endpoint=s3.url, region=REGION, key=KEY, secret=SECRET) as client:
+            means = Means(
+                callers=KnownTokens(),
+                jobs=jobs,
+                files=FileStore(client, PLACES),
+                platform=Platform(
+                    models={"gpt-4o-mini": "hf://Qwen/Qwen3-8B"},
+                    places=PLACES,
+                    spec={"training": {"gpusPerNode": 0}, "serving": {}},
+                ),
+                now=lambda: datetime.now(UTC),
+                random=secrets.token_bytes,
+            )
+            config = uvicorn.Config(app(means), host="127.0.0.1", port=port, log_level="warning")
+            serving.append(uvicorn.Server(config))
+            await serving[0].serve()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    url = f"http://127.0.0.1:{port}/v1"
+    try:
+        wait_until_it_answers(f"{url}/openapi.json")
+        yield Gateway(url, jobs)
+    finally:
+        serving[0].should_exit = True
+        thread.join()
