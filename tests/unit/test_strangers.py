@@ -126,6 +126,21 @@ def test_no_end_of_a_pod_is_told_in_other_than_plain_text(
     assert told is None or hidden(told.message + "".join(told.summary["warnings"])) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r'{"reason": "Completed", "message": "half \ud800 a character"}', "half � a character"),
+        ('{"reason": "Completed", "message": "' + "x" * 9 + '"', None),
+        ("[" * 4096, None),
+        ('{"summary": ' * 340 + "1" + "}" * 340, None),
+    ],
+    ids=["surrogate", "cut", "deep", "nested"],
+)
+def test_a_message_is_read_or_is_none_whatever_its_json(text: str, told: str | None) -> None:
+    found = message(text)
+    assert (found.message if found else None) == told
+
+
 def test_escapes_of_json_bring_no_command_back() -> None:
     text = json.dumps({"reason": "Completed", "message": ATTACK, "summary": {"warnings": [ATTACK]}})
     told = message(plain_lines(text))

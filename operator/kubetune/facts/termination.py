@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 
 from kubetune_trainer.contract.evaluation import EvaluateSummary
 from kubetune_trainer.contract.messages import (
@@ -26,9 +26,9 @@ _KEPT: Final = 512
 @lru_cache(maxsize=_KEPT)
 def message(termination: str) -> TerminationMessage | None:
     """A container's termination message, all of it as plain lines; None when it is not the trainer's."""
-    try:  # escapes of JSON bring back what was cleaned of the text
-        return TerminationMessage.model_validate(all_plain(from_json(termination)))
-    except ValueError:
+    try:  # escapes of JSON bring back what was cleaned of the text, halves of characters too
+        return TerminationMessage.model_validate(all_plain(json.loads(termination)))
+    except (ValueError, RecursionError):
         return None
 
 
