@@ -14,7 +14,7 @@ from ..api.conditions import Condition, ConditionStatus, new_condition
 from ..api.v1alpha1 import FineTuneJob
 from ..facts.observed import Observed
 from ..stages.stage import Stage
-from ..stages.table import STAGES, Stages, open_stage, stage_at_hand
+from ..stages.table import STAGES, Stages
 from ..vocabulary.errors import SpecError
 from ..vocabulary.reasons import ConditionType, Finding, Reason
 from ..vocabulary.sentences import sentences
@@ -28,16 +28,20 @@ def conditions_of(
     job: FineTuneJob,
     observed: Observed,
     *,
+    at_hand: Stage | None,
+    left: Stage | None,
     now: datetime,
     error: SpecError | None,
     stages: Stages = STAGES,
 ) -> list[Condition]:
-    """All conditions, as if each had changed now."""
-    at_hand = stage_at_hand(job, observed, stages)
+    """All conditions, as if each had changed now.
+
+    ``at_hand`` is the stage at hand, ``left`` one that is not wanted and has something left to delete.
+    """
     stall = stall_of(job, observed, stages)
     if error is not None:
         stall = Finding(Reason.INVALID_SPEC, str(error))
-    current = stall or _current(job, observed, open_stage(job, observed, stages))
+    current = stall or _current(job, observed, at_hand or left)
     found: list[tuple[str, ConditionStatus, Finding]] = []
     if current is None:
         found.append((ConditionType.READY, "True", _noted(_done(job, observed, stages), observed)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..facts.managers import decided
-from ..facts.parse import condition_in
 from ..facts.views import Raw, View
 from ..servers.rollout import is_of_server
 from ..servers.state import had_server
+from ..vocabulary.json_values import condition_in
 from ..vocabulary.reasons import ConditionType, Reason, facts_of
 
 

@@ -17,7 +17,7 @@ from ..facts.observed import Observed
 from ..spec.resolve import frozen_settings
 from ..spec.settings import JobSettings
 from ..stages.retry_status import retries_of
-from ..stages.table import STAGES, Stages, open_stage
+from ..stages.table import STAGES, Stages, left_over, stage_at_hand
 from ..vocabulary.errors import SpecError
 from ..vocabulary.names import DONE
 from .abstract import with_abstract
@@ -50,8 +50,9 @@ def compute_status(
         fields["usage"] = usage_of(job, observed, old.usage, settings, now=None, stages=stages)
     for each in stages:
         fields |= each.status(job, observed, config, settings)
-    stage = open_stage(job, observed, stages)
-    conditions = conditions_of(job, observed, now=now, error=error, stages=stages)
+    at_hand, left = stage_at_hand(job, observed, stages), left_over(job, observed, stages)
+    conditions = conditions_of(job, observed, at_hand=at_hand, left=left, now=now, error=error, stages=stages)
+    stage = at_hand or left
     status = Status(
         abstract=old.abstract,
         stage=stage.name if stage else DONE,

@@ -39,7 +39,6 @@ def stage_at_hand(job: FineTuneJob, observed: Observed, stages: Stages = STAGES)
     return next((s for s in stages if s.wanted(job) and not s.reached(job, observed)), None)
 
 
-def open_stage(job: FineTuneJob, observed: Observed, stages: Stages = STAGES) -> Stage | None:
-    """The stage at hand, else the first that is not wanted and has something left to delete."""
-    left = (s for s in stages if not s.wanted(job) and s.leftovers(job, observed))
-    return stage_at_hand(job, observed, stages) or next(left, None)
+def left_over(job: FineTuneJob, observed: Observed, stages: Stages = STAGES) -> Stage | None:
+    """The first stage that is not wanted and has something left to delete."""
+    return next((s for s in stages if not s.wanted(job) and s.leftovers(job, observed)), None)
