@@ -15,7 +15,7 @@ from typing import Any
 import helm_python
 import yaml
 
-from dev import paths
+from dev import generated_files, paths
 from dev.values_schema import closed_text
 
 CHART = paths.REPOSITORY / "charts" / "kubetune"
@@ -45,22 +45,7 @@ def generated() -> dict[Path, str]:
 
 def out_of_date() -> list[Path]:
     """Return the generated files that are missing or differ, and copies of CRDs that are gone."""
-    files = generated()
-    stale = {path for path in (CHART / "templates" / "crds").glob("*.yaml") if path not in files}
-    return sorted(
-        stale | {path for path, text in files.items() if not path.exists() or path.read_text() != text}
-    )
-
-
-def write() -> None:
-    """Bring all generated files up to date."""
-    files = generated()
-    for path in out_of_date():
-        if path in files:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files[path])
-        else:
-            path.unlink()
+    return generated_files.out_of_date(generated(), (CHART / "templates" / "crds").glob("*.yaml"))
 
 
 def documents(chosen: Mapping[str, Any], *, name: str, namespace: str) -> dict[str, list[str]]:
@@ -166,13 +151,7 @@ def _yaml(indent: str) -> str:
 
 def main() -> int:
     """Write, or check; the exit status is 1 when files were out of date and were only checked."""
-    stale = out_of_date()
-    if "--check" not in sys.argv[1:]:
-        write()
-        return 0
-    for path in stale:
-        print(f"out of date: {path.relative_to(paths.REPOSITORY)} (run `make generate`)", file=sys.stderr)
-    return 1 if stale else 0
+    return generated_files.write_or_check(generated(), out_of_date())
 
 
 if __name__ == "__main__":

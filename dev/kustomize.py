@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from dev import paths
+from dev import generated_files, paths
 from dev.chart import documents
 
 BASE = paths.REPOSITORY / "kustomize" / "base"
@@ -76,21 +76,7 @@ def generated() -> dict[Path, str]:
 
 def out_of_date() -> list[Path]:
     """Return the generated files that are missing, differ, or are made no more."""
-    files = generated()
-    gone = {path for path in BASE.iterdir() if path not in files and path != _REFERENCES}
-    return sorted(
-        gone | {path for path, text in files.items() if not path.exists() or path.read_text() != text}
-    )
-
-
-def write() -> None:
-    """Bring all generated files up to date."""
-    files = generated()
-    for path in out_of_date():
-        if path in files:
-            path.write_text(files[path])
-        else:
-            path.unlink()
+    return generated_files.out_of_date(generated(), (path for path in BASE.iterdir() if path != _REFERENCES))
 
 
 def _anywhere(text: str, settings: Mapping[str, str]) -> str:
@@ -130,13 +116,7 @@ def _kustomization(parts: list[str], labels: Mapping[str, str]) -> str:
 
 def main() -> int:
     """Write, or check; the exit status is 1 when files were out of date and were only checked."""
-    if "--check" not in sys.argv[1:]:
-        write()
-        return 0
-    stale = out_of_date()
-    for path in stale:
-        print(f"out of date: {path.relative_to(paths.REPOSITORY)} (run `make generate`)", file=sys.stderr)
-    return 1 if stale else 0
+    return generated_files.write_or_check(generated(), out_of_date())
 
 
 if __name__ == "__main__":

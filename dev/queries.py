@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from dev import paths
+from dev.viewer.variables import interpolate
 
 RULES: Final = paths.REPOSITORY / "charts" / "kubetune" / "files" / "rules"
 DASHBOARDS: Final = paths.REPOSITORY / "charts" / "kubetune" / "files" / "dashboards"
@@ -81,21 +82,12 @@ def of_dashboards(*, namespace: str, job: str) -> Iterator[Query]:
         for panel in _panels(board):
             for target in panel.get("targets", []):
                 source = f"{path.name}: {panel.get('title')}"
-                yield Query(source=source, expr=filled(target["expr"], variables))
+                yield Query(source=source, expr=interpolate(target["expr"], variables))
         for variable in board["templating"]["list"]:
             asked = variable.get("query", "")
             asked = asked["query"] if isinstance(asked, dict) else asked
             if found := re.fullmatch(r"label_values\((.+),\s*\w+\)", asked):
-                yield Query(source=f"{path.name}: ${variable['name']}", expr=filled(found[1], variables))
-
-
-def filled(expr: str, variables: Mapping[str, str]) -> str:
-    """Put values in for `$name` and `${name}`.
-
-    >>> filled('up{job="$job"}[$__rate_interval]', {"job": "a", "__rate_interval": "5m"})
-    'up{job="a"}[5m]'
-    """
-    return re.sub(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))", lambda found: variables[found[1] or found[2]], expr)
+                yield Query(source=f"{path.name}: ${variable['name']}", expr=interpolate(found[1], variables))
 
 
 def names(expr: str) -> set[str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
-import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from dev import queries, shell
 from dev.bench.series import RECORDED
 from dev.paths import REPOSITORY
+from tests.support.promtool import needs_promtool
 
 QUERIES = queries.everything(namespace="team-a", job="intents")
 
@@ -23,7 +22,7 @@ def test_queries_are_found_in_pages_and_rules() -> None:
     assert sources >= {"docs/how-to/monitor.md", *files}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="`make cluster` installs promtool")
+@needs_promtool
 def test_none_is_malformed(tmp_path: Path) -> None:
     rules = [{"record": f"query:{number}", "expr": query.expr} for number, query in enumerate(QUERIES)]
     file = tmp_path / "queries.yaml"

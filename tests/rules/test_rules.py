@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -14,8 +13,7 @@ import yaml
 
 from dev.queries import RULES
 from kubetune.vocabulary.reasons import REASONS, Group, Reason
-
-promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="`make cluster` installs promtool")
+from tests.support.promtool import needs_promtool
 
 TESTS = sorted(Path(__file__).parent.glob("*.yaml"))
 FILES = sorted(RULES.glob("*.yaml"))
@@ -30,13 +28,13 @@ NAMES = sorted({rule["alert"] for rule in ALERTS})
 BY_REASON = re.compile(r'reason=~"([\w|]+)"')
 
 
-@promtool
+@needs_promtool
 def test_prometheus_takes_the_files() -> None:
     run("check", "rules", "--lint=all", "--lint-fatal", *FILES)
 
 
 @pytest.mark.slow
-@promtool
+@needs_promtool
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_alerts_fire_when_they_should(path: Path) -> None:
     run("test", "rules", path)
