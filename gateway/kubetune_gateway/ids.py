@@ -41,6 +41,11 @@ def file_id(random: bytes) -> str:
     return FILE + _base32(random)
 
 
+def is_file_id(text: str) -> bool:
+    """Whether it can be one: an id becomes part of a key."""
+    return text.startswith(FILE) and _LETTERS.fullmatch(text.removeprefix(FILE)) is not None
+
+
 def event_id(uid: str, what: str) -> str:
     """Id of one event of a job: the same event has the same id whoever tells it."""
     return EVENT + _base32(hashlib.sha256(f"{uid}\n{what}".encode()).digest()[:16])

@@ -15,17 +15,15 @@ from dev.paths import REPOSITORY
 from tests.support import openai_gateway, s3_server
 from tests.support.openai_gateway import Gateway
 
-pytestmark = pytest.mark.skipif(s3_server.program() is None, reason="`make cluster` builds the S3 endpoint")
+pytestmark = s3_server.needed
 
 ROWS = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 12
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    program = s3_server.program()
-    assert program is not None
     with (
-        s3_server.running(tmp_path_factory.mktemp("s3"), "clients", program=program) as s3,
+        s3_server.running(tmp_path_factory.mktemp("s3"), "clients") as s3,
         openai_gateway.running(s3) as found,
     ):
         yield found

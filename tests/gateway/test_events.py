@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
-import yaml
 from openai.types import fine_tuning as sdk
 from pydantic import TypeAdapter
 
-from dev.paths import REPOSITORY
 from kubetune_gateway.jobs.events import Step, events
 from kubetune_gateway.jobs.record import name_of
 from kubetune_gateway.wire.events import Event
 from kubetune_gateway.wire.pages import page
-
-UID = "71b186a7-8c2c-4540-92f4-f2ab565299ef"
-DATA = REPOSITORY / "tests" / "data"
-CASES = sorted(DATA.glob("*/status.yaml"))
-
-
-def golden(name: str) -> dict[str, Any]:
-    raw: dict[str, Any] = yaml.safe_load((DATA / name / "input.yaml").read_text())
-    raw["metadata"] |= {"uid": UID, "creationTimestamp": "2026-03-01T11:00:00Z"}
-    return raw | {"status": yaml.safe_load((DATA / name / "status.yaml").read_text()) or {}}
+from tests.support.golden import cases
+from tests.support.golden_jobs import golden
 
 
 def step(number: int, at: int, **metrics: float) -> Step:
@@ -60,9 +47,9 @@ def test_a_gate_that_is_not_passed_is_told_with_its_numbers_before_the_failure()
     )
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.parent.name)
-def test_events_of_every_golden_job_are_the_clients_and_stay_the_same(path: Path) -> None:
-    job = golden(path.parent.name)
+@pytest.mark.parametrize("name", cases())
+def test_events_of_every_golden_job_are_the_clients_and_stay_the_same(name: str) -> None:
+    job = golden(name)
     told = events(job)
     assert told == events(job)
     assert len({event.id for event in told}) == len(told)

@@ -28,14 +28,10 @@ PLACES = Places("clients", "openai/")
 A, B = file_id(b"a" * 16), file_id(b"b" * 16)
 ROWS = b'{"messages": []}\n' * 3
 
-needs_s3 = pytest.mark.skipif(s3_server.program() is None, reason="`make cluster` builds the S3 endpoint")
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    program = s3_server.program()
-    assert program is not None
-    with s3_server.running(tmp_path_factory.mktemp("s3"), "clients", program=program) as found:
+    with s3_server.running(tmp_path_factory.mktemp("s3"), "clients") as found:
         yield found
 
 
@@ -72,7 +68,7 @@ def left(server: S3Server, namespace: str) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-@needs_s3
+@s3_server.needed
 def test_a_file_comes_back_byte_for_byte_and_is_told_of_as_the_client_expects(server: S3Server) -> None:
     data = ROWS * 400_000  # more than two parts
 
@@ -97,7 +93,7 @@ def test_a_file_comes_back_byte_for_byte_and_is_told_of_as_the_client_expects(se
     with_store(server, use)
 
 
-@needs_s3
+@s3_server.needed
 def test_a_list_has_the_newest_first_and_nobody_elses(server: S3Server) -> None:
     async def use(store: FileStore) -> None:
         await put(store, A, ROWS, namespace="mine")
@@ -112,7 +108,7 @@ def test_a_list_has_the_newest_first_and_nobody_elses(server: S3Server) -> None:
     with_store(server, use)
 
 
-@needs_s3
+@s3_server.needed
 def test_a_file_that_is_deleted_or_has_expired_is_gone(server: S3Server) -> None:
     async def use(store: FileStore) -> None:
         await put(store, A, ROWS, namespace="gone")
@@ -127,7 +123,7 @@ def test_a_file_that_is_deleted_or_has_expired_is_gone(server: S3Server) -> None
     with_store(server, use)
 
 
-@needs_s3
+@s3_server.needed
 @pytest.mark.parametrize(("data", "code"), [(b"", "invalid_file"), (b"x" * 2001, "file_too_large")])
 def test_what_is_refused_leaves_nothing(server: S3Server, data: bytes, code: str) -> None:
     async def use(store: FileStore) -> None:
@@ -139,7 +135,7 @@ def test_what_is_refused_leaves_nothing(server: S3Server, data: bytes, code: str
     assert left(server, "refused") == []
 
 
-@needs_s3
+@s3_server.needed
 def test_a_client_that_goes_away_leaves_nothing(server: S3Server) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"x" * PART_BYTES
@@ -154,7 +150,7 @@ def test_a_client_that_goes_away_leaves_nothing(server: S3Server) -> None:
     assert left(server, "away") == []
 
 
-@needs_s3
+@s3_server.needed
 @pytest.mark.parametrize("id_", ["file-../../team-b/x", "file-", "content", "file-ä", "ftjob-a"])
 def test_what_is_no_id_of_a_file_is_not_found(server: S3Server, id_: str) -> None:
     async def use(store: FileStore) -> None:
@@ -165,7 +161,7 @@ def test_what_is_no_id_of_a_file_is_not_found(server: S3Server, id_: str) -> Non
     with_store(server, use)
 
 
-@needs_s3
+@s3_server.needed
 def test_a_store_that_is_away_is_worth_another_try(server: S3Server) -> None:
     async def use(store: FileStore) -> None:
         with pytest.raises(ApiError) as refused:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kubetune_gateway.jobs.hyperparameters import automatic_epochs, base_rate, decimal_text, resolved
+from kubetune.api.base import decimal_text
+from kubetune_gateway.jobs.hyperparameters import automatic_epochs, base_rate, resolved
 from kubetune_gateway.wire.jobs import Hyperparameters
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import fine_tuning as sdk
 from pydantic import TypeAdapter, ValidationError
 
-from dev.paths import REPOSITORY
 from kubetune.api.v1alpha1 import validate_spec
 from kubetune_gateway.files.places import Places
 from kubetune_gateway.ids import job_id, uid_of
@@ -23,9 +20,9 @@ from kubetune_gateway.jobs.status import error_of, status_of
 from kubetune_gateway.platform import Platform
 from kubetune_gateway.wire.errors import ApiError
 from kubetune_gateway.wire.jobs import CreateJob, FineTuningJob, Status
+from tests.support.golden import cases
+from tests.support.golden_jobs import UID, golden
 
-UID = "71b186a7-8c2c-4540-92f4-f2ab565299ef"
-CASES = sorted((REPOSITORY / "tests" / "data").glob("*/status.yaml"))
 PLATFORM = Platform(
     models={"gpt-4o-mini": "hf://Qwen/Qwen3-8B"},
     places=Places("openai"),
@@ -185,21 +182,18 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.parent.name)
-def test_every_golden_job_has_one_of_six_words_and_passes_the_strict_client(path: Path) -> None:
-    raw = yaml.safe_load((path.parent / "input.yaml").read_text())
-    raw["metadata"] |= {"uid": UID, "creationTimestamp": "2026-03-01T11:00:00Z"}
-    raw["status"] = yaml.safe_load(path.read_text()) or {}
-    told = record(raw)
+@pytest.mark.parametrize("name", cases())
+def test_every_golden_job_has_one_of_six_words_and_passes_the_strict_client(name: str) -> None:
+    told = record(golden(name))
     assert told.status in get_args(Status)
-    assert told.status == SAID.get(path.parent.name, told.status)
+    assert told.status == SAID.get(name, told.status)
     assert (told.error is not None) == (told.status == "failed")
     assert (told.fine_tuned_model is not None) == (told.status == "succeeded")
     TypeAdapter(sdk.FineTuningJob).validate_python(told.model_dump(mode="json"), strict=False)
 
 
 def test_every_word_is_said_of_some_golden_job_but_cancelled() -> None:
-    assert SAID.keys() <= {path.parent.name for path in CASES}
+    assert SAID.keys() <= set(cases())
     assert {*SAID.values(), "cancelled"} == set(get_args(Status))
 
 

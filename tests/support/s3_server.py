@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from dev.cluster import ports, s3
 
@@ -25,14 +26,18 @@ class S3Server:
     folder: Path
 
 
+needed = pytest.mark.skipif(not s3.gateway_is_built(), reason="`make cluster` builds the S3 endpoint")
+"""On tests that run one."""
+
+
 @contextmanager
-def running(folder: Path, *buckets: str, program: Path) -> Iterator[S3Server]:
+def running(folder: Path, *buckets: str) -> Iterator[S3Server]:
     """Run one with these buckets while the block runs."""
     for bucket in buckets:
         (folder / bucket).mkdir(parents=True, exist_ok=True)
     address = f"127.0.0.1:{ports.free_ports(1)[0]}"
     process = subprocess.Popen(
-        [program, f"--port={address}", f"--region={REGION}", "--health=/health", "posix", folder],
+        [s3.build_gateway(), f"--port={address}", f"--region={REGION}", "--health=/health", "posix", folder],
         env={"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -56,8 +61,3 @@ def wait_until_it_answers(url: str) -> None:
             pass
         time.sleep(0.1)
     raise AssertionError(f"{url} does not answer")
-
-
-def program() -> Path | None:
-    """The endpoint's program; None where `make cluster` has not built it yet."""
-    return s3.build_gateway() if s3.gateway_is_built() else None

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ..ids import FILE
+from ..ids import is_file_id
 from ..wire.errors import ApiError, not_found, unavailable
 from .digest import Tally
 from .places import Places
@@ -72,7 +72,7 @@ class FileStore:
 
     async def get(self, namespace: str, id_: str, *, now: datetime) -> Kept:
         """What is kept of a file. Raises ApiError where there is none of this id in the namespace."""
-        if not _is_id(id_):
+        if not is_file_id(id_):
             raise not_found("file", id_)
         kept = await self._record(self._places.record(namespace, id_))
         if kept is None or kept.has_expired(now):
@@ -175,11 +175,6 @@ async def _answers() -> AsyncIterator[None]:
         raise unavailable("The store of files") from error
     except (BotoCoreError, OSError, TimeoutError) as error:
         raise unavailable("The store of files") from error
-
-
-def _is_id(id_: str) -> bool:
-    """Whether it can be one: it becomes part of a key."""
-    return id_.startswith(FILE) and id_.removeprefix(FILE).isalnum() and id_.isascii()
 
 
 @asynccontextmanager

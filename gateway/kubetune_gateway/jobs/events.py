@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kubetune.vocabulary.json_values import dict_of, dicts_of, text_of
+from kubetune.vocabulary.json_values import condition_in, dict_of, dicts_of, text_of
+from kubetune.vocabulary.reasons import ConditionType
 from kubetune.vocabulary.times import parse_time
 
 from ..ids import event_id, job_id
@@ -60,7 +61,7 @@ def _events(raw: Mapping[str, Any], steps: Sequence[Step]) -> Iterator[Event]:
     yield event("validating", created, f"Validating training file: {training_file}")
     attempts = dicts_of(status.get("attempts"))
     begun = [at for attempt in attempts[:1] if (at := _seconds(attempt.get("startTime")))]
-    prepared = _since(status, "Prepared")
+    prepared = _since(status, ConditionType.PREPARED)
     if prepared is not None:  # a condition that was lost and came back may be younger than what it led to
         yield event("validated", min([prepared, *begun]), "Files validated, moving job to queued state")
     for attempt in attempts:
@@ -88,7 +89,7 @@ def _verdict(raw: Mapping[str, Any], event: Any) -> Iterator[Event]:
     """The evaluation's, and how the job ended."""
     status = dict_of(raw.get("status"))
     evaluation = dict_of(status.get("evaluation"))
-    judged, ended = _since(status, "Evaluated"), _seconds(finished_at(raw))
+    judged, ended = _since(status, ConditionType.EVALUATED), _seconds(finished_at(raw))
     if judged is not None and evaluation.get("message"):
         passed = evaluation.get("verdict") != "Failed"
         yield event("judged", judged, text_of(evaluation["message"]), "info" if passed else "warn")
@@ -102,10 +103,8 @@ def _verdict(raw: Mapping[str, Any], event: Any) -> Iterator[Event]:
 
 def _since(status: Mapping[str, Any], type_: str) -> int | None:
     """Since when a condition has been True."""
-    for condition in dicts_of(status.get("conditions")):
-        if condition.get("type") == type_ and condition.get("status") == "True":
-            return _seconds(condition.get("lastTransitionTime"))
-    return None
+    found = condition_in(status, type_)
+    return _seconds(found.get("lastTransitionTime")) if found.get("status") == "True" else None
 
 
 def _seconds(text: object) -> int:

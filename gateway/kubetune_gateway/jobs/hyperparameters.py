@@ -11,16 +11,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from kubetune.vocabulary.json_values import dict_of
+from kubetune.api.v1alpha1.training import LEARNING_RATES
+from kubetune.vocabulary.json_values import dict_of, text_of
 
 from ..wire.jobs import AUTO, Hyperparameters
-
-RATES: Final[Mapping[str, Decimal]] = {
-    "LoRA": Decimal("0.0002"),
-    "QLoRA": Decimal("0.0002"),
-    "Full": Decimal("0.00002"),
-}
-"""Default rates by adapter, which `learning_rate_multiplier` multiplies."""
 
 _EPOCHS: Final = 3
 _FEWEST, _MOST = 100, 25_000
@@ -55,9 +49,5 @@ def base_rate(training: Mapping[str, Any]) -> Decimal:
     told = training.get("learningRate")
     if told is not None:
         return Decimal(str(told))
-    return RATES.get(str(dict_of(training.get("adapter")).get("type", "LoRA")), RATES["LoRA"])
-
-
-def decimal_text(rate: Decimal) -> str:
-    """A rate as a spec has it."""
-    return f"{rate.normalize():f}"
+    adapter = text_of(dict_of(training.get("adapter")).get("type"))
+    return LEARNING_RATES.get(adapter, LEARNING_RATES["LoRA"])

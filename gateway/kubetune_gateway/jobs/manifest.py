@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from kubetune.api.base import decimal_text
 from kubetune.api.v1alpha1 import validate_spec
 from kubetune.api.v1alpha1.job import NAME_LENGTH
 from kubetune.vocabulary.errors import SpecError
@@ -18,7 +19,7 @@ from ..platform import Platform
 from ..wire.errors import ApiError
 from ..wire.jobs import CreateJob, Hyperparameters
 from . import remembered
-from .hyperparameters import base_rate, decimal_text, resolved
+from .hyperparameters import base_rate, resolved
 
 
 def manifest(

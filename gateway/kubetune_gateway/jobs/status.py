@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kubetune.vocabulary.json_values import dict_of, dicts_of, text_of
-from kubetune.vocabulary.names import PREPARE
+from kubetune.vocabulary.json_values import condition_in, dict_of, dicts_of, text_of
+from kubetune.vocabulary.names import PREPARE, TRAIN
 from kubetune.vocabulary.reasons import ConditionType, Reason
 
 from ..wire.jobs import JobError, Status
@@ -31,9 +31,9 @@ _HUMPS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 def status_of(raw: Mapping[str, Any]) -> Status:
     """How the job stands, by its FineTuneJob."""
     status = dict_of(raw.get("status"))
-    if _condition(status, ConditionType.STALLED).get("status") == "True":
+    if condition_in(status, ConditionType.STALLED).get("status") == "True":
         return "failed"
-    if _condition(status, ConditionType.READY).get("status") == "True":
+    if condition_in(status, ConditionType.READY).get("status") == "True":
         return "succeeded"
     if text_of(status.get("stage")) in ("", PREPARE):
         return "validating_files"
@@ -42,7 +42,7 @@ def status_of(raw: Mapping[str, Any]) -> Status:
 
 def error_of(raw: Mapping[str, Any]) -> JobError | None:
     """Why it has failed; None unless it has."""
-    found = _condition(dict_of(raw.get("status")), ConditionType.STALLED)
+    found = condition_in(dict_of(raw.get("status")), ConditionType.STALLED)
     if found.get("status") != "True":
         return None
     reason, message = text_of(found.get("reason")), text_of(found.get("message"))
@@ -56,7 +56,7 @@ def finished_at(raw: Mapping[str, Any]) -> str | None:
     """When it came to its end, as Kubernetes has it."""
     status = dict_of(raw.get("status"))
     for type_ in (ConditionType.STALLED, ConditionType.READY):
-        found = _condition(status, type_)
+        found = condition_in(status, type_)
         if found.get("status") == "True":
             return text_of(found.get("lastTransitionTime")) or None
     return None
@@ -65,9 +65,5 @@ def finished_at(raw: Mapping[str, Any]) -> str | None:
 def _has_begun(status: Mapping[str, Any]) -> bool:
     """Whether all pods of an attempt were ready at one time; a job that adopts has no attempts."""
     attempts = dicts_of(status.get("attempts"))
-    trains = text_of(status.get("stage")) == "train"
+    trains = text_of(status.get("stage")) == TRAIN
     return not trains or any(a.get("podsReady") or a.get("toStep") for a in attempts)
-
-
-def _condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
-    return next((c for c in dicts_of(status.get("conditions")) if c.get("type") == type_), {})

@@ -12,10 +12,10 @@ from typing import Any, Final
 from ..cluster.index import Index
 from ..cluster.kube import Kube
 from ..decide.transitions import transitions
-from ..facts.parse import condition_in
 from ..facts.views import Key, Manifest, Raw
 from ..vocabulary import names
 from ..vocabulary.errors import Conflict, KubeTuneError, NotFound, TransientError
+from ..vocabulary.json_values import condition_in
 from ..vocabulary.reasons import ConditionType, facts_of
 from ..vocabulary.times import rfc3339_micro
 from .job_state import JobState

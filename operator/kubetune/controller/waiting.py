@@ -30,13 +30,13 @@ from ..diagnose import (
 )
 from ..facts.canary import Canary
 from ..facts.observed import Diagnosis
-from ..facts.parse import condition_in
 from ..facts.views import BareView, DeploymentView, JobView, Key, Kind, Raw, View
 from ..pods_http.probes import Probes
 from ..spec.sources import named_claim, output_claim
 from ..stages.train_status import remembered_artifact
 from ..vocabulary import names
 from ..vocabulary.errors import KubeTuneError, NotFound
+from ..vocabulary.json_values import condition_in
 from ..vocabulary.periods import LOOK_AFTER, TIMER_ERROR
 from ..vocabulary.sentences import sentences
 from ..vocabulary.strangers import all_plain, plain_lines

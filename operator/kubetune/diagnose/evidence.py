@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ..facts.observed import Diagnosis
-from ..facts.parse import condition_in
 from ..facts.views import Raw
+from ..vocabulary.json_values import condition_in
 from ..vocabulary.reasons import Reason
 from ..vocabulary.sentences import sentences
 from ..vocabulary.times import parse_time

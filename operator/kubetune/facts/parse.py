@@ -157,11 +157,6 @@ def slim(raw: Raw) -> dict[str, Any]:
     return {**raw, "metadata": meta}
 
 
-def condition_in(status: Raw, type_: str) -> Raw:
-    """The condition of that type in an object's status; empty when there is none."""
-    return next((c for c in dicts_of(status.get("conditions")) if c.get("type") == type_), {})
-
-
 def _conditions(status: Raw) -> tuple[ConditionView, ...]:
     return tuple(
         ConditionView(

@@ -31,6 +31,7 @@ from ..api.problems import path_of
 from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.resources import Resources
 from ..api.v1alpha1.serving import Serving
+from ..api.v1alpha1.training import LEARNING_RATES
 from ..vocabulary.errors import SpecError
 from ..vocabulary.names import PREPARE, SERVE, TRAIN, Names
 from ..vocabulary.quantities import amount_of
@@ -46,8 +47,6 @@ CA_BUNDLE_MOUNT: Final = "/etc/kubetune-ca"
 CA_BUNDLE_PATH: Final = f"{CA_BUNDLE_MOUNT}/ca.crt"
 _SETTINGS: Final = "settings"
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})([.][0-9]{1,15})?")
-_LEARNING_RATE: Final = {"LoRA": "0.0002", "QLoRA": "0.0002", "Full": "0.00002"}
-"""Adapters start from zero and bear ten times the rate of a full fine-tune."""
 
 
 def resolve(job: FineTuneJob, settings: JobSettings) -> TrainerConfig:
@@ -205,7 +204,7 @@ def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
         epochs=training.epochs,
         max_steps=training.max_steps,
         batch_size=training.batch_size,
-        learning_rate=_LEARNING_RATE[adapter.type] if rate is None else decimal_text(rate),
+        learning_rate=decimal_text(LEARNING_RATES[adapter.type] if rate is None else rate),
         schedule=ScheduleConfig(
             type=training.schedule.type, warmup_ratio=decimal_text(training.schedule.warmup_ratio)
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -41,3 +42,8 @@ def number_of(value: object) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def condition_in(status: Mapping[str, Any], type_: str) -> dict[str, Any]:
+    """The condition of that type in an object's status; empty when there is none."""
+    return next((c for c in dicts_of(status.get("conditions")) if c.get("type") == type_), {})

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from kubetune.api.base import ATOMIC, INT32_MAX, DecimalString, Image, Rule, SpecModel, not_bool
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.resources import Resources
+
+LEARNING_RATES: Final[Mapping[str, Decimal]] = {
+    "LoRA": Decimal("0.0002"),
+    "QLoRA": Decimal("0.0002"),
+    "Full": Decimal("0.00002"),
+}
+"""Defaults of learningRate: adapters start from zero, and bear ten times the rate of a full fine-tune."""
 
 TargetModule = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...facts.parse import condition_in
 from ...facts.views import DeploymentView
-from ...vocabulary.json_values import dict_of, dicts_of, int_of, number_of, text_of
+from ...vocabulary.json_values import condition_in, dict_of, dicts_of, int_of, number_of, text_of
 from ...vocabulary.names import ROLE_SERVING, Names
 from ...vocabulary.reasons import ConditionType
 from ...vocabulary.strangers import plain
