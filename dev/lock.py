@@ -32,6 +32,7 @@ def lock() -> None:
     # What the images get is what was tested: no version that dev.txt does not have.
     tested = "--constraints=requirements/dev.txt"
     _compile("operator.txt", project, "--extra=operator", tested)
+    _compile("gateway.txt", project, "--extra=gateway", tested)
     _compile("trainer.txt", project, "--extra=trainer", tested)
     _compile("uv.txt", "-", tested, stdin="uv")
     _compile(

@@ -1,14 +1,25 @@
-"""What the routes need of the world: who calls, FineTuneJobs, and files. Pure."""
+"""What the routes need of the world, each part by what it answers. Pure.
+
+Objects of the API server are raw JSON. All methods raise ApiError and nothing else: 503 where the API server
+or S3 does not answer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from .files.store import FileStore
 from .platform import Platform
+from .store.bucket import Bucket
+from .telemetry import Telemetry
+
+Verb = Literal["get", "list", "create", "update", "delete"]
+Resource = Literal["finetunejobs", "finetunejobs/files", "finetunejobs/completions"]
+"""What rights are given on, in the group kubetune.dev: jobs; files and uploads; answers of models, stored
+ones too. The last two are no objects: roles name them as they name pods/exec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +29,8 @@ class Caller:
     user: str
     groups: tuple[str, ...] = ()
     namespace: str
+    extra: Mapping[str, Sequence[str]] | None = None
+    """As TokenReview told it, for SubjectAccessReview."""
 
 
 class Callers(Protocol):
@@ -27,17 +40,32 @@ class Callers(Protocol):
         """Return who sends these headers (in small letters). Raises ApiError with 401 when nobody knows."""
 
 
+class Access(Protocol):
+    """Says who may do what."""
+
+    async def require(self, caller: Caller, verb: Verb, resource: Resource) -> None:
+        """Raise ApiError with 403 unless the caller may, in the caller's namespace."""
+
+
 class Jobs(Protocol):
-    """FineTuneJobs, as a caller may use them. What they may not is ApiError with 403; 503: try again."""
+    """FineTuneJobs, as the gateway's own service account: who may is asked before."""
 
-    async def list(self, caller: Caller) -> Sequence[Mapping[str, Any]]:
-        """All of the caller's namespace."""
+    async def list(self, namespace: str) -> Sequence[Mapping[str, Any]]:
+        """All of a namespace, at most seconds old. They are shared: nobody changes them."""
 
-    async def create(self, caller: Caller, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Make one, and return it as the API server has it."""
+    async def get(self, namespace: str, uid: str) -> Mapping[str, Any] | None:
+        """The one with this uid; one that was made a moment ago is found, whoever made it."""
 
-    async def delete(self, caller: Caller, name: str, *, uid: str) -> None:
-        """Delete the one with this uid."""
+    async def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make one, and return it as the API server has it. What it refuses is ApiError with 400."""
+
+    async def patch(
+        self, namespace: str, name: str, *, uid: str, patch: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Change the one with this uid by a merge patch, and return it; 404 where it is gone."""
+
+    async def delete(self, namespace: str, name: str, *, uid: str) -> None:
+        """Delete the one with this uid; one that is gone is success."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +73,12 @@ class Means:
     """All that the routes use."""
 
     callers: Callers
+    access: Access
     jobs: Jobs
+    bucket: Bucket
     files: FileStore
     platform: Platform
+    telemetry: Telemetry
     now: Callable[[], datetime]
     random: Callable[[int], bytes]
     """So many bytes that nobody can guess."""

@@ -12,19 +12,19 @@ from openai.types import fine_tuning as sdk
 from pydantic import TypeAdapter, ValidationError
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune_gateway.files.places import Places
 from kubetune_gateway.ids import job_id, uid_of
 from kubetune_gateway.jobs.manifest import manifest
 from kubetune_gateway.jobs.record import record
 from kubetune_gateway.jobs.status import error_of, status_of
-from kubetune_gateway.platform import Platform
+from kubetune_gateway.platform import Base, Platform
+from kubetune_gateway.store.places import Places
 from kubetune_gateway.wire.errors import ApiError
 from kubetune_gateway.wire.jobs import CreateJob, FineTuningJob, Status
 from tests.support.golden import cases
 from tests.support.golden_jobs import UID, golden
 
 PLATFORM = Platform(
-    models={"gpt-4o-mini": "hf://Qwen/Qwen3-8B"},
+    models={"gpt-4o-mini": Base(uri="hf://Qwen/Qwen3-8B")},
     places=Places("openai"),
     credentials="openai-files",
     spec={"training": {"gpusPerNode": 2}, "serving": {"replicas": 1}},

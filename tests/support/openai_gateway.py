@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
@@ -17,11 +18,13 @@ import uvicorn
 from dev.cluster import ports
 from kubetune.vocabulary.times import rfc3339
 from kubetune_gateway.app import app
-from kubetune_gateway.contracts import Caller, Means
-from kubetune_gateway.files.places import Places
-from kubetune_gateway.files.store import FileStore, s3_client
-from kubetune_gateway.platform import Platform
-from kubetune_gateway.wire.errors import ApiError
+from kubetune_gateway.contracts import Caller, Means, Resource, Verb
+from kubetune_gateway.files.store import FileStore
+from kubetune_gateway.platform import Base, Platform
+from kubetune_gateway.store.bucket import Bucket, s3_client
+from kubetune_gateway.store.places import Places
+from kubetune_gateway.telemetry import Telemetry
+from kubetune_gateway.wire.errors import ApiError, not_found
 from tests.support.s3_server import KEY, REGION, SECRET, S3Server, wait_until_it_answers
 
 PLACES = Places("clients")
@@ -39,46 +42,87 @@ class KnownTokens:
 
 
 @dataclass(slots=True)
+class KnownRights:
+    """Everybody may do all but what is listed here."""
+
+    denied: set[tuple[str, Verb, Resource]] = field(default_factory=set)
+    """Namespace, verb and resource."""
+
+    async def require(self, caller: Caller, verb: Verb, resource: Resource) -> None:
+        if (caller.namespace, verb, resource) in self.denied:
+            raise ApiError(f"{caller.user} may not {verb} {resource}.", status=HTTPStatus.FORBIDDEN)
+
+
+@dataclass(slots=True)
 class MemoryJobs:
     """FineTuneJobs as an API server would have them."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
 
-    async def list(self, caller: Caller) -> Sequence[Mapping[str, Any]]:
-        return [raw for raw in self.objects if raw["metadata"]["namespace"] == caller.namespace]
+    async def list(self, namespace: str) -> Sequence[Mapping[str, Any]]:
+        return [raw for raw in self.objects if raw["metadata"]["namespace"] == namespace]
 
-    async def create(self, caller: Caller, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def get(self, namespace: str, uid: str) -> Mapping[str, Any] | None:
+        return next((raw for raw in await self.list(namespace) if raw["metadata"]["uid"] == uid), None)
+
+    async def patch(
+        self, namespace: str, name: str, *, uid: str, patch: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        found = await self.get(namespace, uid)
+        if found is None:
+            raise not_found("fine-tuning job", name)
+        changed = merged(found, patch)
+        self.objects[self.objects.index(dict(found))] = changed
+        return changed
+
+    async def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         now = {"uid": str(uuid.uuid4()), "creationTimestamp": rfc3339(datetime.now(UTC))}
         raw = {**manifest, "metadata": {**manifest["metadata"], **now}}
         self.objects.append(raw)
         return raw
 
-    async def delete(self, caller: Caller, name: str, *, uid: str) -> None:
+    async def delete(self, namespace: str, name: str, *, uid: str) -> None:
         self.objects = [raw for raw in self.objects if raw["metadata"]["uid"] != uid]
+
+
+def merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON merge patch (RFC 7386)."""
+    found = dict(old)
+    for name, value in patch.items():
+        if value is None:
+            found.pop(name, None)
+        else:
+            found[name] = merged(found.get(name) or {}, value) if isinstance(value, Mapping) else value
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Where it answers, and the jobs behind it."""
+    """Where it answers, and what is behind it."""
 
     url: str
     jobs: MemoryJobs
+    rights: KnownRights
 
 
 @contextmanager
 def running(s3: S3Server) -> Iterator[Gateway]:
     """Run one while the block runs."""
-    jobs, port = MemoryJobs(), ports.free_ports(1)[0]
+    jobs, rights, port = MemoryJobs(), KnownRights(), ports.free_ports(1)[0]
     serving: list[uvicorn.Server] = []
 
     async def serve() -> None:
         async with s3_client(endpoint=s3.url, region=REGION, key=KEY, secret=SECRET) as client:
+            bucket = Bucket(client, PLACES.bucket)
             means = Means(
                 callers=KnownTokens(),
+                access=rights,
                 jobs=jobs,
-                files=FileStore(client, PLACES),
+                bucket=bucket,
+                files=FileStore(bucket, PLACES),
+                telemetry=Telemetry(),
                 platform=Platform(
-                    models={"gpt-4o-mini": "hf://Qwen/Qwen3-8B"},
+                    models={"gpt-4o-mini": Base(uri="hf://Qwen/Qwen3-8B")},
                     places=PLACES,
                     spec={"training": {"gpusPerNode": 0}, "serving": {}},
                 ),
@@ -94,7 +138,7 @@ def running(s3: S3Server) -> Iterator[Gateway]:
     url = f"http://127.0.0.1:{port}/v1"
     try:
         wait_until_it_answers(f"{url}/openapi.json")
-        yield Gateway(url, jobs)
+        yield Gateway(url, jobs, rights)
     finally:
         serving[0].should_exit = True
         thread.join()

@@ -48,7 +48,7 @@ def manifest(
         },
         "spec": {
             **template,
-            "model": {**dict_of(template.get("model")), "uri": platform.base(asked.model)},
+            "model": {**dict_of(template.get("model")), "uri": platform.base(asked.model).uri},
             "dataset": {
                 **dict_of(template.get("dataset")),
                 **{which: _source(platform, namespace, id_) for which, id_ in files.items() if id_},

@@ -12,20 +12,25 @@ from starlette.exceptions import HTTPException
 
 from ..contracts import Caller, Means
 from ..files.record import File, Purpose
-from ..files.store import PART_BYTES
 from ..ids import file_id
+from ..store.bucket import PART_BYTES
 from ..wire.errors import ApiError
 from ..wire.pages import page
-from .requests import Needs, Who
+from .requests import Needs, may
 
 router = APIRouter()
+
+Reader = Annotated[Caller, may("get", "finetunejobs/files")]
+Lister = Annotated[Caller, may("list", "finetunejobs/files")]
+Writer = Annotated[Caller, may("create", "finetunejobs/files")]
+Deleter = Annotated[Caller, may("delete", "finetunejobs/files")]
 
 EXPIRES: Final = range(3600, 2_592_001)
 """Seconds after which a client may have a file deleted."""
 
 
 @router.post("/files")
-async def upload(request: Request, means: Needs, who: Who) -> dict[str, Any]:
+async def upload(request: Request, means: Needs, who: Writer) -> dict[str, Any]:
     """Store a file."""
     try:
         async with request.form(max_files=1, max_fields=20) as form:
@@ -39,7 +44,7 @@ async def upload(request: Request, means: Needs, who: Who) -> dict[str, Any]:
 @router.get("/files")
 async def listing(
     means: Needs,
-    who: Who,
+    who: Lister,
     purpose: str | None = None,
     after: str | None = None,
     limit: Annotated[int, Query(ge=0, le=10_000)] = 10_000,
@@ -52,20 +57,20 @@ async def listing(
 
 
 @router.get("/files/{id_}")
-async def retrieve(id_: str, means: Needs, who: Who) -> dict[str, Any]:
+async def retrieve(id_: str, means: Needs, who: Reader) -> dict[str, Any]:
     """One file."""
     return (await means.files.get(who.namespace, id_, now=means.now())).file.model_dump(mode="json")
 
 
 @router.get("/files/{id_}/content")
-async def content(id_: str, means: Needs, who: Who) -> StreamingResponse:
+async def content(id_: str, means: Needs, who: Reader) -> StreamingResponse:
     """Its bytes."""
     chunks = await means.files.content(who.namespace, id_, now=means.now())
     return StreamingResponse(chunks, media_type="application/octet-stream")
 
 
 @router.delete("/files/{id_}")
-async def delete(id_: str, means: Needs, who: Who) -> dict[str, Any]:
+async def delete(id_: str, means: Needs, who: Deleter) -> dict[str, Any]:
     """Delete it."""
     await means.files.delete(who.namespace, id_, now=means.now())
     return {"id": id_, "object": "file", "deleted": True}

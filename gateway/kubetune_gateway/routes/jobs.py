@@ -16,15 +16,18 @@ from ..jobs.record import record
 from ..wire.errors import not_found
 from ..wire.jobs import MAX_SEED, CreateJob, FineTuningJob
 from ..wire.pages import page
-from .requests import Needs, Who, wrong_field
+from .requests import Needs, may, wrong_field
 
 router = APIRouter(prefix="/fine_tuning/jobs")
 
+Reader = Annotated[Caller, may("get", "finetunejobs")]
+Lister = Annotated[Caller, may("list", "finetunejobs")]
+Writer = Annotated[Caller, may("create", "finetunejobs")]
 Limit = Annotated[int, Query(ge=0, le=1000)]
 
 
 @router.post("")
-async def create(request: Request, means: Needs, who: Who) -> dict[str, Any]:
+async def create(request: Request, means: Needs, who: Writer) -> dict[str, Any]:
     """Make a job of a file that was uploaded."""
     asked = await _body(request)
     kept = await means.files.get(who.namespace, asked.training_file, now=means.now())
@@ -38,15 +41,15 @@ async def create(request: Request, means: Needs, who: Who) -> dict[str, Any]:
         examples=kept.lines,
         seed=int.from_bytes(means.random(4)) % (MAX_SEED + 1),
     )
-    return record(await means.jobs.create(who, wanted)).model_dump(mode="json")
+    return record(await means.jobs.create(wanted)).model_dump(mode="json")
 
 
 @router.get("")
 async def listing(
-    request: Request, means: Needs, who: Who, after: str | None = None, limit: Limit = 20
+    request: Request, means: Needs, who: Lister, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
     """All jobs of the namespace, the newest first; `metadata[key]=value` chooses some."""
-    jobs = [record(raw) for raw in await means.jobs.list(who)]
+    jobs = [record(raw) for raw in await means.jobs.list(who.namespace)]
     wanted = _metadata(request)
     found = [job for job in jobs if wanted is None or _has(job, wanted)]
     newest_first = sorted(found, key=lambda job: (job.created_at, job.id), reverse=True)
@@ -54,14 +57,14 @@ async def listing(
 
 
 @router.get("/{id_}")
-async def retrieve(id_: str, means: Needs, who: Who) -> dict[str, Any]:
+async def retrieve(id_: str, means: Needs, who: Reader) -> dict[str, Any]:
     """One job."""
     return record(await _one(means, who, id_)).model_dump(mode="json")
 
 
 @router.get("/{id_}/events")
 async def history(
-    id_: str, means: Needs, who: Who, after: str | None = None, limit: Limit = 20
+    id_: str, means: Needs, who: Reader, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
     """What happened to it, the newest first."""
     return page(events(await _one(means, who, id_)), after=after, limit=limit)
@@ -76,10 +79,10 @@ async def _body(request: Request) -> CreateJob:
 
 async def _one(means: Means, who: Caller, id_: str) -> Mapping[str, Any]:
     uid = uid_of(id_)
-    for raw in await means.jobs.list(who) if uid else ():
-        if raw["metadata"]["uid"] == uid:
-            return raw
-    raise not_found("fine-tuning job", id_)
+    raw = await means.jobs.get(who.namespace, uid) if uid else None
+    if raw is None:
+        raise not_found("fine-tuning job", id_)
+    return raw
 
 
 def _metadata(request: Request) -> dict[str, str] | None:

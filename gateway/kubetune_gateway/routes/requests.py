@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.params import Depends as Dependency
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from ..contracts import Caller, Means
+from ..contracts import Caller, Means, Resource, Verb
 from ..wire.errors import ApiError
 
 
@@ -25,7 +26,17 @@ async def caller_of(request: Request) -> Caller:
 
 
 Needs = Annotated[Means, Depends(means_of)]
-Who = Annotated[Caller, Depends(caller_of)]
+
+
+def may(verb: Verb, resource: Resource) -> Dependency:
+    """Dependency of a route: who calls, once Kubernetes has said that they may."""
+
+    async def allowed(request: Request) -> Caller:
+        caller = await caller_of(request)
+        await means_of(request).access.require(caller, verb, resource)
+        return caller
+
+    return Depends(allowed)  # type: ignore[no-any-return]
 
 
 def refusal(error: ApiError) -> JSONResponse:

@@ -1,0 +1,57 @@
+"""Where things of clients lie in the bucket. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Keys below one prefix; the namespace comes first, so that a bucket's policy can tell teams apart.
+
+    What belongs to no namespace begins with an underscore, which the name of none has.
+    """
+
+    bucket: str
+    prefix: str = ""
+    """With a slash at its end, or empty."""
+
+    def folder(self, namespace: str) -> str:
+        """Of all files of a namespace."""
+        return f"{self.prefix}{namespace}/files/"
+
+    def content(self, namespace: str, id_: str) -> str:
+        """The rows, byte for byte."""
+        return f"{self.folder(namespace)}{id_}/content"
+
+    def record(self, namespace: str, id_: str) -> str:
+        """What is told of it; written last, so that a file is there when this is."""
+        return f"{self.folder(namespace)}{id_}/record.json"
+
+    def uri(self, namespace: str, id_: str) -> str:
+        """The rows, for a FineTuneJob."""
+        return f"s3://{self.bucket}/{self.content(namespace, id_)}"
+
+    def upload(self, namespace: str, id_: str) -> str:
+        """Folder of an upload in parts."""
+        return f"{self.prefix}{namespace}/uploads/{id_}/"
+
+    def jobs(self, namespace: str) -> str:
+        """Folder of what is kept of all jobs of a namespace."""
+        return f"{self.prefix}{namespace}/jobs/"
+
+    def job(self, namespace: str, uid: str) -> str:
+        """Folder of what is kept of one job."""
+        return f"{self.jobs(namespace)}{uid}/"
+
+    def completions(self, namespace: str) -> str:
+        """Folder of stored completions."""
+        return f"{self.prefix}{namespace}/completions/"
+
+    def key(self, digest: str) -> str:
+        """What an API key stands for; ``digest`` is its SHA-256 in hex."""
+        return f"{self.keys()}{digest}.json"
+
+    def keys(self) -> str:
+        """Folder of all API keys."""
+        return f"{self.prefix}_keys/"
