@@ -13,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from kubetune.api.v1alpha1 import validate_spec
 from kubetune_gateway.ids import job_id, uid_of
+from kubetune_gateway.jobs.checkpoints import checkpoints
 from kubetune_gateway.jobs.manifest import manifest
-from kubetune_gateway.jobs.record import record
+from kubetune_gateway.jobs.record import name_of, record
 from kubetune_gateway.jobs.status import error_of, status_of
 from kubetune_gateway.platform import Base, Platform
 from kubetune_gateway.store.places import Places
@@ -241,3 +242,14 @@ def test_a_failure_has_a_code_that_programs_know(reason: str, message: str, code
 )
 def test_any_object_has_a_word(raw: dict[str, Any]) -> None:
     assert status_of(raw) in get_args(Status)
+
+
+def test_checkpoints_are_models_beside_the_last_weights() -> None:
+    raw = {
+        "metadata": {"uid": UID, "namespace": "team-a"},
+        "spec": {"model": {"uri": "hf://Qwen/Qwen3-8B"}},
+        "status": {"artifact": {"checkpoints": [{"step": 80, "modelName": "first-1:ckpt-step-80"}]}},
+    }
+    [found] = checkpoints(raw)
+    assert (found.step, found.served_name) == (80, "first-1:ckpt-step-80")
+    assert found.model == f"{name_of(raw)}:ckpt-step-80"
