@@ -17,9 +17,11 @@ AUTO: Final = "auto"
 MAX_SEED: Final = 2**31 - 1
 
 _Auto = Literal["auto"]
-_Metadata = dict[
-    Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]
+Metadata = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
+    Field(max_length=16),
 ]
+"""Pairs of a client's own."""
 
 
 class Wire(BaseModel):
@@ -60,7 +62,7 @@ class CreateJob(Wire):
     validation_file: str | None = None
     suffix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
-    metadata: Annotated[_Metadata, Field(max_length=16)] | None = None
+    metadata: Metadata | None = None
     hyperparameters: Hyperparameters | None = None
     """As older programs say them; `method` wins."""
     method: Method | None = None

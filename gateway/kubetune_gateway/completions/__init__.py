@@ -1,0 +1,1 @@
+"""Completions that clients asked to keep (``store: true``), and datasets of them."""
