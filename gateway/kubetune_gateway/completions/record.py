@@ -16,10 +16,10 @@ from ..wire.jobs import Metadata, Wire
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """An id becomes part of a key; servers make theirs of letters, digits and hyphens."""
 
-_TOLD: Final = ("temperature", "top_p", "seed", "tools", "tool_choice", "response_format")
+_TOLD: Final[tuple[str, ...]] = ("temperature", "top_p", "seed", "tools", "tool_choice", "response_format")
 """Of the request, beside the messages: what is told with the completion."""
 
-_LEARNED: Final = ("tools", "parallel_tool_calls")
+_LEARNED: Final[tuple[str, ...]] = ("tools", "parallel_tool_calls")
 """Of the request, beside the messages: what is part of a training row."""
 
 _WHOLE: Final = frozenset({"stop", "tool_calls", "function_call"})
