@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from .chat.upstream import Upstream
 from .files.store import FileStore
 from .platform import Platform
 from .store.bucket import Bucket
@@ -77,6 +78,7 @@ class Means:
     jobs: Jobs
     bucket: Bucket
     files: FileStore
+    upstream: Upstream
     platform: Platform
     telemetry: Telemetry
     now: Callable[[], datetime]

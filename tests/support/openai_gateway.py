@@ -18,6 +18,7 @@ import uvicorn
 from dev.cluster import ports
 from kubetune.vocabulary.times import rfc3339
 from kubetune_gateway.app import app
+from kubetune_gateway.chat.upstream import Upstream, sessions
 from kubetune_gateway.contracts import Caller, Means, Resource, Verb
 from kubetune_gateway.files.store import FileStore
 from kubetune_gateway.platform import Base, Platform
@@ -32,10 +33,11 @@ TOKENS = {"token-of-team-a": "team-a", "token-of-team-b": "team-b"}
 
 
 class KnownTokens:
-    """Callers by their bearer token."""
+    """Callers by their token, shown as clients of OpenAI's do, or of Azure's."""
 
     async def identify(self, headers: Mapping[str, str]) -> Caller:
-        namespace = TOKENS.get(headers.get("authorization", "").removeprefix("Bearer "))
+        shown = headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+        namespace = TOKENS.get(shown)
         if namespace is None:
             raise ApiError("Incorrect API key provided.", status=401, code="invalid_api_key")
         return Caller(user=f"user-of-{namespace}", namespace=namespace)
@@ -103,16 +105,21 @@ class Gateway:
     url: str
     jobs: MemoryJobs
     rights: KnownRights
+    telemetry: Telemetry
 
 
 @contextmanager
-def running(s3: S3Server) -> Iterator[Gateway]:
-    """Run one while the block runs."""
+def running(s3: S3Server, models: Mapping[str, Base] | None = None) -> Iterator[Gateway]:
+    """Run one while the block runs; ``models`` are further base models."""
     jobs, rights, port = MemoryJobs(), KnownRights(), ports.free_ports(1)[0]
+    telemetry = Telemetry()
     serving: list[uvicorn.Server] = []
 
     async def serve() -> None:
-        async with s3_client(endpoint=s3.url, region=REGION, key=KEY, secret=SECRET) as client:
+        async with (
+            s3_client(endpoint=s3.url, region=REGION, key=KEY, secret=SECRET) as client,
+            sessions() as session,
+        ):
             bucket = Bucket(client, PLACES.bucket)
             means = Means(
                 callers=KnownTokens(),
@@ -120,9 +127,10 @@ def running(s3: S3Server) -> Iterator[Gateway]:
                 jobs=jobs,
                 bucket=bucket,
                 files=FileStore(bucket, PLACES),
-                telemetry=Telemetry(),
+                upstream=Upstream(session, telemetry),
+                telemetry=telemetry,
                 platform=Platform(
-                    models={"gpt-4o-mini": Base(uri="hf://Qwen/Qwen3-8B")},
+                    models={"gpt-4o-mini": Base(uri="hf://Qwen/Qwen3-8B"), **(models or {})},
                     places=PLACES,
                     spec={"training": {"gpusPerNode": 0}, "serving": {}},
                 ),
@@ -138,7 +146,7 @@ def running(s3: S3Server) -> Iterator[Gateway]:
     url = f"http://127.0.0.1:{port}/v1"
     try:
         wait_until_it_answers(f"{url}/openapi.json")
-        yield Gateway(url, jobs, rights)
+        yield Gateway(url, jobs, rights, telemetry)
     finally:
         serving[0].should_exit = True
         thread.join()

@@ -11,7 +11,7 @@ from ..api.v1alpha1 import FineTuneJob
 from ..api.v1alpha1.serving import Serving
 from ..spec.resources import serving_gpus, serving_resources
 from ..spec.settings import JobSettings
-from ..vocabulary.names import ROLE_BASELINE, ROLE_SERVING
+from ..vocabulary.names import ROLE_BASELINE, ROLE_SERVING, Names
 from ..vocabulary.quantities import amount_of
 from .common import SCRATCH, Item, env
 from .guard import MIDDLEWARE, MOUNT
@@ -112,10 +112,8 @@ def environment(
 
 
 def base_name(job: FineTuneJob) -> str:
-    """Name of the base model in the server: never the job's, which is the adapter's."""
-    scheme, _, rest = job.spec.model.uri.partition("://")
-    name = rest if scheme == "hf" else rest.rsplit("/", maxsplit=1)[-1]
-    return f"{name}-base" if name == job.metadata.name else name
+    """Name of the base model in the server."""
+    return Names(job.metadata.name).base(job.spec.model.uri)
 
 
 def _options(job: FineTuneJob, serving: Serving, architecture: str) -> dict[str, str]:

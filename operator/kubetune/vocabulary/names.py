@@ -157,3 +157,9 @@ class Names:
     def url(self, namespace: str, role: str = ROLE_SERVING) -> str:
         """OpenAI-compatible base URL of a server's Service inside the cluster; by default the public one."""
         return f"http://{self.server(role)}.{namespace}.svc/v1"
+
+    def base(self, uri: str) -> str:
+        """Name of the base model in the job's servers: never the job's, which is the adapter's."""
+        scheme, _, rest = uri.partition("://")
+        name = rest if scheme == "hf" else rest.rsplit("/", maxsplit=1)[-1]
+        return f"{name}-base" if name == self.job else name

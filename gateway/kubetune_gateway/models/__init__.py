@@ -1,0 +1,1 @@
+"""Which models there are, who answers as them, and what deploys them."""

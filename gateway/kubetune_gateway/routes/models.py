@@ -1,0 +1,44 @@
+"""/models: listed, looked at, and deleted with their jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+
+from kubetune.vocabulary.json_values import dict_of, text_of
+
+from ..contracts import Caller
+from ..models.catalog import listed, model_of
+from ..models.deletion import to_delete
+from .requests import Needs, may
+
+router = APIRouter(prefix="/models")
+
+Reader = Annotated[Caller, may("get", "finetunejobs")]
+Lister = Annotated[Caller, may("list", "finetunejobs")]
+Deleter = Annotated[Caller, may("delete", "finetunejobs")]
+
+# OpenAI's older client does not escape a slash in a path, which names of base models may have.
+
+
+@router.get("")
+async def listing(means: Needs, who: Lister) -> dict[str, Any]:
+    """All that can be asked."""
+    found = listed(await means.jobs.list(who.namespace), means.platform)
+    return {"object": "list", "data": [model.model_dump() for model in found]}
+
+
+@router.get("/{model:path}")
+async def retrieve(model: str, means: Needs, who: Reader) -> dict[str, Any]:
+    """One model."""
+    return model_of(await means.jobs.list(who.namespace), means.platform, model).model_dump()
+
+
+@router.delete("/{model:path}")
+async def delete(model: str, means: Needs, who: Deleter) -> dict[str, Any]:
+    """Delete a model that has no server, and its job, which keeps its weights."""
+    raw = to_delete(await means.jobs.list(who.namespace), means.platform, model)
+    meta = dict_of(raw.get("metadata"))
+    await means.jobs.delete(who.namespace, text_of(meta.get("name")), uid=text_of(meta.get("uid")))
+    return {"id": model, "object": "model", "deleted": True}
