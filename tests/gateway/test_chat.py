@@ -261,7 +261,7 @@ def test_a_stream_that_breaks_in_the_middle_is_an_error_of_the_client(
     model = name_of(serve())
     server.breaks_after = 2
     stream = client.chat.completions.create(model=model, messages=ASKED, stream=True)
-    said = []
+    said: list[str | None] = []
     with pytest.raises(openai.APIError) as broken:
         said.extend(piece.choices[0].delta.content for piece in stream)
     assert said == ["", ANSWER[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -147,9 +148,8 @@ def restarting() -> dict[str, Any]:
     ],
 )
 def test_why_a_model_is_not_answered_is_said(raw: dict[str, Any], status: int, code: str, said: str) -> None:
-    asked = (name_of(raw), raw["metadata"]["name"])
-    for model in asked:
-        error = refused(lambda model=model: target([other(1), raw], PLATFORM, model))
+    for model in (name_of(raw), raw["metadata"]["name"]):
+        error = refused(partial(target, [other(1), raw], PLATFORM, model))
         assert (error.status, error.code, error.param) == (status, code, "model")
         assert said in error.message
         assert (error.retry_after is not None) == (status == 503)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from itertools import pairwise
 from typing import Any
 
@@ -178,6 +179,20 @@ async def test_an_answer_that_was_broken_off_is_not_kept() -> None:
     got = await relayed({"model": "ft:x", "stream": True}, kept, breaks_after=2)
     assert b"stream_interrupted" in got
     assert kept == []
+
+
+async def test_a_server_that_says_nothing_is_asked_whether_it_is_there() -> None:
+    with model_server() as server:
+        server.waits_after = 1
+        async with sessions() as session:
+            upstream = Upstream(session, Telemetry())
+            asked = question(b'{"model": "m", "stream": true}').to_server("served")
+            async with upstream.ask(f"{server.url}/chat/completions", asked, headers={}) as answer:
+                assert answer.connection is not None
+                assert answer.connection.transport is not None
+                link = answer.connection.transport.get_extra_info("socket")
+                assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
 
 
 def test_a_name_in_the_path_wins() -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import (
+    AddrInfoType,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+)
 
 from ..telemetry import Telemetry
 from ..wire.errors import ApiError, unavailable
@@ -18,6 +27,9 @@ CONNECT_SECONDS: Final = 5.0
 
 _IDLE_SECONDS: Final = 2.0
 """A connection is given up before the server does, which would lose a question: uvicorn waits 5 seconds."""
+
+_KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+"""Seconds and probes: a node that is lost says nothing, and is given up after a minute."""
 
 _ERROR_BYTES: Final = 65_536
 """More of a refusal nobody reads."""
@@ -123,9 +135,18 @@ async def whole(answer: ClientResponse) -> dict[str, Any]:
 async def sessions() -> AsyncIterator[ClientSession]:
     """A session for Upstream: any number of connections, and all the time that an answer takes."""
     timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-    connector = TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS)
+    connector = TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS, socket_factory=_socket)
     async with ClientSession(connector=connector, timeout=timeout, cookie_jar=DummyCookieJar()) as session:
         yield session
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 def _is_envelope(body: bytes) -> bool:
