@@ -275,6 +275,14 @@ def test_what_cannot_be_deployed(name: str, model: str, status: int, code: str, 
     assert (error.status, error.code, error.param) == (status, code, param)
 
 
+def test_a_name_is_held_by_a_server_or_by_who_gave_it() -> None:
+    trains, removed = other(1, "training"), deployed_as(other(2, "trained"), "triage")
+    assert holder([trains, removed], "other-1") is None
+    assert holder([trains, removed], "other-2") is None
+    assert holder([trains, removed], "triage") is removed
+    assert holder([job()], "intents-1") is not None
+
+
 def test_of_two_jobs_with_one_deployments_name_the_older_has_it() -> None:
     older = deployed_as(other(1, creationTimestamp=OLDER), "triage")
     jobs = [deployed_as(job(), "triage"), older]

@@ -23,6 +23,7 @@ from .tuned import (
     age,
     created,
     deployment_of,
+    given_name,
     is_answering,
     is_deployed,
     is_going,
@@ -47,9 +48,9 @@ def is_one(raw: Mapping[str, Any]) -> bool:
 
 
 def holder(jobs: Jobs, name: str) -> Mapping[str, Any] | None:
-    """The job that has this name for its deployment, whether or not there is a server."""
-    holding = [raw for raw in jobs if deployment_of(raw) == name and not is_going(raw)]
-    return min(holding, key=age, default=None)
+    """The job whose deployment has this name; one that a client gave stays when others remove the server."""
+    so_named = [raw for raw in jobs if deployment_of(raw) == name and not is_going(raw)]
+    return min((raw for raw in so_named if is_one(raw) or given_name(raw)), key=age, default=None)
 
 
 def deployment(raw: Mapping[str, Any]) -> Deployment:
@@ -108,7 +109,6 @@ def _check_name(name: str, platform: Platform) -> None:
 
 def _check_free(jobs: Jobs, tuned: Tuned, name: str) -> None:
     """A name leads to one model, and one that clients know stays: a deployment is not renamed by another."""
-    mine = deployment_of(tuned.raw)
     for raw in jobs:
         job = text_of(dict_of(raw.get("metadata")).get("name"))
         if raw is not tuned.raw and name in (job, deployment_of(raw)):
@@ -117,10 +117,10 @@ def _check_free(jobs: Jobs, tuned: Tuned, name: str) -> None:
                 code="name_in_use",
                 param="name",
             )
-    given = dict_of(dict_of(tuned.raw.get("metadata")).get("annotations")).get(remembered.DEPLOYMENT)
-    if is_deployed(tuned.raw) and given and name != mine:
+    given = given_name(tuned.raw)
+    if is_deployed(tuned.raw) and given not in ("", name):
         raise ApiError(
-            f"{tuned.id} is deployed as {mine}: ask for it by this name, or DELETE that deployment first.",
+            f"{tuned.id} is deployed as {given}: ask for it by this name, or DELETE that deployment first.",
             code="already_deployed",
             param="model",
         )

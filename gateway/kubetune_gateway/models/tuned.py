@@ -38,10 +38,9 @@ def named(jobs: Iterable[Mapping[str, Any]], model: str) -> Tuned | None:
         return _by_id(jobs, model)
     deployed = None
     for raw in jobs:
-        meta = dict_of(raw.get("metadata"))
-        if meta.get("name") == model:
+        if dict_of(raw.get("metadata")).get("name") == model:
             return last(raw)
-        if dict_of(meta.get("annotations")).get(remembered.DEPLOYMENT) == model:
+        if model and given_name(raw) == model:
             deployed = raw if deployed is None else min(deployed, raw, key=age)
     return None if deployed is None else last(deployed)
 
@@ -98,8 +97,13 @@ def is_going(raw: Mapping[str, Any]) -> bool:
 
 def deployment_of(raw: Mapping[str, Any]) -> str:
     """Name of its deployment."""
-    meta = dict_of(raw.get("metadata"))
-    return text_of(dict_of(meta.get("annotations")).get(remembered.DEPLOYMENT)) or text_of(meta.get("name"))
+    return given_name(raw) or text_of(dict_of(raw.get("metadata")).get("name"))
+
+
+def given_name(raw: Mapping[str, Any]) -> str:
+    """The name that a client gave its deployment; empty where nobody did."""
+    notes = dict_of(dict_of(raw.get("metadata")).get("annotations"))
+    return text_of(notes.get(remembered.DEPLOYMENT))
 
 
 def created(raw: Mapping[str, Any]) -> int:
