@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from .contracts import Means
-from .routes import azure, chat, files, jobs, models
+from .limits.middleware import Limited
+from .routes import azure, chat, files, jobs, models, uploads
+from .routes.document import document
 from .routes.requests import refusal
 from .wire.errors import ApiError
 
@@ -26,11 +30,19 @@ PLACES: Final = (
 
 def app(means: Means) -> FastAPI:
     """Return the application."""
-    made = FastAPI(title="KubeTune", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    made = FastAPI(
+        title="KubeTune",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        redirect_slashes=False,  # to where the Host of a request says
+    )
     made.state.means = means
     for prefix, routers in PLACES:
         for router in routers:
             made.include_router(router, prefix=prefix, include_in_schema=prefix == "/v1")
+    made.openapi = partial(document, made)  # type: ignore[method-assign]
+    made.add_middleware(Limited, limits=means.limits, telemetry=means.telemetry)
 
     @made.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:
@@ -44,9 +56,29 @@ def app(means: Means) -> FastAPI:
 
     @made.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        path = f"{request.method} {request.url.path}"
+        wrong_method = error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+        answer = refusal(
+            ApiError(
+                f"{request.method} {request.url.path}: {error.detail}",
+                status=HTTPStatus(error.status_code),
+                code="method_not_allowed" if wrong_method else "unknown_url",
+            )
+        )
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @made.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return refusal(ApiError("The body did not come to its end.", status=HTTPStatus.REQUEST_TIMEOUT))
+
+    @made.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
         return refusal(
-            ApiError(f"{path}: {error.detail}", status=HTTPStatus(error.status_code), code="unknown_url")
+            ApiError(
+                "Something went wrong here; try again.",
+                status=HTTPStatus.INTERNAL_SERVER_ERROR,
+                code="internal_error",
+            )
         )
 
     return made

@@ -7,15 +7,17 @@ or S3 does not answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from .chat.upstream import Upstream
 from .files.store import FileStore
+from .limits.kinds import Limits
 from .platform import Platform
 from .store.bucket import Bucket
 from .telemetry import Telemetry
+from .uploads.store import UploadStore
 
 Verb = Literal["get", "list", "create", "update", "delete"]
 Resource = Literal["finetunejobs", "finetunejobs/files", "finetunejobs/completions"]
@@ -79,8 +81,10 @@ class Means:
     bucket: Bucket
     files: FileStore
     upstream: Upstream
+    uploads: UploadStore
     platform: Platform
     telemetry: Telemetry
     now: Callable[[], datetime]
     random: Callable[[int], bytes]
     """So many bytes that nobody can guess."""
+    limits: Limits = field(default_factory=Limits)

@@ -9,11 +9,14 @@ import base64
 import hashlib
 import re
 import uuid
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 JOB: Final = "ftjob-"
 FILE: Final = "file-"
+UPLOAD: Final = "upload_"
+PART: Final = "part_"
 EVENT: Final = "ftevent-"
 
 _LETTERS: Final = re.compile(r"[a-z2-7]{26}")
@@ -45,6 +48,26 @@ def file_id(random: bytes) -> str:
 def is_file_id(text: str) -> bool:
     """Whether it can be one: an id becomes part of a key."""
     return text.startswith(FILE) and _LETTERS.fullmatch(text.removeprefix(FILE)) is not None
+
+
+def upload_id(random: bytes) -> str:
+    """Id of a new upload, from 16 random bytes."""
+    return UPLOAD + _base32(random)
+
+
+def is_upload_id(text: str) -> bool:
+    """Whether it can be one: an id becomes part of a key."""
+    return text.startswith(UPLOAD) and _LETTERS.fullmatch(text.removeprefix(UPLOAD)) is not None
+
+
+def part_id(random: bytes) -> str:
+    """Id of a new part of an upload, from 16 random bytes."""
+    return PART + _base32(random)
+
+
+def assembled_id(upload: str, parts: Iterable[str]) -> str:
+    """Id of the file that is made of an upload's parts in this order."""
+    return FILE + _base32(hashlib.sha256("\n".join((upload, *parts)).encode()).digest()[:16])
 
 
 def event_id(uid: str, what: str) -> str:

@@ -25,6 +25,7 @@ from kubetune_gateway.platform import Base, Platform
 from kubetune_gateway.store.bucket import Bucket, s3_client
 from kubetune_gateway.store.places import Places
 from kubetune_gateway.telemetry import Telemetry
+from kubetune_gateway.uploads.store import UploadStore
 from kubetune_gateway.wire.errors import ApiError, not_found
 from tests.support.s3_server import KEY, REGION, SECRET, S3Server, wait_until_it_answers
 
@@ -121,12 +122,14 @@ def running(s3: S3Server, models: Mapping[str, Base] | None = None) -> Iterator[
             sessions() as session,
         ):
             bucket = Bucket(client, PLACES.bucket)
+            files = FileStore(bucket, PLACES)
             means = Means(
                 callers=KnownTokens(),
                 access=rights,
                 jobs=jobs,
                 bucket=bucket,
-                files=FileStore(bucket, PLACES),
+                files=files,
+                uploads=UploadStore(bucket, PLACES, files),
                 upstream=Upstream(session, telemetry),
                 telemetry=telemetry,
                 platform=Platform(

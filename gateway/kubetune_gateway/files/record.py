@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
+from ..wire.errors import ApiError
 from ..wire.jobs import Wire
 
 MAX_BYTES: Final = 512 * 1024**2
 """Of one upload; larger files come in parts."""
+
+LIFETIME: Final = range(3600, 2_592_001)
+"""Seconds after which a client may have a file deleted."""
 
 Purpose = Literal["fine-tune", "fine-tune-results"]
 
@@ -48,3 +52,26 @@ def filename(given: str | None) -> str:
     name = (given or "").replace("\\", "/").rpartition("/")[2].strip()
     plain = "".join(letter for letter in name if letter.isprintable())
     return plain[:255] or "upload.jsonl"
+
+
+def purpose_of(given: str | None) -> Purpose:
+    """What a client may upload a file for. Raises ApiError for all else."""
+    if given != "fine-tune":
+        known = " or ".join(get_args(Purpose))
+        raise ApiError(
+            f"A file for fine-tuning has the purpose fine-tune; files here have {known}.",
+            code="invalid_purpose",
+            param="purpose",
+        )
+    return "fine-tune"
+
+
+def lifetime(anchor: str | None, seconds: int) -> int:
+    """After how long a file is to be deleted. Raises ApiError for what cannot be."""
+    if anchor != "created_at" or seconds not in LIFETIME:
+        raise ApiError(
+            f"A file expires from {LIFETIME[0]} to {LIFETIME[-1]} seconds after created_at.",
+            code="invalid_value",
+            param="expires_after",
+        )
+    return seconds

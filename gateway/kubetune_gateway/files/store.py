@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 
 from ..ids import is_file_id
 from ..store.bucket import Bucket
 from ..store.places import Places
-from ..wire.errors import ApiError, not_found
+from ..wire.errors import ApiError, not_found, too_large
 from .digest import Tally
 from .record import MAX_BYTES, File, Kept, Purpose, filename
 
@@ -36,20 +38,33 @@ class FileStore:
 
         Raises ApiError when it is empty or larger than allowed, or S3 does not take it; then nothing is left.
         """
+        tally = await self.write(namespace, id_, chunks)
+        kept = described(tally, id_, name=name, purpose=purpose, now=now, expires_after=expires_after)
+        return await self.tell(namespace, kept)
+
+    async def write(
+        self, namespace: str, id_: str, chunks: AsyncIterator[bytes], *, limit: int | None = None
+    ) -> Tally:
+        """Store the bytes of a file that nobody is told of yet. Raises ApiError as `put` does."""
         tally = Tally()
-        await self._bucket.upload(self._places.content(namespace, id_), self._counted(chunks, tally))
-        created = int(now.timestamp())
-        file = File(
-            id=id_,
-            bytes=tally.bytes,
-            created_at=created,
-            expires_at=None if expires_after is None else created + expires_after,
-            filename=filename(name),
-            purpose=purpose,
-        )
-        kept = Kept(file=file, sha256=tally.sha256, lines=tally.examples)
-        await self._bucket.put(self._places.record(namespace, id_), kept.model_dump_json().encode())
-        return file
+        counted = _counted(chunks, tally, limit=self._limit if limit is None else limit)
+        await self._bucket.upload(self._places.content(namespace, id_), counted)
+        return tally
+
+    async def tell(self, namespace: str, kept: Kept) -> File:
+        """Let there be a file whose bytes were written; where that fails, they are deleted."""
+        id_ = kept.file.id
+        try:
+            await self._bucket.put(self._places.record(namespace, id_), kept.model_dump_json().encode())
+        except BaseException:
+            with suppress(ApiError):
+                await asyncio.shield(self.drop(namespace, id_))
+            raise
+        return kept.file
+
+    async def drop(self, namespace: str, id_: str) -> None:
+        """Delete a file or what there is of one, its record first: no record is without its bytes."""
+        await self._bucket.delete(self._places.record(namespace, id_), self._places.content(namespace, id_))
 
     async def get(self, namespace: str, id_: str, *, now: datetime) -> Kept:
         """What is kept of a file. Raises ApiError where there is none of this id in the namespace."""
@@ -76,20 +91,39 @@ class FileStore:
         return found
 
     async def delete(self, namespace: str, id_: str, *, now: datetime) -> None:
-        """Delete a file, its record first. Raises ApiError where there is none."""
+        """Delete a file. Raises ApiError where there is none."""
         await self.get(namespace, id_, now=now)
-        await self._bucket.delete(self._places.record(namespace, id_), self._places.content(namespace, id_))
+        await self.drop(namespace, id_)
 
-    async def _counted(self, chunks: AsyncIterator[bytes], tally: Tally) -> AsyncIterator[bytes]:
-        """What comes, counted. Raises ApiError for what is empty or too large."""
-        async for chunk in chunks:
-            tally.add(chunk)
-            if tally.bytes > self._limit:
-                raise ApiError(
-                    f"The file is larger than {self._limit} bytes: upload it in parts, or split it.",
-                    code="file_too_large",
-                    param="file",
-                )
-            yield chunk
-        if not tally.bytes:
-            raise ApiError("The file is empty.", code="invalid_file", param="file")
+
+def described(
+    tally: Tally,
+    id_: str,
+    *,
+    name: str | None,
+    purpose: Purpose,
+    now: datetime,
+    expires_after: int | None = None,
+) -> Kept:
+    """What is kept of a file whose bytes were counted."""
+    created = int(now.timestamp())
+    file = File(
+        id=id_,
+        bytes=tally.bytes,
+        created_at=created,
+        expires_at=None if expires_after is None else created + expires_after,
+        filename=filename(name),
+        purpose=purpose,
+    )
+    return Kept(file=file, sha256=tally.sha256, lines=tally.examples)
+
+
+async def _counted(chunks: AsyncIterator[bytes], tally: Tally, *, limit: int) -> AsyncIterator[bytes]:
+    """What comes, counted. Raises ApiError for what is empty or too large."""
+    async for chunk in chunks:
+        tally.add(chunk)
+        if tally.bytes > limit:
+            raise too_large(limit)
+        yield chunk
+    if not tally.bytes:
+        raise ApiError("The file is empty.", code="invalid_file", param="file")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final, get_args
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
 
-from ..contracts import Caller, Means
-from ..files.record import File, Purpose
+from ..contracts import Caller
+from ..files.record import LIFETIME, File, Purpose, lifetime, purpose_of
+from ..files.store import described
 from ..ids import file_id
-from ..store.bucket import PART_BYTES
-from ..wire.errors import ApiError
-from ..wire.pages import page
+from ..wire.pages import Deleted, Page, page
+from .document import answers, asks_form
+from .forms import Incoming
 from .requests import Needs, may
 
 router = APIRouter()
@@ -25,23 +24,51 @@ Lister = Annotated[Caller, may("list", "finetunejobs/files")]
 Writer = Annotated[Caller, may("create", "finetunejobs/files")]
 Deleter = Annotated[Caller, may("delete", "finetunejobs/files")]
 
-EXPIRES: Final = range(3600, 2_592_001)
-"""Seconds after which a client may have a file deleted."""
+FORM: Final = asks_form(
+    {
+        "file": {"type": "string", "format": "binary", "minLength": 1},
+        "purpose": {"type": "string", "enum": ["fine-tune"]},
+        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+        "expires_after[seconds]": {"type": "integer", "minimum": LIFETIME[0], "maximum": LIFETIME[-1]},
+    },
+    required=["file", "purpose"],
+)
+BYTES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
-@router.post("/files")
+@router.post("/files", openapi_extra=FORM, responses=answers(File))
 async def upload(request: Request, means: Needs, who: Writer) -> dict[str, Any]:
-    """Store a file."""
-    try:
-        async with request.form(max_files=1, max_fields=20) as form:
-            return (await _stored(form, means, who)).model_dump(mode="json")
-    except HTTPException as error:
-        raise ApiError(
-            f"The body is no multipart form: {error.detail}", code="invalid_body", param="file"
-        ) from None
+    """Store a file, which goes on to S3 as it comes."""
+    form = Incoming(request, file="file")
+    await form.begin()
+    if "purpose" in form.fields:
+        _purpose(form.fields)
+
+    async def rows() -> AsyncIterator[bytes]:
+        async for piece in form.content():
+            yield piece
+        # Fields may come after the file: what these do not allow is taken back, as nothing was told of it.
+        _purpose(form.fields)
+        _expires_after(form.fields)
+
+    id_ = file_id(means.random(16))
+    tally = await means.files.write(who.namespace, id_, rows())
+    kept = described(
+        tally,
+        id_,
+        name=form.filename,
+        purpose=_purpose(form.fields),
+        now=means.now(),
+        expires_after=_expires_after(form.fields),
+    )
+    file = await means.files.tell(who.namespace, kept)
+    means.telemetry.uploaded.inc(file.bytes)
+    return file.model_dump(mode="json")
 
 
-@router.get("/files")
+@router.get("/files", responses=answers(Page[File]))
 async def listing(
     means: Needs,
     who: Lister,
@@ -56,66 +83,33 @@ async def listing(
     return page(files if order == "desc" else files[::-1], after=after, limit=limit)
 
 
-@router.get("/files/{id_}")
+@router.get("/files/{id_}", responses=answers(File))
 async def retrieve(id_: str, means: Needs, who: Reader) -> dict[str, Any]:
     """One file."""
     return (await means.files.get(who.namespace, id_, now=means.now())).file.model_dump(mode="json")
 
 
-@router.get("/files/{id_}/content")
+@router.get("/files/{id_}/content", response_class=StreamingResponse, responses=BYTES)
 async def content(id_: str, means: Needs, who: Reader) -> StreamingResponse:
     """Its bytes."""
     chunks = await means.files.content(who.namespace, id_, now=means.now())
     return StreamingResponse(chunks, media_type="application/octet-stream")
 
 
-@router.delete("/files/{id_}")
+@router.delete("/files/{id_}", responses=answers(Deleted))
 async def delete(id_: str, means: Needs, who: Deleter) -> dict[str, Any]:
     """Delete it."""
     await means.files.delete(who.namespace, id_, now=means.now())
     return {"id": id_, "object": "file", "deleted": True}
 
 
-async def _stored(form: FormData, means: Means, who: Caller) -> File:
-    given = form.get("file")
-    if not isinstance(given, UploadFile):
-        raise ApiError("The form has no file: send it as `file`.", code="missing_file", param="file")
-    return await means.files.put(
-        who.namespace,
-        file_id(means.random(16)),
-        _chunks(given),
-        name=given.filename,
-        purpose=_purpose(form),
-        now=means.now(),
-        expires_after=_expires_after(form),
-    )
+def _purpose(fields: Mapping[str, str]) -> Purpose:
+    return purpose_of(fields.get("purpose"))
 
 
-async def _chunks(given: UploadFile) -> AsyncIterator[bytes]:
-    while chunk := await given.read(PART_BYTES):
-        yield chunk
-
-
-def _purpose(form: FormData) -> Purpose:
-    if form.get("purpose") != "fine-tune":
-        known = " or ".join(get_args(Purpose))
-        raise ApiError(
-            f"A file for fine-tuning has the purpose fine-tune; files here have {known}.",
-            code="invalid_purpose",
-            param="purpose",
-        )
-    return "fine-tune"
-
-
-def _expires_after(form: FormData) -> int | None:
-    anchor, given = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
+def _expires_after(fields: Mapping[str, str]) -> int | None:
+    anchor, given = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and given is None:
         return None
-    seconds = int(given) if isinstance(given, str) and given.isascii() and given.isdecimal() else 0
-    if anchor != "created_at" or seconds not in EXPIRES:
-        raise ApiError(
-            f"A file expires from {EXPIRES[0]} to {EXPIRES[-1]} seconds after created_at.",
-            code="invalid_value",
-            param="expires_after",
-        )
-    return seconds
+    is_number = given is not None and given.isascii() and given.isdecimal() and len(given) < 10
+    return lifetime(anchor, int(given) if is_number else 0)

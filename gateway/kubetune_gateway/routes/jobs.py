@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import ValidationError
 
 from ..contracts import Caller, Means
 from ..ids import uid_of
@@ -14,9 +13,11 @@ from ..jobs.events import events
 from ..jobs.manifest import manifest
 from ..jobs.record import record
 from ..wire.errors import not_found
+from ..wire.events import Event
 from ..wire.jobs import MAX_SEED, CreateJob, FineTuningJob
-from ..wire.pages import page
-from .requests import Needs, may, wrong_field
+from ..wire.pages import Page, page
+from .document import answers, asks
+from .requests import Needs, json_body, may
 
 router = APIRouter(prefix="/fine_tuning/jobs")
 
@@ -26,10 +27,10 @@ Writer = Annotated[Caller, may("create", "finetunejobs")]
 Limit = Annotated[int, Query(ge=0, le=1000)]
 
 
-@router.post("")
+@router.post("", openapi_extra=asks(CreateJob), responses=answers(FineTuningJob))
 async def create(request: Request, means: Needs, who: Writer) -> dict[str, Any]:
     """Make a job of a file that was uploaded."""
-    asked = await _body(request)
+    asked = await json_body(request, CreateJob)
     kept = await means.files.get(who.namespace, asked.training_file, now=means.now())
     if asked.validation_file:
         await means.files.get(who.namespace, asked.validation_file, now=means.now())
@@ -44,7 +45,7 @@ async def create(request: Request, means: Needs, who: Writer) -> dict[str, Any]:
     return record(await means.jobs.create(wanted)).model_dump(mode="json")
 
 
-@router.get("")
+@router.get("", responses=answers(Page[FineTuningJob]))
 async def listing(
     request: Request, means: Needs, who: Lister, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
@@ -56,25 +57,18 @@ async def listing(
     return page(newest_first, after=after, limit=limit)
 
 
-@router.get("/{id_}")
+@router.get("/{id_}", responses=answers(FineTuningJob))
 async def retrieve(id_: str, means: Needs, who: Reader) -> dict[str, Any]:
     """One job."""
     return record(await _one(means, who, id_)).model_dump(mode="json")
 
 
-@router.get("/{id_}/events")
+@router.get("/{id_}/events", responses=answers(Page[Event]))
 async def history(
     id_: str, means: Needs, who: Reader, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
     """What happened to it, the newest first."""
     return page(events(await _one(means, who, id_)), after=after, limit=limit)
-
-
-async def _body(request: Request) -> CreateJob:
-    try:
-        return CreateJob.model_validate_json(await request.body())
-    except ValidationError as error:
-        raise wrong_field(error) from None
 
 
 async def _one(means: Means, who: Caller, id_: str) -> Mapping[str, Any]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..contracts import Caller, Means, Resource, Verb
 from ..wire.errors import ApiError
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+_LONGEST_PATH = 256
+"""Of a field that is named in an error: keys are as long as clients like."""
 
 
 def means_of(request: Request) -> Means:
@@ -54,6 +59,14 @@ async def body_of(request: Request, *, limit: int) -> bytes:
     return bytes(body)
 
 
+async def json_body(request: Request, model: type[_Body]) -> _Body:
+    """The body of a request, which is JSON in UTF-8. Raises ApiError for all else, by the field."""
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise wrong_field(error) from None
+
+
 def refusal(error: ApiError) -> JSONResponse:
     """An error as clients understand it."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
@@ -66,6 +79,7 @@ def wrong_field(error: ValidationError) -> ApiError:
     for problem in error.errors(include_url=False):
         said.setdefault(_path(problem["loc"]), []).append(problem["msg"])
     path, messages = next(iter(said.items()))
+    path = path[:_LONGEST_PATH]
     return ApiError(f"{path or 'body'}: {', or: '.join(messages)}", code="invalid_value", param=path or None)
 
 

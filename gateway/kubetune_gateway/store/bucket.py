@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from aiobotocore.session import get_session
@@ -18,8 +21,19 @@ PART_BYTES: Final = 8 * 1024**2
 _AT_ONCE: Final = 32
 """Records that are read at a time."""
 
-_ABSENT: Final = frozenset({"NoSuchKey", "404"})
+_ABSENT: Final = frozenset({"NoSuchKey", "NoSuchUpload", "404"})
 _TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as lists have it."""
+
+    key: str
+    bytes: int
+    changed: datetime
 
 
 class Bucket:
@@ -77,13 +91,42 @@ class Bucket:
 
     async def keys(self, prefix: str, *, after: str = "") -> AsyncIterator[str]:
         """Keys that begin so, in the order of their bytes, those after a key."""
+        async for found in self.objects(prefix, after=after):
+            yield found.key
+
+    async def objects(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        """Objects whose keys begin so, in the order of the bytes of these, those after a key."""
         async with _answers():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix, StartAfter=after
             )
             async for page in pages:
                 for item in page.get("Contents", ()):
-                    yield item["Key"]
+                    yield Listed(item["Key"], item["Size"], item["LastModified"])
+
+    async def folders(self, prefix: str) -> list[str]:
+        """Beginnings of keys after this one up to the next slash, which they end with."""
+        async with _answers():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, Delimiter="/"
+            )
+            return [item["Prefix"] async for page in pages for item in page.get("CommonPrefixes", ())]
+
+    async def abort_uploads(self, prefix: str, *, before: datetime) -> int:
+        """Take back what was begun below this prefix before then and is not finished; say how many."""
+        async with _answers():
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.name, Prefix=prefix
+            )
+            begun = [
+                (item["Key"], item["UploadId"])
+                async for page in pages
+                for item in page.get("Uploads", ())
+                if item["Initiated"] < before
+            ]
+        for key, upload in begun:
+            await self._abort(key, upload)
+        return len(begun)
 
     async def stream(self, key: str) -> AsyncIterator[bytes] | None:
         """An object's bytes, piece by piece; None where there is none."""
@@ -118,8 +161,16 @@ class Bucket:
                     **where, UploadId=begun, MultipartUpload={"Parts": parts}
                 )
         except BaseException:
-            await asyncio.shield(self._client.abort_multipart_upload(**where, UploadId=begun))
+            await asyncio.shield(self._abort(key, begun))
             raise
+
+    async def _abort(self, key: str, upload: str) -> None:
+        """Take back what was begun; where that fails too, `abort_uploads` does it later."""
+        try:
+            await self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload)
+        except (BotoCoreError, ClientError, OSError, TimeoutError) as error:
+            if not (isinstance(error, ClientError) and _code(error) in _ABSENT):
+                _log.warning("an upload was not taken back", extra={"key": key, "error": str(error)})
 
 
 async def _pieces(body: Any) -> AsyncIterator[bytes]:
@@ -134,8 +185,10 @@ async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     async for chunk in chunks:
         waiting += chunk
         while len(waiting) >= PART_BYTES:
-            yield bytes(waiting[:PART_BYTES])
+            with memoryview(waiting) as view:
+                part = bytes(view[:PART_BYTES])
             del waiting[:PART_BYTES]
+            yield part
     if waiting:
         yield bytes(waiting)
 

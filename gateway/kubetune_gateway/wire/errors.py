@@ -35,7 +35,11 @@ class ApiError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The envelope."""
-        kind = "server_error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+        kind = "invalid_request_error"
+        if self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            kind = "requests"
+        elif self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            kind = "server_error"
         return {
             "error": {"message": self.message, "type": kind, "param": self.param, "code": self.code},
         }
@@ -44,6 +48,16 @@ class ApiError(Exception):
 def not_found(what: str, id_: str) -> ApiError:
     """No such thing, or none that the caller may see: both look alike."""
     return ApiError(f"No such {what}: {id_}", status=HTTPStatus.NOT_FOUND, code="not_found", param="id")
+
+
+def too_large(limit: int) -> ApiError:
+    """A file of more bytes than one request may have."""
+    return ApiError(
+        f"The file is larger than {limit} bytes: upload it in parts with /v1/uploads, or split it.",
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        code="file_too_large",
+        param="file",
+    )
 
 
 def unavailable(what: str, *, retry_after: int = 5) -> ApiError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
+
+from .jobs import Wire
 
 
 class Listed(Protocol):
@@ -17,6 +19,26 @@ class Listed(Protocol):
 
 
 _Item = TypeVar("_Item", bound=Listed)
+_Told = TypeVar("_Told")
+
+
+class Page(Wire, Generic[_Told]):
+    """A page of a list."""
+
+    object: Literal["list"]
+    data: tuple[_Told, ...]
+    first_id: str | None
+    last_id: str | None
+    """By which the next page is asked for, as `after`."""
+    has_more: bool
+
+
+class Deleted(Wire):
+    """Something is gone."""
+
+    id: str
+    object: str
+    deleted: Literal[True]
 
 
 def page(items: Sequence[_Item], *, after: str | None, limit: int) -> dict[str, Any]:
