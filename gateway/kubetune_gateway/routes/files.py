@@ -111,5 +111,6 @@ def _expires_after(fields: Mapping[str, str]) -> int | None:
     anchor, given = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and given is None:
         return None
-    is_number = given is not None and given.isascii() and given.isdecimal() and len(given) < 10
-    return lifetime(anchor, int(given) if is_number else 0)
+    text = given or ""
+    is_number = text.isascii() and text.isdecimal() and len(text) < 10
+    return lifetime(anchor, int(text) if is_number else 0)

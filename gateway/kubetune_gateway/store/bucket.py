@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,8 +112,8 @@ class Bucket:
             )
             return [item["Prefix"] async for page in pages for item in page.get("CommonPrefixes", ())]
 
-    async def abort_uploads(self, prefix: str, *, before: datetime) -> int:
-        """Take back what was begun below this prefix before then and is not finished; say how many."""
+    async def abort_uploads(self, prefix: str, *, before: datetime, chosen: Callable[[str], bool]) -> int:
+        """Take back what was begun before then and is not finished, of chosen keys; return how many."""
         async with _answers():
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.name, Prefix=prefix
@@ -122,7 +122,7 @@ class Bucket:
                 (item["Key"], item["UploadId"])
                 async for page in pages
                 for item in page.get("Uploads", ())
-                if item["Initiated"] < before
+                if item["Initiated"] < before and chosen(item["Key"])
             ]
         for key, upload in begun:
             await self._abort(key, upload)

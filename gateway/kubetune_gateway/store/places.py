@@ -32,9 +32,13 @@ class Places:
         """The rows, for a FineTuneJob."""
         return f"s3://{self.bucket}/{self.content(namespace, id_)}"
 
+    def uploads(self, namespace: str) -> str:
+        """Folder of all uploads in parts of a namespace."""
+        return f"{self.prefix}{namespace}/uploads/"
+
     def upload(self, namespace: str, id_: str) -> str:
         """Folder of an upload in parts."""
-        return f"{self.prefix}{namespace}/uploads/{id_}/"
+        return f"{self.uploads(namespace)}{id_}/"
 
     def jobs(self, namespace: str) -> str:
         """Folder of what is kept of all jobs of a namespace."""
