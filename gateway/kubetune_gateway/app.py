@@ -18,7 +18,7 @@ from .routes.document import document
 from .routes.requests import refusal
 from .wire.errors import ApiError
 
-OPENAI: Final = (files.router, jobs.router, models.router, chat.router)
+OPENAI: Final = (files.router, uploads.router, jobs.router, models.router, chat.router)
 AZURE: Final = (azure.router,)
 PLACES: Final = (
     ("/v1", OPENAI),

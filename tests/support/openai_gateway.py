@@ -21,6 +21,7 @@ from kubetune_gateway.app import app
 from kubetune_gateway.chat.upstream import Upstream, sessions
 from kubetune_gateway.contracts import Caller, Means, Resource, Verb
 from kubetune_gateway.files.store import FileStore
+from kubetune_gateway.limits.kinds import Limits
 from kubetune_gateway.platform import Base, Platform
 from kubetune_gateway.store.bucket import Bucket, s3_client
 from kubetune_gateway.store.places import Places
@@ -31,6 +32,8 @@ from tests.support.s3_server import KEY, REGION, SECRET, S3Server, wait_until_it
 
 PLACES = Places("clients")
 TOKENS = {"token-of-team-a": "team-a", "token-of-team-b": "team-b"}
+FREE = Limits(requests_per_minute=10**6, burst=10**6)
+"""Limits that tests of other things do not meet."""
 
 
 class KnownTokens:
@@ -109,8 +112,44 @@ class Gateway:
     telemetry: Telemetry
 
 
+def means(
+    client: Any,
+    session: Any,
+    *,
+    jobs: MemoryJobs | None = None,
+    rights: KnownRights | None = None,
+    models: Mapping[str, Base] | None = None,
+    telemetry: Telemetry | None = None,
+    limits: Limits = FREE,
+) -> Means:
+    """What a gateway needs, over a client of S3 and one of servers."""
+    bucket = Bucket(client, PLACES.bucket)
+    files = FileStore(bucket, PLACES)
+    telemetry = telemetry or Telemetry()
+    return Means(
+        callers=KnownTokens(),
+        access=rights or KnownRights(),
+        jobs=jobs or MemoryJobs(),
+        bucket=bucket,
+        files=files,
+        uploads=UploadStore(bucket, PLACES, files),
+        upstream=Upstream(session, telemetry),
+        telemetry=telemetry,
+        platform=Platform(
+            models={"gpt-4o-mini": Base(uri="hf://Qwen/Qwen3-8B"), **(models or {})},
+            places=PLACES,
+            spec={"training": {"gpusPerNode": 0}, "serving": {}},
+        ),
+        now=lambda: datetime.now(UTC),
+        random=secrets.token_bytes,
+        limits=limits,
+    )
+
+
 @contextmanager
-def running(s3: S3Server, models: Mapping[str, Base] | None = None) -> Iterator[Gateway]:
+def running(
+    s3: S3Server, models: Mapping[str, Base] | None = None, *, limits: Limits = FREE
+) -> Iterator[Gateway]:
     """Run one while the block runs; ``models`` are further base models."""
     jobs, rights, port = MemoryJobs(), KnownRights(), ports.free_ports(1)[0]
     telemetry = Telemetry()
@@ -121,26 +160,16 @@ def running(s3: S3Server, models: Mapping[str, Base] | None = None) -> Iterator[
             s3_client(endpoint=s3.url, region=REGION, key=KEY, secret=SECRET) as client,
             sessions() as session,
         ):
-            bucket = Bucket(client, PLACES.bucket)
-            files = FileStore(bucket, PLACES)
-            means = Means(
-                callers=KnownTokens(),
-                access=rights,
+            found = means(
+                client,
+                session,
                 jobs=jobs,
-                bucket=bucket,
-                files=files,
-                uploads=UploadStore(bucket, PLACES, files),
-                upstream=Upstream(session, telemetry),
+                rights=rights,
+                models=models,
                 telemetry=telemetry,
-                platform=Platform(
-                    models={"gpt-4o-mini": Base(uri="hf://Qwen/Qwen3-8B"), **(models or {})},
-                    places=PLACES,
-                    spec={"training": {"gpusPerNode": 0}, "serving": {}},
-                ),
-                now=lambda: datetime.now(UTC),
-                random=secrets.token_bytes,
+                limits=limits,
             )
-            config = uvicorn.Config(app(means), host="127.0.0.1", port=port, log_level="warning")
+            config = uvicorn.Config(app(found), host="127.0.0.1", port=port, log_level="warning")
             serving.append(uvicorn.Server(config))
             await serving[0].serve()
 

@@ -1,4 +1,4 @@
-"""What is deleted without anybody asking: what has expired, and what replicas left behind when they were killed.
+"""What is deleted unasked: what has expired, and what replicas left behind that were killed.
 
 It touches only keys that the gateway itself makes: the bucket may hold other things.
 """

@@ -37,7 +37,7 @@ class Hyperparameters(Wire):
     """Passes over the rows."""
     batch_size: _Auto | Annotated[int, Field(ge=1, le=256)] = AUTO
     """Rows per step, over all GPUs."""
-    learning_rate_multiplier: _Auto | Annotated[float, Field(gt=0)] = AUTO
+    learning_rate_multiplier: _Auto | Annotated[float, Field(gt=0, allow_inf_nan=False)] = AUTO
     """Of the default rate."""
 
 
