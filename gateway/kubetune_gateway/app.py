@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from .contracts import Means
 from .limits.middleware import Limited
@@ -65,6 +66,8 @@ def app(means: Means) -> FastAPI:
             )
         )
         answer.headers.update(error.headers or {})
+        if wrong_method:  # Starlette tells those of one route, and a path has several
+            answer.headers["Allow"] = ", ".join(_methods(made, request))
         return answer
 
     @made.exception_handler(ClientDisconnect)
@@ -82,3 +85,12 @@ def app(means: Means) -> FastAPI:
         )
 
     return made
+
+
+def _methods(made: FastAPI, request: Request) -> list[str]:
+    """Methods that there are of a path."""
+    return [
+        method
+        for method in ("DELETE", "GET", "POST")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in made.routes)
+    ]

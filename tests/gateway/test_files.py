@@ -20,7 +20,7 @@ from kubetune_gateway.files.store import FileStore
 from kubetune_gateway.ids import file_id
 from kubetune_gateway.store.bucket import PART_BYTES, Bucket, s3_client
 from kubetune_gateway.store.places import Places
-from kubetune_gateway.wire.errors import ApiError
+from kubetune_gateway.wire.errors import ApiError, unavailable
 from tests.support import s3_server
 from tests.support.s3_server import KEY, REGION, SECRET, S3Server
 
@@ -148,6 +148,21 @@ def test_a_client_that_goes_away_leaves_nothing(server: S3Server) -> None:
 
     with_store(server, use)
     assert left(server, "away") == []
+
+
+@s3_server.needed
+def test_bytes_of_which_nobody_can_be_told_are_deleted(server: S3Server) -> None:
+    class Full(Bucket):
+        async def put(self, key: str, body: bytes, *, kind: str = "application/json") -> None:
+            raise unavailable("The store of files")
+
+    async def main() -> None:
+        async with s3_client(endpoint=server.url, region=REGION, key=KEY, secret=SECRET) as client:
+            with pytest.raises(ApiError):
+                await put(FileStore(Full(client, PLACES.bucket), PLACES), A, ROWS, namespace="untold")
+
+    asyncio.run(main())
+    assert left(server, "untold") == []
 
 
 @s3_server.needed

@@ -154,7 +154,7 @@ def test_parts_that_are_not_the_file_can_be_made_good(client: openai.OpenAI) -> 
         ({"bytes": 8 * 2**30 + 1}, "bytes"),
         ({"bytes": 0}, "bytes"),
         ({"filename": ""}, "filename"),
-        ({"expires_after": {"anchor": "created_at", "seconds": 1}}, "expires_after"),
+        ({"expires_after": {"anchor": "created_at", "seconds": 1}}, "expires_after.seconds"),
     ],
 )
 def test_what_cannot_be_uploaded_is_refused_at_once(client: openai.OpenAI, told: Any, param: str) -> None:

@@ -124,7 +124,7 @@ def means(
 ) -> Means:
     """What a gateway needs, over a client of S3 and one of servers."""
     bucket = Bucket(client, PLACES.bucket)
-    files = FileStore(bucket, PLACES)
+    files = FileStore(bucket, PLACES, limit=limits.file_bytes)
     telemetry = telemetry or Telemetry()
     return Means(
         callers=KnownTokens(),
@@ -132,7 +132,7 @@ def means(
         jobs=jobs or MemoryJobs(),
         bucket=bucket,
         files=files,
-        uploads=UploadStore(bucket, PLACES, files),
+        uploads=UploadStore(bucket, PLACES, files, part_bytes=limits.part_bytes),
         upstream=Upstream(session, telemetry),
         telemetry=telemetry,
         platform=Platform(

@@ -41,9 +41,9 @@ def asks(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": _json(model, "validation")}}
 
 
-def asks_form(properties: Mapping[str, Any], *, required: Sequence[str]) -> dict[str, Any]:
-    """Tell the document of a route's multipart form."""
-    schema = {"type": "object", "properties": properties, "required": list(required)}
+def asks_form(properties: Mapping[str, Any], *, required: Sequence[str], **rules: Any) -> dict[str, Any]:
+    """Tell the document of a route's multipart form, with rules of JSON Schema beside."""
+    schema = {"type": "object", "properties": properties, "required": list(required), **rules}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from ..files.record import File, Kept, Purpose
+from ..files.record import LIFETIME, File, Kept, Purpose
 from ..wire.jobs import Wire
 
 MAX_BYTES: Final = 8 * 1024**3
@@ -24,15 +24,15 @@ _Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 class ExpiresAfter(Wire):
     """When a file is to be deleted."""
 
-    anchor: str
-    seconds: int
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Field(ge=LIFETIME[0], le=LIFETIME[-1])]
 
 
 class CreateUpload(Wire):
     """Body of POST /uploads."""
 
     filename: _Text
-    purpose: Annotated[str, StringConstraints(max_length=64)]
+    purpose: Annotated[str, Field(max_length=64, json_schema_extra={"enum": ["fine-tune"]})]
     bytes: Annotated[int, Field(ge=1, le=MAX_BYTES)]
     """Of all parts together."""
     mime_type: Annotated[str, StringConstraints(max_length=256)]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from http import HTTPStatus
 
-from ..files.record import Kept, filename, lifetime, purpose_of
+from ..files.record import Kept, filename, purpose_of
 from ..files.store import FileStore, described
 from ..ids import assembled_id, is_upload_id, part_id, upload_id
 from ..store.bucket import Bucket
@@ -35,10 +35,13 @@ from .record import (
 class UploadStore:
     """Uploads of all namespaces, in the bucket of the files."""
 
-    def __init__(self, bucket: Bucket, places: Places, files: FileStore) -> None:
+    def __init__(
+        self, bucket: Bucket, places: Places, files: FileStore, *, part_bytes: int = PART_BYTES
+    ) -> None:
         self._bucket = bucket
         self._places = places
         self._files = files
+        self._part_bytes = part_bytes
 
     async def begin(self, namespace: str, asked: CreateUpload, *, random: bytes, now: datetime) -> Upload:
         """Begin an upload."""
@@ -52,9 +55,7 @@ class UploadStore:
             filename=filename(asked.filename),
             purpose=purpose_of(asked.purpose),
         )
-        begun = Begun(
-            upload=upload, expires_after=None if after is None else lifetime(after.anchor, after.seconds)
-        )
+        begun = Begun(upload=upload, expires_after=None if after is None else after.seconds)
         await self._bucket.put(self._record(namespace, upload.id), begun.model_dump_json().encode())
         return upload
 
@@ -69,7 +70,7 @@ class UploadStore:
         if len(parts) >= MAX_PARTS:
             raise _wrong(f"has {MAX_PARTS} parts: complete it, or begin another")
         part = UploadPart(id=part_id(random), created_at=int(now.timestamp()), upload_id=id_)
-        await self._bucket.upload(self._part(namespace, id_, part.id), _at_most(room, chunks))
+        await self._bucket.upload(self._part(namespace, id_, part.id), self._bounded(chunks, room))
         return part
 
     async def complete(self, namespace: str, id_: str, asked: CompleteUpload, *, now: datetime) -> Upload:
@@ -162,6 +163,24 @@ class UploadStore:
         if asked.md5 is not None and asked.md5 not in told and asked.md5.lower() != told[0]:
             raise _wrong(f"has the MD5 {seen.hexdigest()}: upload it again", param="md5")
 
+    async def _bounded(self, chunks: AsyncIterator[bytes], room: int) -> AsyncIterator[bytes]:
+        """A part as it comes. Raises ApiError for what is empty or too large."""
+        seen = 0
+        async for chunk in chunks:
+            seen += len(chunk)
+            if seen > self._part_bytes:
+                raise ApiError(
+                    f"The part is larger than {self._part_bytes} bytes.",
+                    status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    code="file_too_large",
+                    param="data",
+                )
+            if seen > room:
+                raise _wrong("has parts enough for more than its bytes: complete it, or begin another")
+            yield chunk
+        if not seen:
+            raise ApiError("The part is empty.", code="invalid_file", param="data")
+
     async def _drop_unless_told(self, namespace: str, id_: str, file_id: str) -> None:
         """Delete the bytes of a file that somebody else's end of the upload does not tell of."""
         ended = await self._ended(namespace, id_)
@@ -210,25 +229,6 @@ class UploadStore:
 
 class _GoneError(Exception):
     """A part is not there any more: somebody else has ended the upload."""
-
-
-async def _at_most(room: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """What comes. Raises ApiError for what is empty, or for which there is no room."""
-    seen = 0
-    async for chunk in chunks:
-        seen += len(chunk)
-        if seen > PART_BYTES:
-            raise ApiError(
-                f"The part is larger than {PART_BYTES} bytes.",
-                status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                code="file_too_large",
-                param="data",
-            )
-        if seen > room:
-            raise _wrong("has parts enough for more than its bytes: complete it, or begin another")
-        yield chunk
-    if not seen:
-        raise ApiError("The part is empty.", code="invalid_file", param="data")
 
 
 def _wrong(why: str, *, param: str = "upload_id") -> ApiError:
