@@ -91,6 +91,6 @@ def _methods(made: FastAPI, request: Request) -> list[str]:
     """Methods that there are of a path."""
     return [
         method
-        for method in ("DELETE", "GET", "POST")
+        for method in ("DELETE", "GET", "POST", "PUT")
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in made.routes)
     ]

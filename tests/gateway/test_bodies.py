@@ -134,9 +134,9 @@ def test_what_is_no_file_is_refused_and_leaves_nothing(
         (FILES, 4 * MIB + 1, "file_too_large"),
         ("/openai/v1/files", 4 * MIB + 1, "file_too_large"),
         ("/v1/uploads/upload_a/parts", 2 * MIB + 1, "file_too_large"),
-        (JOBS, 1001, "body_too_large"),
-        ("/v1/chat/completions", 8 * MIB + 1, "body_too_large"),
-        (JOBS, 10**15, "body_too_large"),
+        (JOBS, 1001, "request_too_large"),
+        ("/v1/chat/completions", 8 * MIB + 1, "request_too_large"),
+        (JOBS, 10**15, "request_too_large"),
     ],
 )
 def test_a_body_that_says_to_be_too_long_is_refused_unread(

@@ -15,7 +15,7 @@ from tests.support.openai_gateway import Gateway
 
 pytestmark = [s3_server.needed, pytest.mark.slow]
 
-DOCUMENT = app(openai_gateway.means(None)).openapi()
+DOCUMENT = app(openai_gateway.means(None, None)).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 
 

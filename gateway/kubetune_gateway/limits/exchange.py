@@ -143,7 +143,7 @@ class Exchange:
             case Kind.PART:
                 limit, code = self._limits.part_bytes, "file_too_large"
             case _:
-                limit, code = body_bytes(self._limits, self.kind), "body_too_large"
+                limit, code = body_bytes(self._limits, self.kind), "request_too_large"
         error = ApiError(
             f"The body is larger than {limit} bytes.", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, code=code
         )

@@ -41,7 +41,7 @@ class Limits:
     under_way: int = 512
     """Requests at a time."""
     uploads: int = 16
-    """Files and parts whose bytes are taken at a time; others wait, unread. Each takes about 32 MiB."""
+    """Files and parts whose bytes are taken at a time; others wait, unread. Each takes about 24 MiB."""
     held_bytes: int = 256 * MIB
     """Bodies of JSON at a time, all together."""
 

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
 from kubetune.vocabulary.json_values import dict_of, text_of
 
@@ -16,7 +15,7 @@ from ..models.refusals import no_deployment
 from ..models.tuned import is_deployed
 from ..wire.models import CreateDeployment
 from .chat import Asker, ask
-from .requests import Needs, body_of, may, wrong_field
+from .requests import Needs, json_body, may
 
 router = APIRouter(prefix="/deployments")
 
@@ -58,10 +57,7 @@ async def create(
     name: str, request: Request, response: Response, means: Needs, who: Writer
 ) -> dict[str, Any]:
     """Deploy a model under a name."""
-    try:
-        asked = CreateDeployment.model_validate_json(await body_of(request, limit=2**16))
-    except ValidationError as error:
-        raise wrong_field(error) from None
+    asked = await json_body(request, CreateDeployment)
     jobs = await means.jobs.list(who.namespace)
     tuned = deployments.to_deploy(jobs, means.platform, name=name, model=asked.model)
     response.status_code = HTTPStatus.OK if is_deployed(tuned.raw) else HTTPStatus.CREATED

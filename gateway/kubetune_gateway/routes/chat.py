@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -11,23 +11,36 @@ from ..chat.question import question
 from ..chat.relay import Relay
 from ..contracts import Caller, Means
 from ..models.target import target
-from .requests import Needs, body_of, may
+from .document import asks_object
+from .requests import Needs, may
 
 router = APIRouter()
 
 Asker = Annotated[Caller, may("create", "finetunejobs/completions")]
 
-BODY_LIMIT: Final = 8 * 2**20
-"""Bytes, as many as a job's server takes."""
+MODEL: Final = {"model": {"type": "string", "minLength": 1}}
+CONVERSATION: Final = asks_object(
+    {**MODEL, "messages": {"type": "array", "items": {"type": "object"}}}, required=["model", "messages"]
+)
+TEXT: Final = asks_object({**MODEL, "prompt": {"type": "string"}}, required=["model", "prompt"])
+ANSWER: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "What the model's server answers; a stream where one was asked for.",
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "text/event-stream": {"schema": {"type": "string"}},
+        },
+    }
+}
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", openapi_extra=CONVERSATION, responses=ANSWER)
 async def chat(request: Request, means: Needs, who: Asker) -> Response:
     """Answer a conversation."""
     return await ask(request, means, who, path="chat/completions")
 
 
-@router.post("/completions")
+@router.post("/completions", openapi_extra=TEXT, responses=ANSWER)
 async def completions(request: Request, means: Needs, who: Asker) -> Response:
     """Go on with a text."""
     return await ask(request, means, who, path="completions")
@@ -37,7 +50,7 @@ async def ask(
     request: Request, means: Means, who: Caller, *, path: str, model: str | None = None
 ) -> Response:
     """Ask the server; ``model`` is the name in the path, where it has one."""
-    asked = question(await body_of(request, limit=BODY_LIMIT), model=model)
+    asked = question(await request.body(), model=model)
     return Relay(
         asked,
         target(await means.jobs.list(who.namespace), means.platform, asked.model),

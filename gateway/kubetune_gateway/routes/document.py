@@ -47,6 +47,12 @@ def asks_form(properties: Mapping[str, Any], *, required: Sequence[str], **rules
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
+def asks_object(properties: Mapping[str, Any], *, required: Sequence[str]) -> dict[str, Any]:
+    """Tell the document of a route's JSON body that goes on to somebody else."""
+    schema = {"type": "object", "properties": properties, "required": list(required)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 def answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """Tell the document of what a route answers."""
     return {200: {"description": model.__doc__ or "", "content": _json(model, "serialization")}}

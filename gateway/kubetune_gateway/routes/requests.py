@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from http import HTTPStatus
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -43,20 +42,6 @@ def may(verb: Verb, resource: Resource) -> Dependency:
         return caller
 
     return Depends(allowed)  # type: ignore[no-any-return]
-
-
-async def body_of(request: Request, *, limit: int) -> bytes:
-    """The whole body. Raises ApiError with 413 when it is longer than so many bytes."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise ApiError(
-                f"The body has more than {limit} bytes, which is all that is taken here; send less.",
-                status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                code="request_too_large",
-            )
-    return bytes(body)
 
 
 async def json_body(request: Request, model: type[_Body]) -> _Body:

@@ -23,6 +23,13 @@ class Model(Wire):
     """The namespace, or the platform."""
 
 
+class Models(Wire):
+    """All models, on one page."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Model, ...]
+
+
 class CreateDeployment(Wire):
     """Body of PUT /deployments/{name}."""
 
