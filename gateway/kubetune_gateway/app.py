@@ -14,12 +14,19 @@ from starlette.routing import Match
 
 from .contracts import Means
 from .limits.middleware import Limited
-from .routes import azure, chat, files, jobs, models, uploads
+from .routes import azure, chat, completions, files, jobs, models, uploads
 from .routes.document import document
 from .routes.requests import refusal
 from .wire.errors import ApiError
 
-OPENAI: Final = (files.router, uploads.router, jobs.router, models.router, chat.router)
+OPENAI: Final = (
+    completions.router,  # before files: /files/completions
+    files.router,
+    uploads.router,
+    jobs.router,
+    models.router,
+    chat.router,
+)
 AZURE: Final = (azure.router,)
 PLACES: Final = (
     ("/v1", OPENAI),

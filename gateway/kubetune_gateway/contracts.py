@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from .chat.upstream import Upstream
+from .completions.store import Completions
 from .files.store import FileStore
 from .limits.kinds import Limits
 from .platform import Platform
@@ -82,6 +83,7 @@ class Means:
     files: FileStore
     upstream: Upstream
     uploads: UploadStore
+    completions: Completions
     platform: Platform
     telemetry: Telemetry
     now: Callable[[], datetime]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ def _pieces(body: Body) -> Iterator[Body]:
 
 
 def _head(body: Body, kind: str) -> Body:
-    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": body["model"]}
+    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind, "created": 1, "model": body["model"]}
 
 
 def _usage() -> Body:

@@ -19,6 +19,7 @@ from dev.cluster import ports
 from kubetune.vocabulary.times import rfc3339
 from kubetune_gateway.app import app
 from kubetune_gateway.chat.upstream import Upstream, sessions
+from kubetune_gateway.completions.store import Completions
 from kubetune_gateway.contracts import Caller, Means, Resource, Verb
 from kubetune_gateway.files.store import FileStore
 from kubetune_gateway.limits.kinds import Limits
@@ -132,6 +133,7 @@ def means(
         jobs=jobs or MemoryJobs(),
         bucket=bucket,
         files=files,
+        completions=Completions(bucket, PLACES),
         uploads=UploadStore(bucket, PLACES, files, part_bytes=limits.part_bytes),
         upstream=Upstream(session, telemetry),
         telemetry=telemetry,

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from ..chat.question import question
 from ..chat.relay import Relay
+from ..completions.keeping import keeping
 from ..contracts import Caller, Means
 from ..models.target import target
 from .document import asks_object
@@ -17,6 +18,9 @@ from .requests import Needs, may
 router = APIRouter()
 
 Asker = Annotated[Caller, may("create", "finetunejobs/completions")]
+
+CHAT: Final = "chat/completions"
+"""Path of a conversation; only these are stored."""
 
 MODEL: Final = {"model": {"type": "string", "minLength": 1}}
 CONVERSATION: Final = asks_object(
@@ -37,7 +41,7 @@ ANSWER: Final[dict[int | str, dict[str, Any]]] = {
 @router.post("/chat/completions", openapi_extra=CONVERSATION, responses=ANSWER)
 async def chat(request: Request, means: Needs, who: Asker) -> Response:
     """Answer a conversation."""
-    return await ask(request, means, who, path="chat/completions")
+    return await ask(request, means, who, path=CHAT)
 
 
 @router.post("/completions", openapi_extra=TEXT, responses=ANSWER)
@@ -51,6 +55,10 @@ async def ask(
 ) -> Response:
     """Ask the server; ``model`` is the name in the path, where it has one."""
     asked = question(await request.body(), model=model)
+    keep = None
+    if path == CHAT:
+        now = int(means.now().timestamp())
+        keep = keeping(means.completions, who.namespace, asked.body, now=now)
     return Relay(
         asked,
         target(await means.jobs.list(who.namespace), means.platform, asked.model),
@@ -59,4 +67,5 @@ async def ask(
         telemetry=means.telemetry,
         namespace=who.namespace,
         request_id=f"req_{means.random(16).hex()}",
+        keep=keep,
     )

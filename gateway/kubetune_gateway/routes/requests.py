@@ -52,6 +52,16 @@ async def json_body(request: Request, model: type[_Body]) -> _Body:
         raise wrong_field(error) from None
 
 
+def metadata_asked_for(request: Request) -> dict[str, str] | None:
+    """Pairs that a list is asked for by `metadata[key]=value`; None where it is for none."""
+    pairs = {
+        name.removeprefix("metadata[").removesuffix("]"): value
+        for name, value in request.query_params.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }
+    return pairs or None
+
+
 def refusal(error: ApiError) -> JSONResponse:
     """An error as clients understand it."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
