@@ -20,12 +20,12 @@ from .routes.requests import refusal
 from .wire.errors import ApiError
 
 OPENAI: Final = (
-    completions.router,  # before files: /files/completions
     files.router,
     uploads.router,
     jobs.router,
     models.router,
     chat.router,
+    completions.router,
 )
 AZURE: Final = (azure.router,)
 PLACES: Final = (

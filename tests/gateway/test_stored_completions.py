@@ -92,7 +92,7 @@ def test_a_smaller_model_learns_from_them(client: openai.OpenAI, gateway: Gatewa
     for _ in range(2):
         ask(client, metadata={"task": "sort"})
     ask(client, metadata={"task": "other"})
-    file = client.post("/files/completions", body={"metadata": {"task": "sort"}}, cast_to=FileObject)
+    file = client.post("/chat/datasets", body={"metadata": {"task": "sort"}}, cast_to=FileObject)
     assert (file.purpose, file.filename) == ("fine-tune", "completions.jsonl")
     rows = [json.loads(line) for line in client.files.content(file.id).text.splitlines()]
     assert rows == [{"messages": [*ASKED, {"role": "assistant", "content": WHOLE}]}] * 2
@@ -103,7 +103,7 @@ def test_a_smaller_model_learns_from_them(client: openai.OpenAI, gateway: Gatewa
 def test_nothing_like_it_makes_no_file(client: openai.OpenAI) -> None:
     before = [file.id for file in client.files.list()]
     with pytest.raises(openai.BadRequestError) as refused:
-        client.post("/files/completions", body={"model": "nobody"}, cast_to=FileObject)
+        client.post("/chat/datasets", body={"model": "nobody"}, cast_to=FileObject)
     assert refused.value.code == "no_completions"
     assert [file.id for file in client.files.list()] == before
 

@@ -36,7 +36,7 @@ class Change(Wire):
 
 
 class Chosen(Wire):
-    """Body of POST /files/completions: which stored completions become a file of rows."""
+    """Body of POST /chat/datasets: which stored completions become a file of rows."""
 
     model: str | None = None
     """Those that this model answered."""
@@ -100,7 +100,7 @@ async def delete(id_: str, means: Needs, who: Deleter) -> dict[str, Any]:
     return {"id": id_, "object": "chat.completion.deleted", "deleted": True}
 
 
-@router.post("/files/completions", openapi_extra=asks(Chosen), responses=answers(File))
+@router.post("/chat/datasets", openapi_extra=asks(Chosen), responses=answers(File))
 async def dataset(request: Request, means: Needs, who: Maker, _: Lister) -> dict[str, Any]:
     """Make a file for fine-tuning of those that are chosen: each is a row, the answer last.
 
