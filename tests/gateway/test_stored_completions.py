@@ -102,7 +102,7 @@ def test_a_smaller_model_learns_from_them(client: openai.OpenAI, gateway: Gatewa
 
 def test_nothing_like_it_makes_no_file(client: openai.OpenAI) -> None:
     before = [file.id for file in client.files.list()]
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.NotFoundError) as refused:
         client.post("/chat/datasets", body={"model": "nobody"}, cast_to=FileObject)
     assert refused.value.code == "no_completions"
     assert [file.id for file in client.files.list()] == before

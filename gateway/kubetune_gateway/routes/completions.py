@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -129,5 +130,6 @@ async def _rows(means: Means, who: Caller, asked: Chosen) -> AsyncIterator[bytes
         raise ApiError(
             "There is no stored completion like this whose answer is whole: ask with store: true, and see "
             "GET /v1/chat/completions for what is there.",
+            status=HTTPStatus.NOT_FOUND,
             code="no_completions",
         )
