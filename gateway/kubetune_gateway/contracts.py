@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from .callers.caller import Caller as Caller
+from .callers.caller import Resource as Resource
+from .callers.caller import Verb as Verb
 from .chat.upstream import Upstream
 from .completions.store import Completions
 from .files.store import FileStore
@@ -19,22 +22,6 @@ from .platform import Platform
 from .store.bucket import Bucket
 from .telemetry import Telemetry
 from .uploads.store import UploadStore
-
-Verb = Literal["get", "list", "create", "update", "delete"]
-Resource = Literal["finetunejobs", "finetunejobs/files", "finetunejobs/completions"]
-"""What rights are given on, in the group kubetune.dev: jobs; files and uploads; answers of models, stored
-ones too. The last two are no objects: roles name them as they name pods/exec."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who calls, as Kubernetes knows them, and the one namespace that they act in."""
-
-    user: str
-    groups: tuple[str, ...] = ()
-    namespace: str
-    extra: Mapping[str, Sequence[str]] | None = None
-    """As TokenReview told it, for SubjectAccessReview."""
 
 
 class Callers(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -65,6 +66,8 @@ def metadata_asked_for(request: Request) -> dict[str, str] | None:
 def refusal(error: ApiError) -> JSONResponse:
     """An error as clients understand it."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="kubetune"'
     return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
 

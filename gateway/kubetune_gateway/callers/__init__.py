@@ -1,0 +1,1 @@
+"""Who calls and what they may, as Kubernetes knows it: tokens, API keys, rights."""
