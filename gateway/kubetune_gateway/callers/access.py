@@ -69,10 +69,7 @@ def denial(asked: Mapping[str, Any], caller: Caller) -> No:
     """What is lacking, and how it is given. Pure."""
     what = asked["resourceAttributes"]
     part = f"/{what['subresource']}" if "subresource" in what else ""
-    resource, verb = f"{what['resource']}.{what['group']}{part}", what["verb"]
-    return No(
-        HTTPStatus.FORBIDDEN,
-        "forbidden",
-        f'User "{plain(caller.user)}" may not {verb} {resource} in the namespace {caller.namespace}. Give '
-        f"them a role there with the verb {verb} on {what['resource']}{part} in the API group {what['group']}.",
-    )
+    verb, resource, group = what["verb"], f"{what['resource']}{part}", what["group"]
+    problem = f'User "{plain(caller.user)}" may not {verb} {resource} in the namespace {caller.namespace}.'
+    remedy = f"Give them a role there with the verb {verb} on {resource} in the API group {group}."
+    return No(HTTPStatus.FORBIDDEN, "forbidden", f"{problem} {remedy}")
