@@ -1,7 +1,7 @@
 """Keeps FineTuneJobs in memory, by a list and a watch for all namespaces or for each of some.
 
-A watch ends each minute and goes on from where it was; the API server says something right before. One that
-is silent for longer is dead, as after a lost entry of a NAT. After that, as after any error, all is listed
+A watch ends twice a minute and goes on from where it was; the API server says something right before. One
+that is silent for longer is dead, as after a lost entry of a NAT. After that, as after any error, all is listed
 anew: only a list tells what was deleted meanwhile, and only a list is believed after a restored etcd.
 """
 
@@ -25,17 +25,23 @@ from .known import Change, Known, Raw, lean
 
 logger = logging.getLogger(__name__)
 
-SECONDS: Final = 55
-"""Of one watch; a load balancer that gives up on connections after a minute is not met."""
+SECONDS: Final = 30
+"""Of one watch. It bounds how old news can be, and no load balancer gives up on a connection as soon."""
 
-SILENCE: Final = 70.0
+SILENCE: Final = 45.0
 """Seconds without a word after which a watch is dead."""
 
-STALE: Final = 90.0
+STALE: Final = 60.0
 """Seconds without a word after which what is known is too old to be told: a list has failed as well then."""
+
+_SHORT: Final = 5.0
+"""Seconds that a watch lasts at least: what ends sooner, and without a word, is no watch."""
 
 _PAGE: Final = 500
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 15.0
+
+_DENIED_DELAY: Final = 30.0
+"""Until what an administrator has to change is tried again; the API server can ask for no longer pause."""
 
 Subscriber = Callable[[Literal["ADDED", "MODIFIED", "DELETED"], Raw], None]
 
@@ -131,6 +137,7 @@ class _Feed:
         self._stale = stale
         self._tell = tell
         self._heard: float | None = None
+        self._delays = _delays()
 
     def fresh(self) -> bool:
         """Whether something came not long ago."""
@@ -138,11 +145,9 @@ class _Feed:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        delays = _delays()
         while True:
             try:
                 await self._list()
-                delays = _delays()
                 while await self._watch():
                     pass
                 reason, wish = "it ended at once", None
@@ -150,7 +155,8 @@ class _Feed:
                 reason, wish = str(error), getattr(error, "retry_after", None)
                 if isinstance(error, MissingPermission):
                     self.began.set()  # nobody waits for what does not come; requests say what is lacking
-            delay = max(next(delays), min(wish or 0.0, _LONGEST_DELAY))
+                    wish = _DENIED_DELAY
+            delay = max(next(self._delays), min(wish or 0.0, _DENIED_DELAY))
             logger.warning(
                 "Listing all jobs anew",
                 extra={"namespace": self._namespace, "reason": reason, "delay": round(delay, 1)},
@@ -166,19 +172,22 @@ class _Feed:
         self.began.set()
 
     async def _watch(self) -> bool:
-        """Watch until the API server ends it; tell whether anything came."""
+        """Watch until the API server ends it; tell whether that was a watch."""
         target = Target(verb="watch", kind=names.PLURAL, namespace=self._namespace, name="")
-        heard = False
+        began, heard = _now(), False
         stream = self._api.watch(
             self._path, target, since=self.known.version, seconds=SECONDS, silence=self._silence
         )
         async with aclosing(stream):
             async for kind, raw in stream:
-                heard, self._heard = True, _now()
+                if not heard:
+                    heard, self._delays = True, _delays()
+                self._heard = _now()
                 change = self.known.event(kind, lean(raw))
                 if change:
                     self._tell(change)
-        return heard
+        self._heard = _now()
+        return heard or self._heard - began > _SHORT
 
 
 async def list_all(api: ApiServer, path: str, target: Target) -> tuple[list[Raw], int]:
