@@ -1,8 +1,8 @@
 """Keeps FineTuneJobs in memory, by a list and a watch for all namespaces or for each of some.
 
 A watch ends twice a minute and goes on from where it was; the API server says something right before. One
-that is silent for longer is dead, as after a lost entry of a NAT. After that, as after any error, all is listed
-anew: only a list tells what was deleted meanwhile, and only a list is believed after a restored etcd.
+that is silent for longer is dead, as after a lost entry of a NAT. After that, as after any error, all is
+listed anew: only a list tells what was deleted meanwhile, and is believed after a restored etcd.
 """
 
 from __future__ import annotations
