@@ -59,7 +59,9 @@ def keys_app(opened: Opened) -> typer.Typer:
         namespace: Annotated[str | None, typer.Option(help="Only keys of this namespace.")] = None,
     ) -> None:
         """List keys: their digest and last letters, and what they stand for."""
-        rows = [("DIGEST", "HINT", "NAMESPACE", "SERVICE ACCOUNT", "NAME", "CREATED", "EXPIRES")]
+        rows: list[tuple[str, ...]] = [
+            ("DIGEST", "HINT", "NAMESPACE", "SERVICE ACCOUNT", "NAME", "CREATED", "EXPIRES")
+        ]
         rows += [_row(*pair) for pair in _run(opened, lambda store: store.list(namespace))]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:

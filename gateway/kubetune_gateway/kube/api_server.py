@@ -79,7 +79,7 @@ class ApiServer:
                     ) as response:
                         payload = await response.read()
                     break
-                except aiohttp.ServerDisconnectedError:
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                     if not repeatable:
                         raise
                     repeatable = False
