@@ -268,6 +268,20 @@ async def test_an_error_in_the_stream_is_no_end(api: Api, proxy: FaultProxy) -> 
         await told.until(("ADDED", "after"))
 
 
+async def test_a_watch_that_ends_in_its_time_goes_on_from_there(
+    api: Api, proxy: FaultProxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with replica(proxy, seconds=1) as (watch, _):
+        told = Told(watch)
+        for number in range(5):
+            await until_true(lambda: proxy.watches(PLURAL))
+            await until_true(lambda: not proxy.watches(PLURAL))
+            await api.create_job(f"in-between-{number}", namespace="team-a")
+        await told.until(*(("ADDED", f"in-between-{number}") for number in range(5)))
+        assert len(told.changes) == 5
+    assert "Listing all jobs anew" not in caplog.text
+
+
 async def test_a_silent_stream_is_a_dead_one(api: Api, proxy: FaultProxy) -> None:
     async with replica(proxy, silence=1.0) as (watch, _):
         told = Told(watch)

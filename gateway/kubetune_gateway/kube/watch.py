@@ -34,9 +34,6 @@ SILENCE: Final = 45.0
 STALE: Final = 60.0
 """Seconds without a word after which what is known is too old to be told: a list has failed as well then."""
 
-_SHORT: Final = 5.0
-"""Seconds that a watch lasts at least: what ends sooner, and without a word, is no watch."""
-
 _PAGE: Final = 500
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 15.0
 
@@ -54,11 +51,12 @@ class JobWatch:
         api: ApiServer,
         *,
         namespaces: Sequence[str] = (),
+        seconds: int = SECONDS,
         silence: float = SILENCE,
         stale: float = STALE,
     ) -> None:
         self._feeds = {
-            namespace: _Feed(api, namespace, silence=silence, stale=stale, tell=self._tell)
+            namespace: _Feed(api, namespace, seconds=seconds, silence=silence, stale=stale, tell=self._tell)
             for namespace in (namespaces or (None,))
         }
         self._subscribers: list[Subscriber] = []
@@ -123,6 +121,7 @@ class _Feed:
         api: ApiServer,
         namespace: str | None,
         *,
+        seconds: int,
         silence: float,
         stale: float,
         tell: Callable[[Change], None],
@@ -133,6 +132,7 @@ class _Feed:
         self._api = api
         self._path = jobs_path(namespace)
         self._namespace = namespace or ""
+        self._seconds = seconds
         self._silence = silence
         self._stale = stale
         self._tell = tell
@@ -172,11 +172,11 @@ class _Feed:
         self.began.set()
 
     async def _watch(self) -> bool:
-        """Watch until the API server ends it; tell whether that was a watch."""
+        """Watch until the API server ends it; tell whether that was in its time, or after a word at least."""
         target = Target(verb="watch", kind=names.PLURAL, namespace=self._namespace, name="")
         began, heard = _now(), False
         stream = self._api.watch(
-            self._path, target, since=self.known.version, seconds=SECONDS, silence=self._silence
+            self._path, target, since=self.known.version, seconds=self._seconds, silence=self._silence
         )
         async with aclosing(stream):
             async for kind, raw in stream:
@@ -187,7 +187,7 @@ class _Feed:
                 if change:
                     self._tell(change)
         self._heard = _now()
-        return heard or self._heard - began > _SHORT
+        return heard or self._heard - began > self._seconds / 2
 
 
 async def list_all(api: ApiServer, path: str, target: Target) -> tuple[list[Raw], int]:
