@@ -34,7 +34,7 @@ from kubetune_gateway.callers.credentials import (
 )
 from kubetune_gateway.callers.recent import NO_SECONDS, YES_SECONDS, No, Recent
 from kubetune_gateway.callers.tokens import User, verdict
-from kubetune_gateway.kube.refusals import refusal
+from kubetune_gateway.kube.refusals import refusal, unanswered
 from kubetune_gateway.kube.shared import Shared
 from kubetune_gateway.wire.errors import ApiError, unavailable
 
@@ -318,3 +318,6 @@ def test_what_the_api_server_says_is_told_with_a_code_that_clients_understand(
     found = refusal(error)
     assert (found.status, found.code, found.retry_after) == (status, code, retry_after)
     assert says in found.message
+    own = unanswered(error)
+    assert (own.status, "its words" in own.message) == (503, False)
+    assert own.retry_after

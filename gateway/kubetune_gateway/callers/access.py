@@ -9,13 +9,12 @@ from typing import Any, Final, Literal
 
 from kubetune.cluster.kube.errors import Target
 from kubetune.vocabulary import names
-from kubetune.vocabulary.errors import KubeTuneError, MissingPermission
+from kubetune.vocabulary.errors import KubeTuneError
 from kubetune.vocabulary.json_values import dict_of
 from kubetune.vocabulary.strangers import plain
 
 from ..kube.api_server import ApiServer, path_of
-from ..kube.refusals import API_SERVER, refusal
-from ..wire.errors import unavailable
+from ..kube.refusals import unanswered
 from .caller import Caller, Resource, Verb
 from .recent import No, Recent
 
@@ -41,10 +40,8 @@ class KubeAccess:
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": asked}
         try:
             answer = await self._api.send("POST", _PATH, _TARGET, body=review, repeatable=True)
-        except MissingPermission as error:
-            raise refusal(error) from error
         except KubeTuneError as error:
-            raise unavailable(API_SERVER) from error
+            raise unanswered(error) from error
         return True if dict_of(answer.get("status")).get("allowed") is True else denial(asked, caller)
 
 

@@ -6,13 +6,12 @@ from datetime import datetime
 from http import HTTPStatus
 
 from kubetune.cluster.kube.errors import Target
-from kubetune.vocabulary.errors import KubeTuneError, MissingPermission, NotFound
+from kubetune.vocabulary.errors import KubeTuneError, NotFound
 from kubetune.vocabulary.json_values import dict_of
 from kubetune.vocabulary.times import parse_time
 
 from ..kube.api_server import ApiServer, path_of
-from ..kube.refusals import API_SERVER, refusal
-from ..wire.errors import unavailable
+from ..kube.refusals import unanswered
 from .recent import No, Recent
 
 
@@ -34,10 +33,8 @@ class Accounts:
             raw = await self._api.send("GET", path, target)
         except NotFound:
             raw = {}
-        except MissingPermission as error:
-            raise refusal(error) from error
         except KubeTuneError as error:
-            raise unavailable(API_SERVER) from error
+            raise unanswered(error) from error
         made = parse_time(dict_of(raw.get("metadata")).get("creationTimestamp"))
         return made or No(
             HTTPStatus.UNAUTHORIZED,

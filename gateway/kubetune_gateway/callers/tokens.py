@@ -9,12 +9,11 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from kubetune.cluster.kube.errors import Target
-from kubetune.vocabulary.errors import KubeTuneError, MissingPermission
+from kubetune.vocabulary.errors import KubeTuneError
 from kubetune.vocabulary.json_values import dict_of, text_of, texts_of
 
 from ..kube.api_server import ApiServer, path_of
-from ..kube.refusals import API_SERVER, refusal
-from ..wire.errors import unavailable
+from ..kube.refusals import unanswered
 from .recent import No, Recent
 
 logger = logging.getLogger(__name__)
@@ -50,12 +49,10 @@ class Tokens:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         try:
             answer = await self._api.send("POST", _PATH, _TARGET, body=review, repeatable=True)
-        except MissingPermission as error:
-            raise refusal(error) from None
         except KubeTuneError as error:
             # Whatever it says, something in between may have said it, and of a body with a token.
             logger.warning("No review of a token", extra={"reason": type(error).__name__})
-            raise unavailable(API_SERVER) from None
+            raise unanswered(error) from None
         return verdict(dict_of(answer.get("status")), self._audiences)
 
 

@@ -63,6 +63,12 @@ def refusal(error: KubeTuneError) -> ApiError:
             return unavailable(API_SERVER)
 
 
+def unanswered(error: KubeTuneError) -> ApiError:
+    """What a client is told when a question of the gateway's own fails: no client is at fault then."""
+    known = isinstance(error, MissingPermission | TransientError)
+    return refusal(error) if known else unavailable(API_SERVER)
+
+
 def lacking(verb: str, resource: str, namespace: str) -> ApiError:
     """The gateway itself may not do what it has to; another try succeeds once it may."""
     where = f" in the namespace {namespace}" if namespace else ""
