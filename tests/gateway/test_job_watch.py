@@ -20,7 +20,7 @@ from kubetune.vocabulary.errors import TransientError
 from kubetune_gateway.kube.api_server import ApiServer
 from kubetune_gateway.kube.jobs import KubeJobs
 from kubetune_gateway.kube.leases import KubeLeases
-from kubetune_gateway.kube.watch import JobWatch, jobs_path
+from kubetune_gateway.kube.watch import JobWatch, jobs_path, list_all
 from kubetune_gateway.wire.errors import ApiError
 from tests.support import accounts
 from tests.support.apiserver import Api
@@ -205,6 +205,17 @@ async def test_what_the_api_server_refuses_is_told_in_its_words(api: Api, proxy:
         assert "quota: jobs" in full.message
 
 
+async def test_a_job_whose_answer_was_lost_is_not_made_twice(api: Api, proxy: FaultProxy) -> None:
+    async with replica(proxy) as (_, jobs):
+        wanted = manifest("once")
+        wanted["metadata"]["annotations"] = {"openai.kubetune.dev/suffix": "once"}
+        proxy.lose = "POST"
+        made = await jobs.create(wanted)
+        assert made["metadata"]["uid"] == (await api.job("once", namespace="team-a"))["metadata"]["uid"]
+        other = await refusal(jobs.create(manifest("once")))  # somebody else's, of the same name
+        assert other.status == HTTPStatus.SERVICE_UNAVAILABLE
+
+
 async def test_what_another_replica_made_a_moment_ago_is_found(api: Api, proxy: FaultProxy) -> None:
     async with replica(proxy) as (watch, jobs):
         proxy.deafen(PLURAL)  # so that nothing but a question can tell
@@ -344,10 +355,12 @@ async def test_a_subscriber_that_fails_does_not_end_the_watch(api: Api, proxy: F
 
 
 async def test_more_jobs_than_a_page_are_all_listed(api: Api, proxy: FaultProxy) -> None:
-    count = 520
-    await asyncio.gather(*(api.create_job(f"many-{number}", namespace="team-b") for number in range(count)))
-    async with replica(proxy) as (_, jobs):
-        assert len(await jobs.list("team-b")) == count
+    made = [await api.create_job(f"many-{number}", namespace="team-b") for number in range(5)]
+    target = Target(verb="list", kind=PLURAL, namespace="team-b", name="")
+    async with connected(proxy.configuration) as server:
+        found, version = await list_all(server, jobs_path("team-b"), target, page=2)
+    assert [raw["metadata"]["uid"] for raw in found] == [raw["metadata"]["uid"] for raw in made]
+    assert version >= int(made[-1]["metadata"]["resourceVersion"])
 
 
 async def test_a_version_that_is_too_old_is_an_error(

@@ -36,6 +36,8 @@ class FaultProxy:
     upstream: Configuration
     refuse: int | None = None
     """Status that every request gets, as during an outage."""
+    lose: str | None = None
+    """Method of requests that are passed on and whose answers are lost."""
     writes: list[str] = field(default_factory=list)
     """Method and path of every request that changes something and was passed on."""
     paths: set[str] = field(default_factory=set)
@@ -137,7 +139,10 @@ class FaultProxy:
                 kept = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_HEADERS}
                 if "watch" in request.query:
                     return await self._stream(request, answer, kept)
-                return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+                body = await answer.read()
+                if request.method == self.lose:
+                    return web.json_response({"kind": "Status", "message": "lost"}, status=504)
+                return web.Response(status=answer.status, body=body, headers=kept)
         except aiohttp.ClientError:
             return web.json_response({"kind": "Status", "message": "no upstream"}, status=503)
 

@@ -13,7 +13,8 @@ from typing import Any
 from kubetune.cluster.kube.answers import an_object
 from kubetune.cluster.kube.errors import Target
 from kubetune.vocabulary import names
-from kubetune.vocabulary.errors import Conflict, NotFound, Rejected
+from kubetune.vocabulary.errors import Conflict, KubeTuneError, NotFound, Rejected, TransientError
+from kubetune.vocabulary.json_values import dict_of
 
 from ..wire.errors import not_found, unavailable
 from .api_server import FIELD_MANAGER, MERGE_PATCH, ApiServer
@@ -47,18 +48,27 @@ class KubeJobs:
         return next((raw for raw in await self._live(namespace) if uid_in(raw) == uid), None)
 
     async def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Make one. A name that is taken is 503: the client's next try has another."""
+        """Make one. A name that is taken is 503: the client's next try has another.
+
+        Where the answer is lost, the object is looked for, or that next try would make a second one.
+        """
         meta = manifest["metadata"]
         namespace: str = meta["namespace"]
         target = Target(verb="create", kind=names.PLURAL, namespace=namespace, name=meta["name"])
         with told():
-            answer = await self._api.send(
-                "POST",
-                jobs_path(namespace),
-                target,
-                query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
-                body=manifest,
-            )
+            try:
+                answer = await self._api.send(
+                    "POST",
+                    jobs_path(namespace),
+                    target,
+                    query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+                    body=manifest,
+                )
+            except TransientError:
+                made = await self._made(manifest)
+                if made is None:
+                    raise
+                answer = dict(made)
             return self._answered(target, answer)
 
     async def patch(
@@ -102,6 +112,17 @@ class KubeJobs:
                 self._answered(target, answer)
             else:
                 self._watch.deleted(uid, namespace)
+
+    async def _made(self, manifest: Mapping[str, Any]) -> Raw | None:
+        """The object that this makes, if it is there; nobody else's is like it."""
+        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        target = Target(verb="get", kind=names.PLURAL, namespace=namespace, name=name)
+        try:
+            found = await self._api.send("GET", jobs_path(namespace, name), target)
+        except KubeTuneError:
+            return None
+        notes = dict_of(dict_of(found.get("metadata")).get("annotations"))
+        return found if notes == manifest["metadata"].get("annotations", {}) else None
 
     async def _is_gone(self, namespace: str, name: str, uid: str) -> bool:
         target = Target(verb="get", kind=names.PLURAL, namespace=namespace, name=name)

@@ -190,17 +190,17 @@ class _Feed:
         return heard or self._heard - began > self._seconds / 2
 
 
-async def list_all(api: ApiServer, path: str, target: Target) -> tuple[list[Raw], int]:
+async def list_all(api: ApiServer, path: str, target: Target, *, page: int = _PAGE) -> tuple[list[Raw], int]:
     """All objects of a collection as of now, and at which version; in pages, which bound the memory."""
     found: list[Raw] = []
-    query = {"limit": str(_PAGE)}
+    query = {"limit": str(page)}
     while True:
         answer = await api.send("GET", path, target, query=query)
         rest = text_of(dict_of(answer.get("metadata")).pop("continue", None))
         found += map(lean, items_of(target, answer))
         if not rest:
             return found, version_of(target, answer)
-        query = {"limit": str(_PAGE), "continue": rest}
+        query = {"limit": str(page), "continue": rest}
 
 
 def jobs_path(namespace: str | None, name: str | None = None) -> str:
