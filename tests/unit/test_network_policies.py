@@ -46,6 +46,19 @@ def test_pods_of_the_trainer_are_reached_by_each_other_and_their_metrics_by_thei
     }
 
 
+def test_a_gateway_reads_what_the_operator_reads() -> None:
+    gateway = {
+        "podSelector": {"matchLabels": {"app": "gateway"}},
+        "namespaceSelector": {"matchLabels": {"a": "b"}},
+    }
+    platform = NetworkPolicies.model_validate({"operator": OPERATOR, "gateway": gateway, "metricsFrom": []})
+    readers = [OPERATOR, gateway]
+    pods = build_pods_policy(golden.load("minimal-first-visit").job, platform)["spec"]
+    assert pods["ingress"][1] == {"from": readers, "ports": [{"protocol": "TCP", "port": 9400}]}
+    server = build_server_policy(with_spec("serving", serving={}).job, platform, role=ROLE_SERVING)["spec"]
+    assert server["ingress"][0]["from"] == [{"podSelector": TRAINERS}, *readers, {"podSelector": {}}]
+
+
 def test_without_readers_nobody_else_comes_in() -> None:
     spec = build_pods_policy(
         golden.load("minimal-first-visit").job, NetworkPolicies.model_validate({"metricsFrom": []})

@@ -1,11 +1,11 @@
 """NetworkPolicies of a job: its pods are apart from everybody else's, but for what they are there for.
 
-- ``pods``, of all that run the trainer's image: they reach each other and DNS, and nothing else; the operator
-  and Prometheus read their metrics.
+- ``pods``, of all that run the trainer's image: they reach each other and DNS, and nothing else; the operator,
+  the gateway and Prometheus read their metrics.
 - ``sources``, of those that fetch models and rows or ask judges: they get out, but not to where clouds tell
   credentials. No policy can name a host, so it is everywhere else.
-- one of each server: it is reached by whom ``serving.allowFrom`` names, the evaluator, the operator and
-  Prometheus, and gets nowhere: what a client names as the address of an image is not fetched.
+- one of each server: it is reached by whom ``serving.allowFrom`` names, the evaluator, the operator, the
+  gateway and Prometheus, and gets nowhere: what a client names as the address of an image is not fetched.
 
 Policies add up, and a name has the digest of what it says: another is made beside the old one, which is
 deleted then, so that nothing is shut in between.

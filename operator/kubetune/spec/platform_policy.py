@@ -49,6 +49,8 @@ class NetworkPolicies(SpecModel):
     """Whether there are any."""
     operator: NetworkPeer | None = None
     """The operator's own pods; None: none of the cluster's, since it runs elsewhere."""
+    gateway: NetworkPeer | None = None
+    """Pods that answer clients of OpenAI's API, with what servers and trainers tell; None: there are none."""
     metrics_from: Annotated[tuple[NetworkPeer, ...], Field(max_length=16)] = (
         NetworkPeer.model_validate(_PROMETHEUS),
     )
@@ -61,8 +63,8 @@ class NetworkPolicies(SpecModel):
 
     @cached_property
     def readers(self) -> list[dict[str, Any]]:
-        """Operator and Prometheus, as manifests have them; made once, since each look at a job asks."""
-        own = (self.operator,) if self.operator else ()
+        """Operator, gateway and Prometheus, as manifests have them; made once, since each look at a job asks."""
+        own = tuple(peer for peer in (self.operator, self.gateway) if peer)
         return [peer.manifest() for peer in (*own, *self.metrics_from)]
 
 

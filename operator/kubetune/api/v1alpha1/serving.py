@@ -69,7 +69,8 @@ class Serving(SpecModel):
     """Options of the vLLM server: {max-model-len: "2048"}."""
     allow_from: tuple[NetworkPeer, ...] | None = Field(default=None, max_length=16)
     """Who may reach the servers, as in a NetworkPolicy: [{namespaceSelector: {}}] is the whole cluster.
-    Default: the pods of the job's namespace. Operator, Prometheus and the job's own evaluator always may."""
+    Default: the pods of the job's namespace. Operator, Prometheus, the job's own evaluator and the platform's
+    gateway always may."""
     api_key: ApiKey | None = None
     """Has every path but health and metrics ask for a key ("Authorization: Bearer KEY", or "api-key: KEY").
     Default: whoever reaches the servers may use them."""
