@@ -16,7 +16,7 @@ PROCESSES := 4
 # What the machine must be fit for; nothing: the cluster, or that of KUBETUNE_KUBECONFIG.
 PURPOSE :=
 # The images that a release has archives of.
-ARCHIVES := operator,trainer,serving-cpu
+ARCHIVES := operator,trainer,serving-cpu,gateway
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'

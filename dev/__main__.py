@@ -151,7 +151,8 @@ def demo() -> None:
 @app.command()
 def images(
     only: Annotated[
-        list[str] | None, typer.Option(help="operator, trainer or serving-cpu; may be given several times.")
+        list[str] | None,
+        typer.Option(help="operator, trainer, serving-cpu or gateway; may be given several times."),
     ] = None,
     print_json: Annotated[bool, typer.Option("--print-json", help="Print the references as JSON.")] = False,
 ) -> None:
@@ -176,7 +177,7 @@ def release(
     out: Annotated[Path, typer.Option(help="The folder to write, made anew.")] = Path("dist"),
     archives: Annotated[
         str, typer.Option(help="The images to write archives of, with commas between; none when empty.")
-    ] = "operator,trainer,serving-cpu",
+    ] = "operator,trainer,serving-cpu,gateway",
 ) -> None:
     """Write dist/: chart, install.yaml, digests, bills of materials, image archives, checksums."""
     from dev.cluster.registry import ensure_registry

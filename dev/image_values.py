@@ -10,6 +10,7 @@ PLACES: Final[Mapping[str, str]] = {
     "operator": "image",
     "trainer": "settings.trainerImage",
     "serving-cpu": "settings.servingCpuImage",
+    "gateway": "gateway.image",
 }
 """The path of an image's values by the image's name."""
 

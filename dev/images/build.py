@@ -21,7 +21,7 @@ from dev.cluster.packages import ensure_packages
 from dev.errors import DevError
 from dev.images import buildah
 from dev.images.base import age_of_base, base_image, ensure_base, own_base
-from dev.images.inputs import IMAGES, OPERATOR, Image, take
+from dev.images.inputs import IMAGES, NAMES, TRAINER, Image, take
 
 _UV = "localhost/kubetune/uv"
 _TORCH = "localhost/kubetune/torch"
@@ -40,16 +40,27 @@ class ImageRefs:
     operator: str
     trainer: str
     serving_cpu: str
+    gateway: str
 
     @property
     def by_name(self) -> dict[str, str]:
         """Return the references by the images' names."""
-        return {"operator": self.operator, "trainer": self.trainer, "serving-cpu": self.serving_cpu}
+        return {
+            "operator": self.operator,
+            "trainer": self.trainer,
+            "serving-cpu": self.serving_cpu,
+            "gateway": self.gateway,
+        }
 
     def to_json(self) -> str:
         """Return the references as JSON, under the names that the chart's values have."""
         return json.dumps(
-            {"operator": self.operator, "trainer": self.trainer, "servingCpu": self.serving_cpu}
+            {
+                "operator": self.operator,
+                "trainer": self.trainer,
+                "servingCpu": self.serving_cpu,
+                "gateway": self.gateway,
+            }
         )
 
 
@@ -74,9 +85,7 @@ def ensure_images(only: Collection[str] = (), *, registry: str) -> ImageRefs:
     With `only`, the images of other names are neither built nor pushed.
     """
     if unknown := set(only) - {image.name for image in IMAGES}:
-        raise ImageError(
-            f"No image is called {', '.join(sorted(unknown))}: there are operator, trainer and serving-cpu"
-        )
+        raise ImageError(f"No image is called {', '.join(sorted(unknown))}: there are {NAMES}")
     ensure_packages(IMAGE_PACKAGES)  # to ask the registry, too
     with tempfile.TemporaryDirectory(prefix="kubetune-images-") as folder:
         jobs = [_job(image, registry=registry, context=Path(folder) / image.name) for image in IMAGES]
@@ -86,8 +95,8 @@ def ensure_images(only: Collection[str] = (), *, registry: str) -> ImageRefs:
                 # Looked at again: another command may have done it meanwhile.
                 if missing := _missing(wanted):
                     _make_all(missing)
-        operator, trainer, serving_cpu = (job.reference for job in jobs)
-    return ImageRefs(operator=operator, trainer=trainer, serving_cpu=serving_cpu)
+        operator, trainer, serving_cpu, gateway = (job.reference for job in jobs)
+    return ImageRefs(operator=operator, trainer=trainer, serving_cpu=serving_cpu, gateway=gateway)
 
 
 def _job(image: Image, *, registry: str, context: Path) -> _Job:
@@ -126,7 +135,7 @@ def _make_all(jobs: list[_Job]) -> None:
 
 def _make(job: _Job, *, torch: Lock) -> None:
     start = time.monotonic()
-    if job.image != OPERATOR:
+    if job.image.dockerfile == TRAINER.dockerfile:
         with torch:  # the layers that two images share are built by the first that comes
             _build_stage(job, stage="torch", image=_TORCH)
     _build_stage(job, stage=job.image.name, image=job.local)

@@ -55,7 +55,21 @@ SERVING_CPU = Image(
     dockerfile="trainer_image/Dockerfile",
     sources=("requirements/uv.txt", "requirements/torch.txt", "requirements/serving-cpu.txt"),
 )
-IMAGES = (OPERATOR, TRAINER, SERVING_CPU)
+GATEWAY = Image(
+    name="gateway",
+    dockerfile="gateway/Dockerfile",
+    sources=(
+        "requirements/uv.txt",
+        "requirements/gateway.txt",
+        "gateway/kubetune_gateway",
+        "operator/kubetune",
+        "trainer_image/kubetune_trainer/__init__.py",
+        "trainer_image/kubetune_trainer/contract",
+    ),
+)
+IMAGES = (OPERATOR, TRAINER, SERVING_CPU, GATEWAY)
+NAMES = f"{', '.join(image.name for image in IMAGES[:-1])} and {IMAGES[-1].name}"
+"""What the images are called, for people."""
 
 
 def take(image: Image, *, context: Path, base: str) -> str:

@@ -17,7 +17,7 @@ class Published:
     """An image in a registry."""
 
     name: str
-    """operator, trainer or serving-cpu."""
+    """operator, trainer, serving-cpu or gateway."""
 
     source: str
     """Where it was pushed to, with its tag."""

@@ -18,7 +18,7 @@ from dev.errors import DevError
 from dev.images import buildah
 from dev.images.base import age_of_base, own_base
 from dev.images.build import ensure_images, one_at_a_time
-from dev.images.inputs import IMAGES
+from dev.images.inputs import IMAGES, NAMES
 from dev.release import manifests, sbom
 from dev.release.archive import write_archive
 from dev.release.contents import debian_packages, locked_hashes, python_packages
@@ -26,7 +26,7 @@ from dev.release.published import Published, digest_elsewhere, look_up
 
 SUMS = "SHA256SUMS"
 _SPACE = 12  # GiB: archives of trainer and serving-cpu, 3 each, and the copy that the second is made from
-_SMALL = {"operator"}
+_SMALL = {"operator", "gateway"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +49,7 @@ class Options:
 def release(options: Options) -> None:
     """Write a release; raises DevError where `make_room` does, and where the disk is too small."""
     if unknown := set(options.archives) - {image.name for image in IMAGES}:
-        raise DevError(
-            f"No image is called {', '.join(sorted(unknown))}: there are operator, trainer and serving-cpu"
-        )
+        raise DevError(f"No image is called {', '.join(sorted(unknown))}: there are {NAMES}")
     _check_disk(options)
     ensure_packages(RELEASE_PACKAGES)
     refs = ensure_images(registry=options.pushed_to)

@@ -23,13 +23,15 @@ PARSED = {
 
 
 def test_the_images_are_those_that_the_chart_names() -> None:
-    [operator] = chart.of_kind(chart.render(), "Deployment")
+    objects = chart.render(chart.CASES["gateway"])
+    operator, gateway = (chart.find(objects, "Deployment", f"kubetune{part}") for part in ("", "-gateway"))
     variables = chart.variables()
     images = {
         "operator": operator["spec"]["template"]["spec"]["containers"][0]["image"],
         "trainer": variables["KUBETUNE_TRAINER_IMAGE"],
         "serving-cpu": variables["KUBETUNE_SERVING_CPU_IMAGE"],
         "serving": variables["KUBETUNE_SERVING_IMAGE"],
+        "gateway": gateway["spec"]["template"]["spec"]["containers"][0]["image"],
     }
     assert {image["name"]: image["image"] for image in PARSED["images"]} == images
 

@@ -27,7 +27,7 @@ IMAGES = [
         tag="t1",
         digest=f"sha256:{index:064x}",
     )
-    for index, name in enumerate(("operator", "trainer", "serving-cpu"))
+    for index, name in enumerate(("operator", "trainer", "serving-cpu", "gateway"))
 ]
 
 

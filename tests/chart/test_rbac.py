@@ -1,8 +1,8 @@
-"""The operator may do what its code does, and no more."""
+"""Operator and gateway may do what their code does, and no more."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -10,9 +10,11 @@ import yaml
 from dev.chart import CHART
 from kubetune.cluster.kube.resources import LEASES, RESOURCES, of_manifest
 from kubetune.cluster.watch import WATCHED
+from kubetune_gateway.contracts import Resource, Verb
 from tests.support import chart, golden
 
 RULES = CHART / "templates" / "rbac"
+GATEWAY_RULES = CHART / "templates" / "gateway" / "rbac.yaml"
 READ = {"get", "list", "watch"}
 
 ALLOWED: dict[tuple[str, str], set[str]] = {
@@ -30,6 +32,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("events.k8s.io", "events"): {"create"},
 }
 
+GATEWAY = {("kubetune.dev", "finetunejobs"): READ | {"create", "patch", "delete"}}
 
 LEASE = [
     {
@@ -84,12 +87,14 @@ def test_nobody_gets_secrets_or_wildcards(case: str) -> None:
     for role in [*chart.of_kind(objects, "ClusterRole"), *chart.of_kind(objects, "Role")]:
         for (group, resource), verbs in grants(role).items():
             assert "*" not in {group, resource, *verbs}
-            assert resource.split("/")[0] not in {"secrets", "serviceaccounts", "roles", "rolebindings"}
+            assert resource.split("/")[0] not in {"secrets", "roles", "rolebindings"}
+            assert resource != "serviceaccounts" or verbs == {"get"}  # their tokens are made by others
+            assert not resource.startswith("serviceaccounts/")
             assert not verbs & {"escalate", "bind", "impersonate"}
 
 
 def test_every_verb_has_its_reason_beside_it() -> None:
-    for path in RULES.iterdir():
+    for path in (*RULES.iterdir(), GATEWAY_RULES):
         lines = path.read_text().splitlines()
         verbs = [i for i, line in enumerate(lines) if line.strip().startswith("verbs:")]
         for start in verbs:
@@ -122,12 +127,14 @@ def test_namespaced_mode_has_no_right_elsewhere_but_for_the_lease() -> None:
 
 
 @pytest.mark.parametrize("case", chart.CASES)
-def test_bindings_name_the_operators_account_and_an_existing_role(case: str) -> None:
+def test_bindings_name_the_account_of_whom_they_are_for_and_an_existing_role(case: str) -> None:
     objects = chart.render(chart.CASES[case])
-    account = chart.of_kind(objects, "ServiceAccount")[0]["metadata"]
-    deployment = chart.of_kind(objects, "Deployment")[0]
-    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["name"]
+    accounts = {component(item): item["metadata"] for item in chart.of_kind(objects, "ServiceAccount")}
+    for deployment in chart.of_kind(objects, "Deployment"):
+        account = accounts[component(deployment)]
+        assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["name"]
     for binding in [*chart.of_kind(objects, "ClusterRoleBinding"), *chart.of_kind(objects, "RoleBinding")]:
+        account = accounts[component(binding)]
         subject = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
         assert binding["subjects"] == [subject]
         chart.find(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"])
@@ -142,8 +149,13 @@ def test_people_who_view_may_read_and_people_who_edit_may_write() -> None:
     assert grants(view) == {
         ("kubetune.dev", "finetunejobs"): READ,
         ("kubetune.dev", "finetunejobs/status"): READ,
+        ("kubetune.dev", "finetunejobs/files"): {"get", "list"},
     }
-    assert grants(edit) == {("kubetune.dev", "finetunejobs"): write}
+    assert grants(edit) == {
+        ("kubetune.dev", "finetunejobs"): write,
+        ("kubetune.dev", "finetunejobs/files"): {"create", "update", "delete"},
+        ("kubetune.dev", "finetunejobs/completions"): {"create", "get", "list", "update", "delete"},
+    }
 
 
 def test_the_chart_can_be_installed_without_rights_on_the_cluster() -> None:
@@ -159,18 +171,57 @@ def test_the_chart_can_be_installed_without_rights_on_the_cluster() -> None:
 
 
 def test_roles_can_be_left_to_others() -> None:
-    objects = chart.render({"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "mine"}})
+    account = {"create": False, "name": "mine"}
+    gateway = {**chart.CASES["gateway"]["gateway"], "serviceAccount": account}
+    objects = chart.render({"rbac": {"create": False}, "serviceAccount": account, "gateway": gateway})
     for kind in ("ServiceAccount", "ClusterRoleBinding", "RoleBinding", "Role"):
         assert chart.of_kind(objects, kind) == []
     assert operator_roles(objects) == []
-    deployment = chart.of_kind(objects, "Deployment")[0]
-    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+    for deployment in chart.of_kind(objects, "Deployment"):
+        assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+
+
+def test_the_gateways_rights_are_these_where_it_serves() -> None:
+    for case, kind, namespaces, has_keys in (
+        ("gateway", "ClusterRole", [None], True),
+        ("whole-gateway", "Role", ["team-b"], False),
+    ):
+        objects = chart.render(chart.CASES[case])
+        roles = [
+            role for role in chart.of_kind(objects, kind) if role["metadata"]["name"] == "kubetune-gateway"
+        ]
+        assert [role["metadata"].get("namespace") for role in roles] == namespaces
+        for role in roles:
+            assert grants(role) == GATEWAY | ({("", "serviceaccounts"): {"get"}} if has_keys else {})
+        assert grants(chart.find(objects, "ClusterRole", "kubetune-callers")) == {
+            ("authentication.k8s.io", "tokenreviews"): {"create"},
+            ("authorization.k8s.io", "subjectaccessreviews"): {"create"},
+        }
+
+
+def test_the_gateway_has_a_lease_of_its_own_beside_it() -> None:
+    role = chart.find(chart.render(chart.CASES["gateway"]), "Role", "kubetune-recorder")
+    named = {**LEASE[0], "resourceNames": ["kubetune-gateway"]}
+    assert (role["metadata"]["namespace"], role["rules"]) == (chart.NAMESPACE, [named, LEASE[1]])
+
+
+def test_what_the_gateway_asks_about_is_what_the_roles_of_people_name() -> None:
+    view, edit = (chart.find(chart.render(), "ClusterRole", f"kubetune-{name}") for name in ("view", "edit"))
+    whole = {**grants(view)}
+    for right, verbs in grants(edit).items():
+        whole[right] = whole.get(right, set()) | verbs
+    for resource in get_args(Resource):
+        assert whole["kubetune.dev", resource] >= set(get_args(Verb))
 
 
 def operator_roles(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = [*chart.of_kind(objects, "ClusterRole"), *chart.of_kind(objects, "Role")]
-    lease = "kubetune-lease"
-    return [role for role in found if not aggregated(role) and role["metadata"]["name"] != lease]
+    own = [role for role in found if not aggregated(role) and component(role) == "operator"]
+    return [role for role in own if role["metadata"]["name"] != "kubetune-lease"]
+
+
+def component(item: dict[str, Any]) -> str:
+    return str(item["metadata"]["labels"]["app.kubernetes.io/component"])
 
 
 def aggregated(role: dict[str, Any]) -> set[str]:

@@ -68,6 +68,14 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
         ({"monitoring": {"rules": {"disabled": "KubeTuneServerSlow"}}}, "disabled"),
         ({"monitoring": {"rules": {"thresholds": {"jobWaiting": "30 minutes"}}}}, "jobWaiting"),
         ({"monitoring": {"rules": {"thresholds": {"noProgress": ""}}}}, "noProgress"),
+        ({"gateway": {"models": {"gpt-4o-mini": "Qwen/Qwen3-8B"}}}, "gpt-4o-mini"),
+        ({"gateway": {"models": {"gpt-4o-mini": {"url": "http://base:8000/v1"}}}}, "uri"),
+        ({"gateway": {"storage": {"bucket": "s3://clients"}}}, "bucket"),
+        ({"gateway": {"storage": {"prefix": "openai"}}}, "prefix"),
+        ({"gateway": {"storage": {"endpoint": "https://key@s3.example.com"}}}, "endpoint"),
+        ({"gateway": {"spec": {"training": {"gpusPerNode": "1"}}}}, "gpusPerNode"),
+        ({"gateway": {"webhooks": [{"namespace": "team-a", "url": "https://a.example.com"}]}}, "secretName"),
+        ({"gateway": {"networkPolicy": {"from": []}}}, "from"),
         (
             {"monitoring": {"rules": {"thresholds": {"timeToFirstTokenSeconds": 0}}}},
             "timeToFirstTokenSeconds",
@@ -106,15 +114,26 @@ def test_right_values_pass(case: str) -> None:
             },
             "names tuner, which settings.allowedServiceAccounts does not allow: add it there, or the",
         ),
+        (
+            {"gateway": {"enabled": True}},
+            "gateway.storage.bucket is empty: name the bucket where files of clients are to be",
+        ),
+        (
+            {
+                "settings": {"watchNamespaces": ["team-a"]},
+                "gateway": {"enabled": True, "storage": {"bucket": "clients"}, "namespaces": ["team-b"]},
+            },
+            "gateway.namespaces has team-b, which is not in settings.watchNamespaces: its jobs would not run",
+        ),
     ],
 )
-def test_a_policy_for_nothing_is_refused_in_a_sentence(values: dict[str, Any], said: str) -> None:
+def test_what_could_not_work_is_refused_in_a_sentence(values: dict[str, Any], said: str) -> None:
     with pytest.raises(helm_python.HelmError, match=re.escape(said)):
         chart.render(values)
 
 
 def test_the_schema_names_the_values_and_no_others() -> None:
-    described = set(paths(SCHEMA)) - {"enabled", "resources.claims"}
+    described = set(paths(SCHEMA)) - {"enabled", "resources.claims", "gateway.resources.claims"}
     assert described == set(keys(VALUES))
 
 
@@ -132,6 +151,11 @@ def test_the_closed_schema_is_the_same_but_for_being_closed() -> None:
         ".topologySpreadConstraints[]",
         ".extraVolumes[]",
         ".extraVolumeMounts[]",
+        ".gateway.spec",
+        ".gateway.spec.training",
+        ".gateway.topologySpreadConstraints[]",
+        ".gateway.extraVolumes[]",
+        ".gateway.extraVolumeMounts[]",
         ".extraObjects[]",
     ]
 
@@ -187,7 +211,7 @@ def paths(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
 def keys(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in values.items():
         yield f"{prefix}{name}"
-        if isinstance(value, dict) and f"{prefix}{name}" != "resources":
+        if isinstance(value, dict) and name != "resources":
             yield from keys(value, f"{prefix}{name}.")
         elif isinstance(value, dict):
             yield from (f"{prefix}{name}.{key}" for key in value)

@@ -149,6 +149,7 @@ def test_images_are_called_as_they_are_built() -> None:
         VALUES["image"]["repository"],
         VALUES["settings"]["trainerImage"]["repository"],
         VALUES["settings"]["servingCpuImage"]["repository"],
+        VALUES["gateway"]["image"]["repository"],
     ]
 
 

@@ -54,6 +54,10 @@ def refusal(values: dict[str, Any]) -> list[str]:
         ({"image": {"pullPolicy": "Always"}}, "image.pullPolicy", "settings.imagePullPolicy"),
         ({"imagePullSecrets": []}, "imagePullSecrets", "settings.imagePullSecrets"),
         ({"installCRDs": True}, "installCRDs", "crds"),
+        # Of the gateway: what only it has, wherever it stands, and what the operator has too, below it.
+        ({"webhook": {"port": 443}}, "webhook", "gateway.webhooks"),
+        ({"gateway": {"replica": 1}}, "gateway.replica", "gateway.replicas"),
+        ({"nodeSelectors": {}}, "nodeSelectors", "nodeSelector"),
     ],
 )
 def test_the_nearest_known_value_is_named(values: dict[str, Any], path: str, meant: str) -> None:
@@ -63,7 +67,7 @@ def test_the_nearest_known_value_is_named(values: dict[str, Any], path: str, mea
 @pytest.mark.parametrize(
     ("values", "path"),
     [
-        ({"webhook": {"port": 443}}, "webhook"),
+        ({"certificate": {"issuer": "x"}}, "certificate"),
         ({"image": {"name": "x"}}, "image.name"),
         ({"crds": {"version": "v1"}}, "crds.version"),
     ],
@@ -112,7 +116,9 @@ def test_null_stands_for_the_default_of_a_value_that_exists() -> None:
     assert chart.render({"podLabels": None, "settings": {"gpuMemoryBytes": None}}) == chart.render()
 
 
-@pytest.mark.parametrize("path", ["commonLabels", "podLabels", "monitoring.additionalLabels"])
+@pytest.mark.parametrize(
+    "path", ["commonLabels", "podLabels", "gateway.podLabels", "monitoring.additionalLabels"]
+)
 def test_labels_by_which_things_are_known_are_not_for_values(path: str) -> None:
     labels: Any = {"app.kubernetes.io/name": "x", "kubetune.dev/stage": "train", "team": "a"}
     for key in reversed(path.split(".")):
@@ -127,6 +133,10 @@ def test_a_variable_that_is_a_setting_is_refused_with_the_setting() -> None:
     values = {"extraEnv": [{"name": "KUBETUNE_TRAINER_IMAGE", "value": "x"}, {"name": "TZ", "value": "UTC"}]}
     assert refusal(values) == [
         "extraEnv has KUBETUNE_TRAINER_IMAGE, which is a setting: set it as settings.trainerImage"
+    ]
+    values = {"gateway": {"extraEnv": [{"name": "KUBETUNE_GATEWAY_SPEC"}, {"name": "AWS_CA_BUNDLE"}]}}
+    assert refusal(values) == [
+        "gateway.extraEnv has KUBETUNE_GATEWAY_SPEC, which the values below gateway set: leave it out"
     ]
 
 

@@ -42,7 +42,7 @@ def test_its_checksums_hold_and_its_bills_are_valid(folder: Path) -> None:
     shell.output(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder)
     bills = sorted((folder / "sbom").iterdir())
     assert [bill.name for bill in bills] == [
-        f"{name}.cdx.json" for name in ("chart", "operator", "serving-cpu", "trainer")
+        f"{name}.cdx.json" for name in ("chart", "gateway", "operator", "serving-cpu", "trainer")
     ]
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     assert [validator.validate_str(bill.read_text()) for bill in bills] == [None] * len(bills)

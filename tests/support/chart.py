@@ -67,6 +67,79 @@ CASES: dict[str, dict[str, Any]] = {
             "promote": {"enabled": True, "users": ["jane"], "groups": ["reviewers"]},
         },
     },
+    "gateway": {
+        "gateway": {
+            "enabled": True,
+            "models": {"gpt-4o-mini": "hf://Qwen/Qwen3-8B"},
+            "storage": {"bucket": "clients"},
+        },
+    },
+    "whole-gateway": {
+        "settings": {"watchNamespaces": ["team-a", "team-b"]},
+        "monitoring": {"podMonitors": {"enabled": True}},
+        "gateway": {
+            "enabled": True,
+            "models": {
+                "gpt-4o-mini": {
+                    "uri": "s3://models/base",
+                    "url": "http://base.models:8000/v1",
+                    "servedName": "base",
+                }
+            },
+            "spec": {"training": {"gpusPerNode": 0}, "serving": None},
+            "storage": {
+                "bucket": "clients",
+                "prefix": "openai/",
+                "endpoint": "https://s3.example.com",
+                "region": "eu-1",
+                "credentialsSecret": "s3",
+            },
+            "jobCredentialsSecret": "openai-files",
+            "namespaces": ["team-b"],
+            "audiences": ["https://kubetune.example.com"],
+            "apiKeys": {"enabled": False},
+            "limits": {"requestsPerMinute": 60, "fileBytes": 5_000_000_000},
+            "webhooks": [
+                {"namespace": "team-b", "url": "https://b.example.com/hook", "secretName": "hook"},
+                {
+                    "namespace": "team-b",
+                    "url": "https://c.example.com",
+                    "secretName": "hook",
+                    "secretKey": "other",
+                    "events": ["fine_tuning.job.failed"],
+                },
+            ],
+            "drainSeconds": 60,
+            "autoscaling": {"enabled": True},
+            "service": {
+                "type": "LoadBalancer",
+                "port": 8080,
+                "annotations": {"example.com/internal": "true"},
+            },
+            "ingress": {
+                "enabled": True,
+                "className": "nginx",
+                "annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "0"},
+                "hosts": ["openai.example.com"],
+                "tls": [{"hosts": ["openai.example.com"], "secretName": "tls"}],
+            },
+            "networkPolicy": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
+            "serviceAccount": {"name": "openai", "annotations": {"example.com/role": "bucket"}},
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "edge", "operator": "Exists"}],
+            "affinity": {"podAntiAffinity": {}},
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+            ],
+            "priorityClassName": "system-cluster-critical",
+            "podAnnotations": {"example.com/note": "a note"},
+            "podLabels": {"example.com/team": "ml"},
+            "extraEnv": [{"name": "AWS_CA_BUNDLE", "value": "/ca/ca.crt"}],
+            "extraEnvFrom": [{"configMapRef": {"name": "of-the-platform", "optional": True}}],
+            "extraVolumes": [{"name": "ca", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+        },
+    },
     "openshift": {"settings": {"runAsUser": None, "fsGroup": None}},
     "everything": {
         "settings": {"imagePullSecrets": ["registry-credentials"]},

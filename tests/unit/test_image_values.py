@@ -14,7 +14,7 @@ from dev.images.values import command, write
 from dev.paths import REPOSITORY
 from tests.support import chart
 
-NAMES = ("operator", "trainer", "serving-cpu")
+NAMES = ("operator", "trainer", "serving-cpu", "gateway")
 
 
 def pushed(registry: str) -> dict[str, str]:
@@ -22,6 +22,7 @@ def pushed(registry: str) -> dict[str, str]:
         operator=f"{registry}/kubetune/operator:t1",
         trainer=f"{registry}/kubetune/trainer:t2",
         serving_cpu=f"{registry}/kubetune/serving-cpu:t3",
+        gateway=f"{registry}/kubetune/gateway:t4",
     ).by_name
 
 
@@ -31,13 +32,19 @@ def pushed(registry: str) -> dict[str, str]:
 def test_the_chart_runs_what_was_pushed(tmp_path: Path, registry: str) -> None:
     references = pushed(registry)
     chosen = yaml.safe_load(write(references, path=tmp_path / "build" / "values.yaml").read_text())
-    [operator] = chart.of_kind(chart.render(chosen), "Deployment")
-    [container] = operator["spec"]["template"]["spec"]["containers"]
+    place(chosen, "gateway.enabled", True)
+    place(chosen, "gateway.storage.bucket", "clients")
+    objects = chart.render(chosen)
+    [container], [gateway] = (
+        chart.find(objects, "Deployment", f"kubetune{part}")["spec"]["template"]["spec"]["containers"]
+        for part in ("", "-gateway")
+    )
     variables = chart.variables(chosen)
     assert (
         container["image"],
         variables["KUBETUNE_TRAINER_IMAGE"],
         variables["KUBETUNE_SERVING_CPU_IMAGE"],
+        gateway["image"],
     ) == tuple(references.values())
     assert container["imagePullPolicy"] == variables["KUBETUNE_IMAGE_PULL_POLICY"] == "IfNotPresent"
 
@@ -70,7 +77,7 @@ def test_images_that_were_not_asked_for_are_left_out_and_named(tmp_path: Path) -
         "image": {"repository": "kubetune/operator", "tag": "t1"},
         "settings": {"imagePullPolicy": "IfNotPresent"},
     }
-    assert "# Not asked for, and not here: serving-cpu, trainer. " in path.read_text()
+    assert "# Not asked for, and not here: gateway, serving-cpu, trainer. " in path.read_text()
 
 
 def test_a_reference_is_read_from_its_end() -> None:
@@ -83,6 +90,7 @@ def test_every_image_has_a_place_among_the_values() -> None:
     assert image_values({name: {"tag": name} for name in NAMES}) == {
         "image": {"tag": "operator"},
         "settings": {"trainerImage": {"tag": "trainer"}, "servingCpuImage": {"tag": "serving-cpu"}},
+        "gateway": {"image": {"tag": "gateway"}},
     }
     values = {"a": {"b": 1}}
     place(values, "a.c.d", 2)

@@ -108,7 +108,9 @@ def test_an_archive_of_an_image_that_is_none_is_refused_before_anything_is_made(
     out = tmp_path / "dist"
     with pytest.raises(DevError) as refused:
         release(Options(out=out, pushed_to="127.0.0.1:1", registry="", archives=["operator", "vllm"]))
-    assert str(refused.value) == "No image is called vllm: there are operator, trainer and serving-cpu"
+    assert (
+        str(refused.value) == "No image is called vllm: there are operator, trainer, serving-cpu and gateway"
+    )
     assert not out.exists()
 
 

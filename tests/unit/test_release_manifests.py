@@ -11,13 +11,15 @@ import helm_python
 import pytest
 import yaml
 
+from dev.image_values import place
 from dev.release.manifests import chart_version, install_manifest, package_chart, values, values_text
 from dev.release.published import Published
 from dev.release.sbom import Outside
 from tests.support import chart
 
 REGISTRY = "registry.example.com/ml"
-DIGESTS = {name: f"sha256:{index:064x}" for index, name in enumerate(("operator", "trainer", "serving-cpu"))}
+NAMES = ("operator", "trainer", "serving-cpu", "gateway")
+DIGESTS = {name: f"sha256:{index:064x}" for index, name in enumerate(NAMES)}
 VLLM = Outside(repository="docker.io/vllm/vllm-openai", tag="v0.32.0", digest=f"sha256:{9:064x}")
 
 
@@ -40,14 +42,21 @@ def test_the_values_name_every_image_by_digest(registry: str) -> None:
     chosen = yaml.safe_load(values_text(images(registry), VLLM, version="1.0"))
     assert chosen == values(images(registry), VLLM)
     prefix = f"{registry}/" if registry else ""
-    [operator] = chart.of_kind(chart.render(chosen), "Deployment")
-    containers = operator["spec"]["template"]["spec"]["containers"]
+    place(chosen, "gateway.enabled", True)
+    place(chosen, "gateway.storage.bucket", "clients")
+    objects = chart.render(chosen)
+    operator, gateway = (
+        [container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]]
+        for deployment in (chart.find(objects, "Deployment", f"kubetune{part}") for part in ("", "-gateway"))
+    )
     variables = chart.variables(chosen)
     assert {
-        "operator": [container["image"] for container in containers],
+        "operator": operator,
+        "gateway": gateway,
         **{key: variables[key] for key in variables if key.endswith("_IMAGE")},
     } == {
         "operator": [f"{prefix}kubetune/operator@{DIGESTS['operator']}"],
+        "gateway": [f"{prefix}kubetune/gateway@{DIGESTS['gateway']}"],
         "KUBETUNE_TRAINER_IMAGE": f"{prefix}kubetune/trainer@{DIGESTS['trainer']}",
         "KUBETUNE_SERVING_CPU_IMAGE": f"{prefix}kubetune/serving-cpu@{DIGESTS['serving-cpu']}",
         "KUBETUNE_SERVING_IMAGE": f"docker.io/vllm/vllm-openai@{VLLM.digest}",

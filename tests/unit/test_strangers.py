@@ -18,8 +18,8 @@ from kubetune.facts.endings import end_of
 from kubetune.facts.managers import decided
 from kubetune.facts.parse import parse_job, parse_pod
 from kubetune.facts.termination import message
-from kubetune.process.logs import PlainFormatter
 from kubetune.vocabulary.errors import SpecError
+from kubetune.vocabulary.log_lines import PlainFormatter
 from kubetune.vocabulary.names import ANNOTATION_PROMOTE
 from kubetune.vocabulary.sentences import sentences, shortened
 from kubetune.vocabulary.strangers import MOST, all_plain, plain, plain_lines

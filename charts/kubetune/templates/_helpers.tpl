@@ -17,6 +17,23 @@
 {{- end }}
 {{- end }}
 
+{{- define "kubetune.gatewayName" -}}
+{{ include "kubetune.fullname" . }}-gateway
+{{- end }}
+
+{{- define "kubetune.gatewayServiceAccountName" -}}
+{{- if .Values.gateway.serviceAccount.create }}
+{{- default (include "kubetune.gatewayName" .) .Values.gateway.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.gateway.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- /* JSON: the namespaces that the gateway serves; none when it serves all. */ -}}
+{{- define "kubetune.gatewayNamespaces" -}}
+{{- .Values.gateway.namespaces | default .Values.settings.watchNamespaces | default list | toJson }}
+{{- end }}
+
 {{- define "kubetune.leaseName" -}}
 {{- default (include "kubetune.fullname" .) .Values.settings.leaseName }}
 {{- end }}
@@ -30,6 +47,11 @@
 app.kubernetes.io/name: kubetune
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
+{{- end }}
+
+{{- /* What the gateway's pods are selected by. */ -}}
+{{- define "kubetune.gatewaySelectorLabels" -}}
+{{- merge (dict "app.kubernetes.io/component" "gateway") (include "kubetune.selectorLabels" . | fromYaml) | toYaml }}
 {{- end }}
 
 {{- /* The labels that the chart gives by itself: no value may set them. */ -}}
@@ -84,6 +106,10 @@ labels:
 
 {{- define "kubetune.operatorImage" -}}
 {{- include "kubetune.ownImage" (dict "root" . "image" .Values.image) }}
+{{- end }}
+
+{{- define "kubetune.gatewayImage" -}}
+{{- include "kubetune.ownImage" (dict "root" . "image" .Values.gateway.image) }}
 {{- end }}
 
 {{- define "kubetune.trainerImage" -}}

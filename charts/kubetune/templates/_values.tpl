@@ -29,7 +29,9 @@
 {{- range $key, $part := $schema.properties }}
 {{- $path := empty $.path | ternary $key (printf "%s.%s" $.path $key) }}
 {{- $_ := set $.found "paths" (append $.found.paths $path) }}
-{{- if ne $.path "global" }}{{ $_ := set $.found.counts $key (add1 (index $.found.counts $key | default 0)) }}{{ end }}
+{{- /* What the gateway has as the operator has it is meant for the operator, unless it stands below `gateway`. */}}
+{{- $again := and (eq $.path "gateway") (hasKey $.all.properties $key) }}
+{{- if not (or $again (eq $.path "global")) }}{{ $_ := set $.found.counts $key (add1 (index $.found.counts $key | default 0)) }}{{ end }}
 {{- include "kubetune.findKnown" (dict "all" $.all "schema" $part "path" $path "found" $.found) }}
 {{- end }}
 {{- with $schema.items }}
@@ -53,7 +55,7 @@ it that is nearly the same or has it as a part, or such a name at another place.
 {{- $below := and $known (hasPrefix (print $known ".") .) }}
 {{- /* `enabled` and the like are everywhere. */}}
 {{- $unique := eq 1 (int (index $.known.counts (last $there))) }}
-{{- $elsewhere := and (gt (len $name) 4) $unique (not (or (hasPrefix "global." .) (contains "[]." .))) }}
+{{- $elsewhere := and (gt (min (len $name) (len $other)) 4) $unique (not (or (hasPrefix "global." .) (contains "[]." .) (and (hasPrefix "gateway." .) (has (last $there) $.known.paths)))) }}
 {{- if or $beside $below $elsewhere }}
 {{- $distance := include "kubetune.distance" (dict "a" $name "b" $other "most" $most) | int }}
 {{- $cost := add (mul 3 $distance) (ternary 0 (ternary 1 2 (not (empty $below))) $beside) | int }}

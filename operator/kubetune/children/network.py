@@ -1,7 +1,7 @@
 """NetworkPolicies of a job: its pods are apart from everybody else's, but for what they are there for.
 
-- ``pods``, of all that run the trainer's image: they reach each other and DNS, and nothing else; the operator,
-  the gateway and Prometheus read their metrics.
+- ``pods``, of all that run the trainer's image: they reach each other and DNS, and nothing else; operator,
+  gateway and Prometheus read their metrics.
 - ``sources``, of those that fetch models and rows or ask judges: they get out, but not to where clouds tell
   credentials. No policy can name a host, so it is everywhere else.
 - one of each server: it is reached by whom ``serving.allowFrom`` names, the evaluator, the operator, the

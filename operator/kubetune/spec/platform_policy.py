@@ -63,7 +63,7 @@ class NetworkPolicies(SpecModel):
 
     @cached_property
     def readers(self) -> list[dict[str, Any]]:
-        """Operator, gateway and Prometheus, as manifests have them; made once, since each look at a job asks."""
+        """Operator, gateway and Prometheus, as manifests have them; made once: each look at a job asks."""
         own = tuple(peer for peer in (self.operator, self.gateway) if peer)
         return [peer.manifest() for peer in (*own, *self.metrics_from)]
 
