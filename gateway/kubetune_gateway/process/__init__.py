@@ -1,0 +1,1 @@
+"""The process: settings from the environment, composition, ports, logs, how it ends."""

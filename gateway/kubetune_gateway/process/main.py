@@ -1,0 +1,83 @@
+"""Composition root: runs the gateway until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import uvloop
+from kubernetes.aio.client.configuration import Configuration
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
+
+from kubetune.cluster.kube.connection import load_configuration
+
+from ..app import app
+from .access import AccessLog
+from .compose import composed
+from .health import serve_health
+from .logs import configure_logging
+from .server import server
+from .settings import Settings, explain, load
+
+logger = logging.getLogger(__name__)
+
+_COLLECT_AFTER: Final = 10_000
+"""New objects until the youngest are looked through. Every request makes thousands, and drops them without a
+cycle."""
+
+
+def serve() -> int:
+    """Run until SIGTERM; return the process's exit code."""
+    try:
+        settings = load()
+    except ValueError as error:
+        print(explain(error), file=sys.stderr)
+        return 2
+    configure_logging(level=settings.log_level, form=settings.log_format)
+    gc.freeze()  # what was imported stays: each full collection would look through all of it
+    gc.set_threshold(_COLLECT_AFTER)
+    uvloop.run(_run(settings))
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    await run(settings, await load_configuration())
+
+
+async def run(settings: Settings, configuration: Configuration) -> None:
+    """Answer clients until a signal, and then to the end what was begun. Raises what ends the background."""
+    async with composed(settings, configuration) as parts:
+        registry = parts.means.telemetry.registry
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        serving = server(
+            AccessLog(app(parts.means)), port=settings.port, drain_seconds=settings.drain_seconds
+        )
+
+        def not_ready() -> str | None:
+            return "it ends" if serving.should_exit else parts.missing()
+
+        async with serve_health(settings.health_port, registry=registry, ready=not_ready):
+            logger.info("Serving", extra={"port": settings.port, "models": sorted(settings.models)})
+            await _beside(parts.background, serving.serve)
+        logger.info("Ended")
+
+
+async def _beside(
+    background: tuple[Callable[[], Awaitable[Any]], ...], work: Callable[[], Awaitable[Any]]
+) -> None:
+    """Do the work, with the background beside it for as long."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_forever(each)) for each in background]
+        await work()
+        for task in tasks:
+            task.cancel()
+
+
+async def _forever(each: Callable[[], Awaitable[Any]]) -> None:
+    await each()
+    raise RuntimeError("what goes on beside the answers has ended")
