@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,16 @@ class Release:
         ]
 
 
-def install(kubectl: Kubectl, images: ImageRefs) -> None:
-    """Install or upgrade the release and wait for the operator; one that is up to date is left alone."""
+def install(kubectl: Kubectl, images: ImageRefs, *, gateway: Mapping[str, Any] | None = None) -> None:
+    """Install or upgrade the release and wait for its pods; one that is up to date is left alone.
+
+    ``gateway`` are the values of the gateway, which is not installed without.
+    """
     values, description = _values(images), f"chart {chart_digest(_CHART)}"
+    values["gateway"] |= gateway or {}
     wanted = Release(status="deployed", description=description, values=values)
-    if release(kubectl) == wanted and _is_ready(kubectl):
+    names = [RELEASE, *([f"{RELEASE}-gateway"] if gateway else [])]
+    if release(kubectl) == wanted and all(_is_ready(kubectl, name) for name in names):
         return
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(json.dumps(values))
@@ -93,6 +98,6 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def _is_ready(kubectl: Kubectl) -> bool:
-    deployment = kubectl.find("deployment", RELEASE, "-n", NAMESPACE) or {}
+def _is_ready(kubectl: Kubectl, name: str) -> bool:
+    deployment = kubectl.find("deployment", name, "-n", NAMESPACE) or {}
     return bool(deployment.get("status", {}).get("readyReplicas"))

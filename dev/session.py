@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dev import deploy, paths, target
+from dev import deploy, gateway, paths, target
 from dev.cluster import binaries, machine, s3
 from dev.cluster.containerd import Containerd
 from dev.cluster.kubeconfig import local_kubeconfig
@@ -20,6 +20,7 @@ from dev.cluster.up import up
 from dev.demo import data
 from dev.demo.run import TRIAGE
 from dev.images.build import ImageRefs, ensure_images
+from dev.images.inputs import NAMES
 from dev.images.model import ensure_demo_model
 from dev.kubectl import Kubectl
 from dev.progress import note, step
@@ -32,8 +33,15 @@ def ensure_local_cluster() -> Kubectl:
     """Return kubectl for the local cluster, running this checkout's operator; what is there is reused."""
     images = _local_cluster()
     kubectl = target.kubectl_of(local_kubeconfig())
-    _install(kubectl, images)
+    install_locally(kubectl, images)
     return kubectl
+
+
+def install_locally(kubectl: Kubectl, images: ImageRefs) -> None:
+    """Install the chart into the local cluster, with the gateway."""
+    with step("Install the chart"):
+        kubectl.apply(*gateway.surroundings(deploy.NAMESPACE))
+        deploy.install(kubectl, images, gateway=gateway.values())
 
 
 def ensure_cluster_elsewhere(cluster: Foreign, *, further: Sequence[str] = ()) -> Kubectl:
@@ -44,7 +52,9 @@ def ensure_cluster_elsewhere(cluster: Foreign, *, further: Sequence[str] = ()) -
     require(Purpose.FOREIGN)
     kubectl = target.kubectl_elsewhere(cluster.kubeconfig)
     target.confirm(kubectl, [*changes(kubectl, cluster), *further])
-    _install(kubectl, ensure_images(registry=cluster.registry))
+    images = ensure_images(registry=cluster.registry)
+    with step("Install the chart"):
+        deploy.install(kubectl, images)
     return kubectl
 
 
@@ -58,7 +68,7 @@ def changes(kubectl: Kubectl, cluster: Foreign) -> Iterator[str]:
             f" {', '.join(others)}. Upgrade it with helm and these values"
             " (docs/how-to/install-on-a-gpu-cluster.md), or set KUBETUNE_REPLACE=1 to lose them."
         )
-    yield f"push the images operator, trainer and serving-cpu to {cluster.registry}"
+    yield f"push the images {NAMES} to {cluster.registry}"
     what = (
         "the CustomResourceDefinition of FineTuneJobs, the operator's ClusterRole, and rights on FineTuneJobs"
         " for the roles view, edit and admin"
@@ -74,11 +84,6 @@ def changes(kubectl: Kubectl, cluster: Foreign) -> Iterator[str]:
             f"upgrade the release {deploy.RELEASE} in the namespace {deploy.NAMESPACE} with {what};"
             f" its images become those of this checkout{lost}"
         )
-
-
-def _install(kubectl: Kubectl, images: ImageRefs) -> None:
-    with step("Install the chart"):
-        deploy.install(kubectl, images)
 
 
 def _local_cluster() -> ImageRefs:
@@ -122,7 +127,7 @@ def _pull(images: ImageRefs) -> None:
     with locked("cluster"):
         machine.load_modules()
         containerd.start()
-        for image in (images.operator, images.trainer, images.serving_cpu):
+        for image in images.by_name.values():
             containerd.pull(image)
 
 

@@ -39,8 +39,11 @@ _POD = "__meta_kubernetes_pod"
 
 
 def of_chart(helm: Path) -> list[dict[str, Any]]:
-    """Return the PodMonitors that this checkout's chart makes."""
-    return rendered.objects(helm, "monitoring/podmonitors.yaml", "monitoring.podMonitors.enabled=true")
+    """Return the PodMonitors that this checkout's chart makes, with a gateway."""
+    gateway = ("gateway.enabled=true", "gateway.storage.bucket=any")
+    return rendered.objects(
+        helm, "monitoring/podmonitors.yaml", "monitoring.podMonitors.enabled=true", *gateway
+    )
 
 
 def scrape_jobs(

@@ -10,7 +10,8 @@ from dev.cluster.probes import answers
 from dev.cluster.processes import Daemon
 from dev.cluster.waiting import wait_for
 
-BUCKETS = ("models", "datasets")
+OPENAI_BUCKET = "openai"  # the gateway's
+BUCKETS = ("models", "datasets", OPENAI_BUCKET)
 _PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
 _VERSION = "v1.8.0"
 

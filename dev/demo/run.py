@@ -17,6 +17,7 @@ from dev.progress import console, note, step
 
 TRIAGE = paths.REPOSITORY / "examples" / "triage"
 NAMESPACE = "demo"
+FILES_SECRET = "openai-files"  # by which jobs that clients of OpenAI's API make read their files
 NAMESPACE_ELSEWHERE = "kubetune-demo"  # in a cluster that has its own things, perhaps under that name
 CHANGES_ELSEWHERE = (
     f"create the namespace {NAMESPACE_ELSEWHERE} unless it is there, held to restricted pod security",
@@ -60,10 +61,17 @@ def restricted_namespace(name: str) -> dict[str, Any]:
 
 
 def local_surroundings(namespace: str = NAMESPACE) -> list[dict[str, Any]]:
-    """What a job on the local cluster needs: a namespace, and the Secret with the S3 endpoint's keys."""
-    metadata = {"name": "s3-credentials", "namespace": namespace}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": s3_credentials()}
-    return [restricted_namespace(namespace), secret]
+    """What jobs on the local cluster need: a namespace, and Secrets with the S3 endpoint's keys."""
+    secrets = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": namespace},
+            "stringData": s3_credentials(),
+        }
+        for name in ("s3-credentials", FILES_SECRET)
+    ]
+    return [restricted_namespace(namespace), *secrets]
 
 
 def hub_surroundings(namespace: str = NAMESPACE_ELSEWHERE) -> list[dict[str, Any]]:

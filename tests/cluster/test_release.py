@@ -20,6 +20,7 @@ from dev.cluster.registry import ensure_registry
 from dev.images.build import ensure_images
 from dev.kubectl import Kubectl
 from dev.release.run import Options, release
+from dev.session import install_locally
 from tests.cluster.conftest import Cluster, tiny_job, until
 
 # Alone: meanwhile there is no registry, and the operator is the release's.
@@ -88,11 +89,11 @@ def without_registry() -> Iterator[None]:
 
 @contextmanager
 def the_operator_restored(kubectl: Kubectl) -> Iterator[None]:
-    """Have the checkout's operator back at the end, from the registry."""
+    """Have the checkout's operator and gateway back at the end, from the registry."""
     try:
         yield
     finally:
-        deploy.install(kubectl, ensure_images(registry=ensure_registry()))
+        install_locally(kubectl, ensure_images(registry=ensure_registry()))
 
 
 @contextmanager

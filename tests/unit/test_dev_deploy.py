@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typing_extensions import override
 
-from dev import deploy, session
+from dev import deploy, gateway, session
 from dev.images.build import ImageRefs
 from dev.kubectl import Kubectl
 from dev.paths import REPOSITORY
 from dev.target import Foreign, TargetError
+from kubetune_gateway.process.settings import load
+from tests.support import chart
 
-IMAGES = ImageRefs(operator="r/operator:t1", trainer="r/trainer:t2", serving_cpu="r/serving-cpu:t3")
+IMAGES = ImageRefs(
+    operator="r/operator:t1", trainer="r/trainer:t2", serving_cpu="r/serving-cpu:t3", gateway="r/gateway:t4"
+)
 VALUES = {
     "image": {"repository": "r/operator", "tag": "t1"},
     "settings": {
         "trainerImage": {"repository": "r/trainer", "tag": "t2"},
         "servingCpuImage": {"repository": "r/serving-cpu", "tag": "t3"},
     },
+    "gateway": {"image": {"repository": "r/gateway", "tag": "t4"}},
 }
 
 
@@ -31,6 +36,7 @@ class Installed(Kubectl):
     """A cluster with a release, whose operator is ready; remembers what helm was asked to change."""
 
     release: dict[str, Any]
+    ready: tuple[str, ...] = ("kubetune",)
     upgrades: list[tuple[str | Path, ...]] = field(default_factory=list)
 
     @override
@@ -46,7 +52,7 @@ class Installed(Kubectl):
 
     @override
     def find(self, *args: str) -> Any | None:
-        return {"status": {"readyReplicas": 1}}
+        return {"status": {"readyReplicas": int(args[1] in self.ready)}}
 
 
 def cluster(**release: Any) -> Installed:
@@ -67,6 +73,24 @@ def test_the_same_chart_with_the_same_values_is_left_alone() -> None:
     there = installed(description=this_chart(), values=VALUES)
     deploy.install(there, IMAGES)
     assert there.upgrades == []
+
+
+def test_with_the_gateways_values_it_is_waited_for_as_well() -> None:
+    gateway = {"enabled": True, "storage": {"bucket": "clients"}}
+    values = {**VALUES, "gateway": {**VALUES["gateway"], **gateway}}
+    there = installed(description=this_chart(), values=values)
+    deploy.install(there, IMAGES, gateway=gateway)
+    assert len(there.upgrades) == 1
+    there = replace(there, ready=("kubetune", "kubetune-gateway"), upgrades=[])
+    deploy.install(there, IMAGES, gateway=gateway)
+    assert there.upgrades == []
+
+
+def test_the_local_clusters_gateway_makes_jobs_that_the_api_takes() -> None:
+    data = chart.find(chart.render({"gateway": gateway.values()}), "ConfigMap", "kubetune-gateway-settings")[
+        "data"
+    ]
+    assert load(data).models[gateway.MODEL].uri == "s3://models/SmolLM2-135M-Instruct"
 
 
 @pytest.mark.parametrize(
