@@ -47,7 +47,7 @@ def test_there_is_none_unless_asked_for() -> None:
 def test_the_environment_has_every_setting_in_its_order() -> None:
     text = chart.render_files(chart.CASES["gateway"])["templates/gateway/settings.yaml"]
     found = re.findall(r"^  (KUBETUNE_\w+):", text, flags=re.MULTILINE)
-    ports = {"port", "health_port"}  # of the container: nobody would see another
+    ports = {"api_port", "metrics_port"}  # of the container: nobody would see another
     assert found == [PREFIX + field.upper() for field in Settings.model_fields if field not in ports]
 
 
@@ -93,8 +93,8 @@ def test_every_value_reaches_the_gateway() -> None:
         "drain_seconds": 60,
         "lease_name": "kubetune-gateway",
         "lease_namespace": chart.NAMESPACE,
-        "port": 8080,
-        "health_port": 9090,
+        "api_port": 8080,
+        "metrics_port": 9090,
         "log_format": "plain",
         "log_level": "DEBUG",
     }
@@ -143,6 +143,11 @@ def test_a_pod_ends_after_its_answers_and_before_it_is_killed() -> None:
     assert settings(gateway={"drainSeconds": 100}).drain_seconds == 100
 
 
+def test_no_service_of_the_namespace_becomes_a_setting() -> None:
+    """Kubernetes' variables of a Service kubetune-gateway would begin as the gateway's do."""
+    assert pod()["enableServiceLinks"] is False
+
+
 def test_replicas_are_two_or_as_many_as_the_autoscaler_says() -> None:
     assert chart.find(objects(), "Deployment", "kubetune-gateway")["spec"]["replicas"] == 2
     assert chart.of_kind(objects(), "HorizontalPodAutoscaler") == []
@@ -185,7 +190,7 @@ def test_clients_reach_the_api_and_prometheus_the_metrics() -> None:
         {"from": [prometheus], "ports": [{"protocol": "TCP", "port": "metrics"}]},
     ]
     ports = {port["name"]: port["containerPort"] for port in pod()["containers"][0]["ports"]}
-    assert ports == {"http": settings().port, "metrics": settings().health_port}
+    assert ports == {"http": settings().api_port, "metrics": settings().metrics_port}
 
 
 def test_without_readers_of_metrics_nobody_reaches_them() -> None:

@@ -55,14 +55,14 @@ async def run(settings: Settings, configuration: Configuration) -> None:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         serving = server(
-            AccessLog(app(parts.means)), port=settings.port, drain_seconds=settings.drain_seconds
+            AccessLog(app(parts.means)), port=settings.api_port, drain_seconds=settings.drain_seconds
         )
 
         def not_ready() -> str | None:
             return "it ends" if serving.should_exit else parts.missing()
 
-        async with serve_health(settings.health_port, registry=registry, ready=not_ready):
-            logger.info("Serving", extra={"port": settings.port, "models": sorted(settings.models)})
+        async with serve_health(settings.metrics_port, registry=registry, ready=not_ready):
+            logger.info("Serving", extra={"port": settings.api_port, "models": sorted(settings.models)})
             await _beside(parts.background, serving.serve)
         logger.info("Ended")
 

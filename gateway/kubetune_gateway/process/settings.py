@@ -107,8 +107,10 @@ class Settings(BaseModel):
     """The Lease of the replica that records jobs."""
     lease_namespace: str = "default"
     """Its namespace; in a cluster that of the release."""
-    port: int = 8080
-    health_port: int = 9090
+    api_port: int = 8080
+    """Not just port: Kubernetes tells pods of a Service kubetune-gateway by KUBETUNE_GATEWAY_PORT."""
+    metrics_port: int = 9090
+    """Of probes and metrics."""
     log_format: Literal["json", "plain"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
 
