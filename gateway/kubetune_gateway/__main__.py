@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from .callers.cli import keys_app
+from .process.compose import keys_by_environment
+
 cli = typer.Typer(
     name="kubetune-gateway",
     help="Answers clients of OpenAI's fine-tuning API with FineTuneJobs.",
@@ -14,9 +17,7 @@ cli = typer.Typer(
 )
 
 
-@cli.callback()
-def gateway() -> None:
-    """Answers clients of OpenAI's fine-tuning API with FineTuneJobs."""
+cli.add_typer(keys_app(keys_by_environment), name="keys")
 
 
 @cli.command()

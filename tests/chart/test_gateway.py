@@ -7,15 +7,12 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 
-from dev.chart import CHART
 from kubetune.process.settings import load as operator_settings
 from kubetune.vocabulary import names
 from kubetune_gateway.process.settings import PREFIX, Settings, load
 from tests.support import chart
 
-VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())["gateway"]
 WHOLE: dict[str, Any] = chart.CASES["whole-gateway"]["gateway"]
 
 SELECTOR = {
@@ -52,10 +49,9 @@ def test_the_environment_has_every_setting_in_its_order() -> None:
 
 
 def test_the_least_values_are_the_gateways_defaults() -> None:
-    given = {"models", "spec", "storage", "lease_namespace"}
-    defaults = Settings(storage={"bucket": "clients"}, spec=VALUES["spec"])
+    given = {"models", "lease_namespace"}
+    defaults = Settings(storage={"bucket": "clients"})
     assert settings().model_dump(exclude=given) == defaults.model_dump(exclude=given)
-    assert settings().spec == {"training": {"gpusPerNode": 1}, "serving": {}}
     assert settings().lease_namespace == chart.NAMESPACE
 
 

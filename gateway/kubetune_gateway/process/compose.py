@@ -24,7 +24,8 @@ from ..kube.jobs import KubeJobs
 from ..kube.watch import JobWatch
 from ..store.bucket import Bucket, s3_client
 from ..telemetry import Telemetry
-from .settings import Settings, Storage
+from ..wire.errors import ApiError
+from .settings import Settings, Storage, explain, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,17 @@ async def composed(
             missing=lambda: None if watch.synced else "FineTuneJobs have not been listed yet",
             background=(watch.run,),
         )
+
+
+@asynccontextmanager
+async def keys_by_environment() -> AsyncIterator[KeyStore]:
+    """Have the store of API keys while the block runs. Raises ApiError where a setting of it is wrong."""
+    try:
+        settings = load()
+    except ValueError as error:
+        raise ApiError(explain(error)) from None
+    async with _s3(settings.storage, os.environ) as client:
+        yield KeyStore(Bucket(client, settings.storage.bucket), settings.platform.places)
 
 
 def now() -> datetime:

@@ -90,7 +90,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     models: dict[str, Annotated[Model, BeforeValidator(_as_model)]] = {}
-    spec: dict[str, Any] = {}
+    spec: dict[str, Any] = {"training": {"gpusPerNode": 1}, "serving": {}}
     """What every FineTuneJob has beside."""
     storage: Storage
     job_credentials_secret: str = ""
