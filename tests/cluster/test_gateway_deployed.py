@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import httpx
 import openai
 import pytest
@@ -14,6 +17,17 @@ pytestmark = pytest.mark.cluster
 
 NAME = "kubetune-gateway"
 SELECTOR = "app.kubernetes.io/name=kubetune,app.kubernetes.io/component=gateway"
+
+
+@contextmanager
+def client_with(cluster: Cluster, key: str) -> Iterator[openai.OpenAI]:
+    """OpenAI's own client, as somebody with this token."""
+    with (
+        cluster.kubectl.port_forward(NAMESPACE, f"service/{NAME}", 80) as port,
+        httpx.Client(trust_env=False) as http,
+        openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, http_client=http) as client,
+    ):
+        yield client
 
 
 def test_all_replicas_are_ready_and_a_drain_takes_one_at_a_time(cluster: Cluster) -> None:
@@ -37,13 +51,8 @@ def test_all_replicas_are_ready_and_a_drain_takes_one_at_a_time(cluster: Cluster
 
 
 def test_who_has_no_token_is_refused_as_openai_refuses(cluster: Cluster) -> None:
-    with cluster.kubectl.port_forward(NAMESPACE, f"service/{NAME}", 80) as port:
-        base = f"http://127.0.0.1:{port}/v1"
-        client = openai.OpenAI(
-            base_url=base, api_key="nobody", http_client=httpx.Client(trust_env=False), max_retries=0
-        )
-        with pytest.raises(openai.AuthenticationError) as refused:
-            client.files.list()
+    with client_with(cluster, "nobody") as client, pytest.raises(openai.AuthenticationError) as refused:
+        client.files.list()
     assert refused.value.code == "invalid_api_key"
     assert refused.value.type == "invalid_request_error"
 
@@ -56,10 +65,7 @@ def test_the_token_of_a_service_account_works_in_its_namespace(cluster: Cluster,
         f"--serviceaccount={namespace}:client",
     )
     token = kubectl("create", "token", "client", "-n", namespace).strip()
-    with cluster.kubectl.port_forward(NAMESPACE, f"service/{NAME}", 80) as port:
-        client = openai.OpenAI(
-            base_url=f"http://127.0.0.1:{port}/v1", api_key=token, http_client=httpx.Client(trust_env=False)
-        )
+    with client_with(cluster, token) as client:
         stored = client.files.create(file=("rows.jsonl", b'{"messages": []}\n'), purpose="fine-tune")
         assert [file.id for file in client.files.list()] == [stored.id]
         assert client.files.content(stored.id).read() == b'{"messages": []}\n'

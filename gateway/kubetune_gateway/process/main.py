@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import uvloop
 from kubernetes.aio.client.configuration import Configuration
-from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, disable_created_metrics
 
 from kubetune.cluster.kube.connection import load_configuration
 
@@ -50,6 +50,7 @@ async def _run(settings: Settings) -> None:
 
 async def run(settings: Settings, configuration: Configuration) -> None:
     """Answer clients until a signal, and then to the end what was begun. Raises what ends the background."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     async with composed(settings, configuration) as parts:
         registry = parts.means.telemetry.registry
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
