@@ -93,7 +93,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def has_rights(kubectl: Kubectl) -> bool:
     """Whether the role `edit` has got what the chart adds to it."""
     role = kubectl.get("clusterrole", "edit")
-    return any("finetunejobs/files" in rule.get("resources", ()) for rule in role["rules"])
+    return any("finetunejobs/files" in rule.get("resources", ()) for rule in role["rules"] or ())
 
 
 @pytest.fixture
