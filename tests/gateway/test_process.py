@@ -117,6 +117,15 @@ def client_of(world: World, url: str) -> Iterator[openai.OpenAI]:
         yield client
 
 
+def refused_of(world: World) -> list[str]:
+    """What the gateway's account was not allowed to do."""
+    account = f"system:serviceaccount:{chart.NAMESPACE}:kubetune-gateway"
+    entries = list(map(json.loads, world.plane.audit_log.read_text().splitlines()))
+    own = [entry for entry in entries if entry["user"]["username"] == account]
+    assert {entry["verb"] for entry in own} >= {"list", "create"}
+    return [entry["requestURI"] for entry in own if entry["responseStatus"]["code"] == 403]
+
+
 def until(look: Callable[[], Any]) -> Any:
     end = time.monotonic() + DEADLINE_SECONDS
     while not (found := look()):
@@ -137,6 +146,7 @@ def test_a_client_fine_tunes_by_the_rights_that_the_chart_gives(
         assert made["spec"]["training"]["gpusPerNode"] == 1
         world.kubectl("delete", "finetunejobs", "--all", "-n", TEAM)
         until(lambda: list(client.fine_tuning.jobs.list()) == [])
+    assert refused_of(world) == []
 
 
 def test_nobody_is_refused_in_openais_envelope_and_no_token_is_logged(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -20,6 +21,15 @@ PART_BYTES: Final = 8 * 1024**2
 
 _AT_ONCE: Final = 32
 """Records that are read at a time."""
+
+_CONFIG: Final = AioConfig(
+    # Clients wait, and try again by themselves: they are told soon that S3 is away.
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    # Every file that is read or written holds a connection for as long.
+    max_pool_connections=256,
+)
 
 _ABSENT: Final = frozenset({"NoSuchKey", "NoSuchUpload", "404"})
 _TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
@@ -217,5 +227,6 @@ async def s3_client(
         region_name=region,
         aws_access_key_id=key,
         aws_secret_access_key=secret,
+        config=_CONFIG,
     ) as client:
         yield client
