@@ -17,6 +17,7 @@ from ..callers.accounts import Accounts
 from ..callers.callers import KubeCallers
 from ..callers.keys import KeyStore
 from ..callers.tokens import Tokens
+from ..chat.upstream import Upstream, sessions
 from ..contracts import Means
 from ..files.store import FileStore
 from ..kube.api_server import ApiServer
@@ -58,6 +59,7 @@ async def composed(
             jobs=KubeJobs(api, watch),
             bucket=bucket,
             files=FileStore(bucket, platform.places),
+            upstream=Upstream(await stack.enter_async_context(sessions()), telemetry),
             platform=platform,
             telemetry=telemetry,
             now=now,
