@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from kubetune.process.settings import load as operator_settings
 from kubetune.vocabulary import names
+from kubetune_gateway.limits.kinds import Limits
 from kubetune_gateway.process.settings import PREFIX, Settings, load
 from tests.support import chart
 
@@ -67,7 +69,7 @@ def test_every_value_reaches_the_gateway() -> None:
         "namespaces": ["team-b"],
         "audiences": ["https://kubetune.example.com"],
         "api_keys": {"enabled": False},
-        "limits": WHOLE["limits"],
+        "limits": asdict(Limits(requests_per_minute=60, file_bytes=5_000_000_000)),
         "webhooks": [
             {
                 "namespace": "team-b",

@@ -256,9 +256,11 @@ def test_wrong_settings_are_named_all_at_once(tmp_path: Path, world: World) -> N
         "KUBETUNE_GATEWAY_SPEC": '{"training": {"gpuPerNode": 1}}',
         "KUBETUNE_GATEWAY_LOG_LEVEL": "LOUD",
         "KUBETUNE_GATEWAY_DRAIN_SECONDS": "-1",
+        "KUBETUNE_GATEWAY_LIMITS": '{"burst": 0}',
     }
     with gateway_process(world.plane.kubeconfig, environment, log=tmp_path / "log") as gateway:
         assert gateway.process.wait(DEADLINE_SECONDS) == 2
     said = (tmp_path / "log").read_text()
     assert "KUBETUNE_GATEWAY_DRAIN_SECONDS: Input should be greater than or equal to 0" in said
+    assert "KUBETUNE_GATEWAY_LIMITS: Value error, burst has to be more than 0" in said
     assert "KUBETUNE_GATEWAY_LOG_LEVEL: Input should be 'DEBUG', 'INFO' or 'WARNING'" in said

@@ -18,6 +18,7 @@ from ..callers.callers import KubeCallers
 from ..callers.keys import KeyStore
 from ..callers.tokens import Tokens
 from ..chat.upstream import Upstream, sessions
+from ..completions.store import Completions
 from ..contracts import Means
 from ..files.store import FileStore
 from ..kube.api_server import ApiServer
@@ -25,6 +26,7 @@ from ..kube.jobs import KubeJobs
 from ..kube.watch import JobWatch
 from ..store.bucket import Bucket, s3_client
 from ..telemetry import Telemetry
+from ..uploads.store import UploadStore
 from ..wire.errors import ApiError
 from .settings import Settings, Storage, explain, load
 
@@ -52,18 +54,23 @@ async def composed(
         stack.push_async_callback(api.close)
         client = await stack.enter_async_context(_s3(settings.storage, environ))
         bucket, platform = Bucket(client, settings.storage.bucket), settings.platform
+        files = FileStore(bucket, platform.places, limit=settings.limits.file_bytes)
+        part_bytes = settings.limits.part_bytes
         watch = JobWatch(api, namespaces=settings.namespaces)
         means = Means(
             callers=_callers(settings, api, bucket),
             access=KubeAccess(api),
             jobs=KubeJobs(api, watch),
             bucket=bucket,
-            files=FileStore(bucket, platform.places),
+            files=files,
+            completions=Completions(bucket, platform.places),
+            uploads=UploadStore(bucket, platform.places, files, part_bytes=part_bytes),
             upstream=Upstream(await stack.enter_async_context(sessions()), telemetry),
             platform=platform,
             telemetry=telemetry,
             now=now,
             random=secrets.token_bytes,
+            limits=settings.limits,
         )
         yield Parts(
             means=means,

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 from pydantic_core import PydanticCustomError
 
 from ..jobs.manifest import manifest
+from ..limits.kinds import Limits
 from ..platform import Base, Platform
 from ..store.places import Places
 from ..wire.errors import ApiError
@@ -84,6 +85,21 @@ def _as_model(value: Any) -> Any:
     return {"uri": value} if isinstance(value, str) else value
 
 
+def _as_limits(value: Any) -> Any:
+    """Names as in values.yaml; pydantic looks at what they are, and passes over those that there are not."""
+    if not isinstance(value, dict):
+        return value
+    given = {to_snake(name): limit for name, limit in value.items()}
+    known = {field.name for field in fields(Limits)}
+    if unknown := sorted(name for name in value if to_snake(name) not in known):
+        raise ValueError(f"there is no limit {', '.join(unknown)}")
+    if wrong := sorted(
+        name for name, limit in value.items() if isinstance(limit, int | float) and limit <= 0
+    ):
+        raise ValueError(f"{', '.join(wrong)} has to be more than 0")
+    return given
+
+
 class Settings(BaseModel):
     """All settings of the gateway."""
 
@@ -99,7 +115,7 @@ class Settings(BaseModel):
     audiences: tuple[str, ...] = ()
     """Of callers' tokens; empty: the API server's."""
     api_keys: ApiKeys = ApiKeys()
-    limits: dict[str, float] = {}
+    limits: Annotated[Limits, BeforeValidator(_as_limits)] = Limits()
     webhooks: tuple[Webhook, ...] = ()
     drain_seconds: int = Field(default=300, ge=0)
     """How long answers that were begun may go on when the process is told to end."""
