@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from .archive.store import Archive
 from .callers.caller import Caller as Caller
 from .callers.caller import Resource as Resource
 from .callers.caller import Verb as Verb
@@ -68,6 +69,7 @@ class Means:
     jobs: Jobs
     bucket: Bucket
     files: FileStore
+    archive: Archive
     upstream: Upstream
     uploads: UploadStore
     completions: Completions

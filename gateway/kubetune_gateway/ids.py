@@ -18,6 +18,8 @@ FILE: Final = "file-"
 UPLOAD: Final = "upload_"
 PART: Final = "part_"
 EVENT: Final = "ftevent-"
+CHECKPOINT: Final = "ftckpt_"
+WEBHOOK: Final = "evt_"
 
 _LETTERS: Final = re.compile(r"[a-z2-7]{26}")
 _NOT_IN_SLUGS: Final = re.compile(r"[^a-z0-9.]+")
@@ -73,6 +75,21 @@ def assembled_id(upload: str, parts: Iterable[str]) -> str:
 def event_id(uid: str, what: str) -> str:
     """Id of one event of a job: the same event has the same id whoever tells it."""
     return EVENT + _base32(hashlib.sha256(f"{uid}\n{what}".encode()).digest()[:16])
+
+
+def results_id(uid: str) -> str:
+    """Id of the file with what was measured in a job."""
+    return file_id(hashlib.sha256(f"{uid}\nresults".encode()).digest()[:16])
+
+
+def checkpoint_id(uid: str, step: int) -> str:
+    """Id of a job's checkpoint."""
+    return CHECKPOINT + _base32(hashlib.sha256(f"{uid}\ncheckpoint {step}".encode()).digest()[:16])
+
+
+def webhook_id(uid: str, what: str) -> str:
+    """Id of what is told to webhooks once: that a job has come to one of its ends."""
+    return WEBHOOK + _base32(hashlib.sha256(f"{uid}\n{what}".encode()).digest()[:16])
 
 
 def model_id(base: str, *, namespace: str, suffix: str | None, uid: str) -> str:

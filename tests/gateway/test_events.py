@@ -6,8 +6,9 @@ import pytest
 from openai.types import fine_tuning as sdk
 from pydantic import TypeAdapter
 
-from kubetune_gateway.jobs.events import Step, events
+from kubetune_gateway.jobs.events import events
 from kubetune_gateway.jobs.record import name_of
+from kubetune_gateway.jobs.steps import Step
 from kubetune_gateway.wire.events import Event
 from kubetune_gateway.wire.pages import page
 from tests.support.golden import cases
@@ -15,7 +16,7 @@ from tests.support.golden_jobs import golden
 
 
 def step(number: int, at: int, **metrics: float) -> Step:
-    return Step(step=number, total_steps=75, at=at, metrics=metrics)
+    return Step(step=number, at=at, metrics=metrics)
 
 
 def test_a_job_that_is_served_has_told_its_whole_story() -> None:

@@ -18,6 +18,7 @@ import uvicorn
 from dev.cluster import ports
 from kubetune.vocabulary.times import rfc3339
 from kubetune_gateway.app import app
+from kubetune_gateway.archive.store import Archive
 from kubetune_gateway.chat.upstream import Upstream, sessions
 from kubetune_gateway.completions.store import Completions
 from kubetune_gateway.contracts import Caller, Means, Resource, Verb
@@ -28,7 +29,7 @@ from kubetune_gateway.store.bucket import Bucket, s3_client
 from kubetune_gateway.store.places import Places
 from kubetune_gateway.telemetry import Telemetry
 from kubetune_gateway.uploads.store import UploadStore
-from kubetune_gateway.wire.errors import ApiError, not_found
+from kubetune_gateway.wire.errors import ApiError, not_found, unavailable
 from tests.support.s3_server import KEY, REGION, SECRET, S3Server, wait_until_it_answers
 
 PLACES = Places("clients")
@@ -65,6 +66,8 @@ class MemoryJobs:
     """FineTuneJobs as an API server would have them."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
+    is_away: bool = False
+    """Whether nothing can be deleted now."""
 
     async def list(self, namespace: str) -> Sequence[Mapping[str, Any]]:
         return [raw for raw in self.objects if raw["metadata"]["namespace"] == namespace]
@@ -89,6 +92,8 @@ class MemoryJobs:
         return raw
 
     async def delete(self, namespace: str, name: str, *, uid: str) -> None:
+        if self.is_away:
+            raise unavailable("The API server")
         self.objects = [raw for raw in self.objects if raw["metadata"]["uid"] != uid]
 
 
@@ -134,6 +139,7 @@ def means(
         bucket=bucket,
         files=files,
         completions=Completions(bucket, PLACES),
+        archive=Archive(bucket, PLACES),
         uploads=UploadStore(bucket, PLACES, files, part_bytes=limits.part_bytes),
         upstream=Upstream(session, telemetry),
         telemetry=telemetry,

@@ -6,7 +6,6 @@ Messages are those that programs look for: "Step i/N: training loss=...", "New f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from kubetune.vocabulary.json_values import condition_in, dict_of, dicts_of, text_of
@@ -15,41 +14,29 @@ from kubetune.vocabulary.times import parse_time
 
 from ..ids import event_id, job_id
 from ..wire.events import Event
-from .record import name_of, record
+from .checkpoints import checkpoints
+from .record import NOTHING, Beside, name_of, record
 from .status import error_of, finished_at, status_of
+from .steps import Step, total_steps
 
 _Level = Literal["info", "warn", "error"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One optimizer step that was measured."""
-
-    step: int
-    total_steps: int
-    at: int
-    """Unix seconds."""
-    metrics: Mapping[str, float]
-    """train_loss, train_mean_token_accuracy, valid_loss, valid_mean_token_accuracy, full_valid_loss,
-    full_valid_mean_token_accuracy: those that there are."""
-
-    @property
-    def message(self) -> str:
-        """As OpenAI words it."""
-        told = [f"training loss={self.metrics['train_loss']:.2f}"] if "train_loss" in self.metrics else []
-        told += [f"validation loss={self.metrics['valid_loss']:.2f}"] if "valid_loss" in self.metrics else []
-        if "full_valid_loss" in self.metrics:
-            told.append(f"full validation loss={self.metrics['full_valid_loss']:.2f}")
-        return f"Step {self.step}/{self.total_steps}: {', '.join(told)}"
-
-
-def events(raw: Mapping[str, Any], steps: Sequence[Step] = ()) -> list[Event]:
+def events(raw: Mapping[str, Any], steps: Sequence[Step] = (), beside: Beside = NOTHING) -> list[Event]:
     """All events of a job, the newest first."""
-    told = sorted(_events(raw, steps), key=lambda event: event.created_at)  # stable: causes before effects
+    # stable: causes before effects
+    told = sorted(_events(raw, steps, beside), key=lambda event: event.created_at)
     return told[::-1]
 
 
-def _events(raw: Mapping[str, Any], steps: Sequence[Step]) -> Iterator[Event]:
+def message(step: Step, total: int) -> str:
+    """A step's line, as OpenAI words it."""
+    shown = {"train_loss": "training", "valid_loss": "validation", "full_valid_loss": "full validation"}
+    told = [f"{word} loss={step.metrics[name]:.2f}" for name, word in shown.items() if name in step.metrics]
+    return f"Step {step.step}/{total}: {', '.join(told)}"
+
+
+def _events(raw: Mapping[str, Any], steps: Sequence[Step], beside: Beside) -> Iterator[Event]:
     meta, status = dict_of(raw.get("metadata")), dict_of(raw.get("status"))
     uid, created = text_of(meta.get("uid")), _seconds(meta.get("creationTimestamp"))
 
@@ -73,19 +60,19 @@ def _events(raw: Mapping[str, Any], steps: Sequence[Step]) -> Iterator[Event]:
             at = _seconds(attempt.get("completionTime")) or _seconds(attempt.get("startTime"))
             why = f"Attempt {number} ended: {text_of(attempt.get('message'))}"
             yield event(f"attempt {number} ended", at, why, "warn")
+    total = total_steps(raw)
     for step in steps:
-        numbers = {"step": step.step, "total_steps": step.total_steps, **step.metrics}
         yield Event(
             id=event_id(uid, f"step {step.step}"),
-            created_at=step.at,
-            message=step.message,
+            created_at=int(step.at),
+            message=message(step, total),
             type="metrics",
-            data=numbers,
+            data={"step": step.step, "total_steps": total, **step.metrics},
         )
-    yield from _verdict(raw, event)
+    yield from _verdict(raw, beside, event)
 
 
-def _verdict(raw: Mapping[str, Any], event: Any) -> Iterator[Event]:
+def _verdict(raw: Mapping[str, Any], beside: Beside, event: Any) -> Iterator[Event]:
     """The evaluation's, and how the job ended."""
     status = dict_of(raw.get("status"))
     evaluation = dict_of(status.get("evaluation"))
@@ -94,11 +81,21 @@ def _verdict(raw: Mapping[str, Any], event: Any) -> Iterator[Event]:
         passed = evaluation.get("verdict") != "Failed"
         yield event("judged", judged, text_of(evaluation["message"]), "info" if passed else "warn")
     found, error = status_of(raw), error_of(raw)
-    if found == "succeeded":
+    if beside.cancelled_at is not None:
+        yield event("cancelled", beside.cancelled_at, "Fine-tuning job cancelled")
+        ended = beside.cancelled_at
+    elif found == "succeeded":
+        for kept in checkpoints(raw):
+            named = f"Checkpoint created at step {kept.step} with Snapshot ID: {kept.model}"
+            yield event(f"checkpoint {kept.step}", ended, named)
         yield event("model", ended, f"New fine-tuned model created: {name_of(raw)}")
         yield event("ended", ended, "The job has successfully completed")
     elif error is not None:
         yield event("ended", ended, error.message, "error")
+    else:
+        return
+    if beside.result_file is not None:
+        yield event("results", ended, f"Completed results file: {beside.result_file}")
 
 
 def _since(status: Mapping[str, Any], type_: str) -> int | None:

@@ -4,40 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from kubetune.vocabulary.json_values import dict_of, int_of, number_of, text_of
 from kubetune.vocabulary.times import parse_time
 
 from ..ids import job_id, model_id
-from ..wire.jobs import FineTuningJob, Hyperparameters, Method, Supervised
+from ..wire.jobs import ENDED, FineTuningJob, Hyperparameters, Method, Supervised
 from . import remembered
 from .hyperparameters import base_rate
 from .status import error_of, finished_at, status_of
 
 
-def record(raw: Mapping[str, Any]) -> FineTuningJob:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What is known of a job beside its FineTuneJob."""
+
+    cancelled_at: int | None = None
+    """Unix seconds; None: it was not."""
+    result_file: str | None = None
+    """Id of the file with what was measured."""
+
+
+NOTHING: Final = Beside()
+
+
+def record(raw: Mapping[str, Any], beside: Beside = NOTHING) -> FineTuningJob:
     """The job that this FineTuneJob is; its schema has been checked by the API server."""
     meta, spec, status = dict_of(raw.get("metadata")), dict_of(raw.get("spec")), dict_of(raw.get("status"))
     notes, progress = dict_of(meta.get("annotations")), dict_of(status.get("progress"))
     training, dataset = dict_of(spec.get("training")), dict_of(spec.get("dataset"))
-    found = status_of(raw)
-    ended = found in ("succeeded", "failed")
+    found = status_of(raw) if beside.cancelled_at is None else "cancelled"
+    ended = found in ENDED
     numbers = _hyperparameters(training, notes)
     return FineTuningJob(
         id=job_id(text_of(meta.get("uid"))),
         created_at=_seconds(meta.get("creationTimestamp")) or 0,
-        finished_at=_seconds(finished_at(raw)) if ended else None,
+        finished_at=(_seconds(finished_at(raw)) if ended else None)
+        if beside.cancelled_at is None
+        else beside.cancelled_at,
         model=base_of(raw),
         fine_tuned_model=name_of(raw) if found == "succeeded" else None,
         organization_id=text_of(meta.get("namespace")),
         status=found,
         hyperparameters=numbers,
+        result_files=(beside.result_file,) if ended and beside.result_file else (),
         seed=int_of(training.get("seed")),
         trained_tokens=int_of(progress.get("trainedTokens")) if ended else None,
         training_file=text_of(notes.get(remembered.TRAINING_FILE)) or _uri(dataset, "train"),
         validation_file=text_of(notes.get(remembered.VALIDATION_FILE)) or _uri(dataset, "validation") or None,
-        error=error_of(raw),
+        error=error_of(raw) if found == "failed" else None,
         estimated_finish=_seconds(progress.get("estimatedCompletionTime")) if found == "running" else None,
         metadata=_metadata(notes),
         method=Method(supervised=Supervised(hyperparameters=numbers)),

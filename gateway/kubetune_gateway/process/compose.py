@@ -12,6 +12,7 @@ from typing import Any
 
 from kubernetes.aio.client.configuration import Configuration
 
+from ..archive.store import Archive
 from ..callers.access import KubeAccess
 from ..callers.accounts import Accounts
 from ..callers.callers import KubeCallers
@@ -63,6 +64,7 @@ async def composed(
             jobs=KubeJobs(api, watch),
             bucket=bucket,
             files=files,
+            archive=Archive(bucket, platform.places),
             completions=Completions(bucket, platform.places),
             uploads=UploadStore(bucket, platform.places, files, part_bytes=part_bytes),
             upstream=Upstream(await stack.enter_async_context(sessions()), telemetry),

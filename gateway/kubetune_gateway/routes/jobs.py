@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from ..archive.kept import Cancelled, Kept, Seen, seen, trimmed
 from ..contracts import Caller, Means
 from ..ids import uid_of
+from ..jobs.checkpoints import told
 from ..jobs.events import events
 from ..jobs.manifest import manifest
-from ..jobs.record import record
-from ..wire.errors import not_found
+from ..jobs.record import NOTHING, record
+from ..jobs.steps import Step, total_steps
+from ..wire.checkpoints import JobCheckpoint
+from ..wire.errors import ApiError, not_found
 from ..wire.events import Event
 from ..wire.jobs import MAX_SEED, CreateJob, FineTuningJob
 from ..wire.pages import Page, page
@@ -24,6 +29,8 @@ router = APIRouter(prefix="/fine_tuning/jobs")
 Reader = Annotated[Caller, may("get", "finetunejobs")]
 Lister = Annotated[Caller, may("list", "finetunejobs")]
 Writer = Annotated[Caller, may("create", "finetunejobs")]
+Changer = Annotated[Caller, may("update", "finetunejobs")]
+Deleter = Annotated[Caller, may("delete", "finetunejobs")]
 Limit = Annotated[int, Query(ge=0, le=1000)]
 
 
@@ -50,9 +57,8 @@ async def listing(
     request: Request, means: Needs, who: Lister, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
     """All jobs of the namespace, the newest first; `metadata[key]=value` chooses some."""
-    jobs = [record(raw) for raw in await means.jobs.list(who.namespace)]
     wanted = _metadata(request)
-    found = [job for job in jobs if wanted is None or _has(job, wanted)]
+    found = [job for job in await _all(means, who) if wanted is None or _has(job, wanted)]
     newest_first = sorted(found, key=lambda job: (job.created_at, job.id), reverse=True)
     return page(newest_first, after=after, limit=limit)
 
@@ -60,7 +66,59 @@ async def listing(
 @router.get("/{id_}", responses=answers(FineTuningJob))
 async def retrieve(id_: str, means: Needs, who: Reader) -> dict[str, Any]:
     """One job."""
-    return record(await _one(means, who, id_)).model_dump(mode="json")
+    return (await _one(means, who, id_)).told.model_dump(mode="json")
+
+
+@router.post("/{id_}/cancel", responses=answers(FineTuningJob))
+async def cancel(id_: str, means: Needs, who: Deleter) -> dict[str, Any]:
+    """Cancel one. It is kept that it was before its FineTuneJob goes: what is told does not wait for that."""
+    uid, live, kept = await _found(means, who, id_)
+    found = _seen(id_, live, kept)
+    if found.told.status in ("succeeded", "failed"):
+        raise ApiError(
+            f"The job has {found.told.status} already: there is nothing to cancel.",
+            code="job_has_ended",
+            param="id",
+        )
+    if found.told.status != "cancelled":
+        wanted = Cancelled(raw=trimmed(found.raw), cancelled_at=int(means.now().timestamp()))
+        cancelled = await means.archive.cancel(who.namespace, uid, wanted)
+        kept = Kept(record=None if kept is None else kept.record, cancelled=cancelled)
+    if live is not None:
+        await means.jobs.delete(who.namespace, live["metadata"]["name"], uid=uid)
+    return _seen(id_, live, kept).told.model_dump(mode="json")
+
+
+@router.post("/{id_}/pause", responses=answers(FineTuningJob))
+async def pause(id_: str, means: Needs, who: Changer) -> dict[str, Any]:
+    """Refuse: a job cannot be paused."""
+    await _one(means, who, id_)
+    raise ApiError(
+        "Jobs of this platform cannot be paused: cancel the job, or let it train to its end.",
+        code="not_supported",
+        param="id",
+    )
+
+
+@router.post("/{id_}/resume", responses=answers(FineTuningJob))
+async def resume(id_: str, means: Needs, who: Changer) -> dict[str, Any]:
+    """Refuse: no job is paused."""
+    await _one(means, who, id_)
+    raise ApiError(
+        "The job is not paused, as jobs of this platform cannot be: there is nothing to resume.",
+        code="not_supported",
+        param="id",
+    )
+
+
+@router.get("/{id_}/checkpoints", responses=answers(Page[JobCheckpoint]))
+async def weights(
+    id_: str, means: Needs, who: Reader, after: str | None = None, limit: Limit = 10
+) -> dict[str, Any]:
+    """Its weights that can be asked as models, the last ones first."""
+    found = await _one(means, who, id_)
+    made = [] if found.told.status != "succeeded" else told(found.raw, await _steps(means, who, found))
+    return page(made, after=after, limit=limit)
 
 
 @router.get("/{id_}/events", responses=answers(Page[Event]))
@@ -68,15 +126,45 @@ async def history(
     id_: str, means: Needs, who: Reader, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
     """What happened to it, the newest first."""
-    return page(events(await _one(means, who, id_)), after=after, limit=limit)
+    found = await _one(means, who, id_)
+    happened = events(found.raw, await _steps(means, who, found), found.beside)
+    return page(happened, after=after, limit=limit)
 
 
-async def _one(means: Means, who: Caller, id_: str) -> Mapping[str, Any]:
+async def _all(means: Means, who: Caller) -> list[FineTuningJob]:
+    """Those that there are, and those that there were."""
+    live, kept = await asyncio.gather(means.jobs.list(who.namespace), means.archive.listed(who.namespace))
+    objects = {raw["metadata"]["uid"]: raw for raw in live}
+    there = [record(raw, kept[uid].beside if uid in kept else NOTHING) for uid, raw in objects.items()]
+    return there + [one.job for uid, one in kept.items() if uid not in objects]
+
+
+async def _found(means: Means, who: Caller, id_: str) -> tuple[str, Mapping[str, Any] | None, Kept | None]:
+    """The uid, the FineTuneJob if it is there, and what is kept of it."""
     uid = uid_of(id_)
-    raw = await means.jobs.get(who.namespace, uid) if uid else None
-    if raw is None:
+    if uid is None:
         raise not_found("fine-tuning job", id_)
-    return raw
+    live, kept = await asyncio.gather(
+        means.jobs.get(who.namespace, uid), means.archive.get(who.namespace, uid)
+    )
+    return uid, live, kept
+
+
+def _seen(id_: str, live: Mapping[str, Any] | None, kept: Kept | None) -> Seen:
+    found = seen(live, kept)
+    if found is None:
+        raise not_found("fine-tuning job", id_)
+    return found
+
+
+async def _one(means: Means, who: Caller, id_: str) -> Seen:
+    _, live, kept = await _found(means, who, id_)
+    return _seen(id_, live, kept)
+
+
+async def _steps(means: Means, who: Caller, found: Seen) -> list[Step]:
+    uid = found.raw["metadata"]["uid"]
+    return await means.archive.steps(who.namespace, uid, total=total_steps(found.raw))
 
 
 def _metadata(request: Request) -> dict[str, str] | None:

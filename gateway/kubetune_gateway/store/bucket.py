@@ -44,6 +44,8 @@ class Listed:
     key: str
     bytes: int
     changed: datetime
+    etag: str
+    """Another one for other bytes."""
 
 
 class Bucket:
@@ -112,7 +114,7 @@ class Bucket:
             )
             async for page in pages:
                 for item in page.get("Contents", ()):
-                    yield Listed(item["Key"], item["Size"], item["LastModified"])
+                    yield Listed(item["Key"], item["Size"], item["LastModified"], item["ETag"])
 
     async def folders(self, prefix: str) -> list[str]:
         """Beginnings of keys after this one up to the next slash, which they end with."""

@@ -41,12 +41,28 @@ class Places:
         return f"{self.uploads(namespace)}{id_}/"
 
     def jobs(self, namespace: str) -> str:
-        """Folder of what is kept of all jobs of a namespace."""
+        """Folder of the records of a namespace's jobs, and of nothing else: one list has them all."""
         return f"{self.prefix}{namespace}/jobs/"
 
+    def job_record(self, namespace: str, uid: str) -> str:
+        """A job as it was seen last; the recorder writes it."""
+        return f"{self.jobs(namespace)}{uid}.json"
+
+    def job_cancelled(self, namespace: str, uid: str) -> str:
+        """That a client has cancelled it, and the job as it was then; never written again."""
+        return f"{self.jobs(namespace)}{uid}.cancelled.json"
+
     def job(self, namespace: str, uid: str) -> str:
-        """Folder of what is kept of one job."""
-        return f"{self.jobs(namespace)}{uid}/"
+        """Folder of what else is kept of one job."""
+        return f"{self.prefix}{namespace}/job-data/{uid}/"
+
+    def job_steps(self, namespace: str, uid: str) -> str:
+        """Folder of what was measured."""
+        return f"{self.job(namespace, uid)}steps/"
+
+    def job_webhooks(self, namespace: str, uid: str) -> str:
+        """Folder of what was delivered."""
+        return f"{self.job(namespace, uid)}webhooks/"
 
     def completions(self, namespace: str) -> str:
         """Folder of stored completions."""

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Status = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
 """There are no others: programs look them up."""
 
+ENDED: Final[frozenset[Status]] = frozenset({"succeeded", "failed", "cancelled"})
+
 AUTO: Final = "auto"
 MAX_SEED: Final = 2**31 - 1
 

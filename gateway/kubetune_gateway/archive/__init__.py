@@ -1,0 +1,1 @@
+"""What is kept of jobs in S3, beyond their FineTuneJobs."""
