@@ -1,0 +1,1 @@
+"""Webhooks: that a job has ended, to those who wait for it."""
