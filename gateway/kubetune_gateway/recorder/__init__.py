@@ -1,0 +1,1 @@
+"""What one replica does for all: jobs are kept, cancelled ones deleted, webhooks sent."""
