@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import uuid
@@ -12,9 +13,12 @@ import openai
 import pytest
 
 from kubetune_gateway.ids import job_id, results_id
-from kubetune_gateway.recorder.recorder import Periodic
+from kubetune_gateway.recorder.lead import lead
+from kubetune_gateway.recorder.recorder import Periodic, Recorder
+from kubetune_gateway.telemetry import Telemetry
 from tests.support import openai_gateway, s3_server
 from tests.support.golden_jobs import golden
+from tests.support.memory_kube import MemoryKube
 from tests.support.openai_gateway import Gateway
 from tests.support.recording import Life, Told, kept, rank0, recording, until
 from tests.support.s3_server import S3Server
@@ -431,3 +435,31 @@ def test_what_was_read_while_s3_was_away_is_kept_when_it_is_back(
         job.goes()
         until(lambda: kept(s3, job)["results"])
     assert len(results_of(client, job.id)) == 8
+
+
+async def test_one_replica_of_two_leads_and_the_other_when_that_is_gone() -> None:
+    class Idle(Recorder):
+        def __init__(self) -> None:
+            pass
+
+        async def run(self, term: object = None) -> None:
+            await asyncio.Event().wait()
+
+    kube, telemetries = MemoryKube(), [Telemetry(), Telemetry()]
+    replicas = [
+        asyncio.create_task(lead(Idle(), kube, telemetry, namespace="kubetune", name="gateway"))
+        for telemetry in telemetries
+    ]
+
+    async def leads(expected: list[float]) -> None:
+        await asyncio.to_thread(until, lambda: [_leading(one) for one in telemetries] == expected)
+
+    await leads([1, 0])
+    replicas[0].cancel()
+    await leads([0, 1])
+    replicas[1].cancel()
+    await asyncio.gather(*replicas, return_exceptions=True)
+
+
+def _leading(telemetry: Telemetry) -> float:
+    return telemetry.registry.get_sample_value("kubetune_gateway_leading") or 0.0
