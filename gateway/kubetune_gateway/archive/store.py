@@ -27,7 +27,7 @@ _MOST_STEPS: Final = 60_000
 """Steps that are remembered for events: about 35 MB."""
 
 _LISTED_FOR: Final = 1.0
-"""Seconds in which the same list is told: to read a thousand keys takes a tenth of one."""
+"""Seconds in which the same list is told: to read a thousand keys takes up to a tenth of one."""
 
 _AT_ONCE: Final = 32
 """Jobs that are read at a time."""

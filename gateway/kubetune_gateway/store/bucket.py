@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.utils import parse_timestamp
 
 from ..wire.errors import unavailable
 
@@ -223,7 +224,10 @@ async def s3_client(
     *, endpoint: str | None, region: str | None, key: str | None = None, secret: str | None = None
 ) -> AsyncIterator[Any]:
     """A client of S3, or of what speaks its protocol; without a key, by what the environment has."""
-    async with get_session().create_client(
+    session = get_session()
+    # A list of a thousand keys takes a third of the time: botocore's own parser tries all that it knows.
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
+    async with session.create_client(
         "s3",
         endpoint_url=endpoint,
         region_name=region,
@@ -232,3 +236,12 @@ async def s3_client(
         config=_CONFIG,
     ) as client:
         yield client
+
+
+def _time(value: Any) -> datetime:
+    """A time as lists have it, else as headers do."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        parsed: datetime = parse_timestamp(value)
+        return parsed
