@@ -13,6 +13,7 @@ import pytest
 
 from kubetune_trainer.contract.layout import OUTPUT_VARIABLE, RunDirectory
 from kubetune_trainer.contract.messages import ExitCode, Reason
+from kubetune_trainer.loop.measured import MeasuredSteps
 from kubetune_trainer.loop.records import Records
 from kubetune_trainer.process.rank import explain
 from tests.support.small_volume import fill, small_volume
@@ -92,10 +93,10 @@ def test_what_fails_beside_a_volume_with_room_is_no_full_volume(
 def test_lines_wait_until_the_volume_has_room_again(output: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = RunDirectory(output / "job" / "run")
     run.root.mkdir(parents=True)
-    records = Records(run, from_step=0)
+    records = Records(run, MeasuredSteps(), from_step=0)
     records.add(step=1, loss=1.0)
     filler = fill(output)
-    lines: list[dict[str, Any]] = [{"step": step, "loss": "x" * 1000} for step in range(2, 20)]
+    lines: list[dict[str, Any]] = [{"step": step, "said": "x" * 1000} for step in range(2, 20)]
     for line in lines:
         records.add(**line)
     records.save()
@@ -107,6 +108,7 @@ def test_lines_wait_until_the_volume_has_room_again(output: Path, caplog: pytest
     records.finish()
     records.close()
     found = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+    assert all(line.pop("time") > 1.7e9 for line in found)
     assert found == [{"step": 1, "loss": 1.0}, *lines, {"step": 20, "loss": 0.5}]
     assert len(run.results_file.read_text().splitlines()) == 21
 

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kubetune_trainer.contract.layout import RunDirectory
 from kubetune_trainer.contract.messages import Progress
+from kubetune_trainer.loop.measured import MeasuredSteps
 from kubetune_trainer.loop.progress import Reports, serve
 from kubetune_trainer.loop.records import Records
 from kubetune_trainer.sizing.looks import ValidationPlan
@@ -170,12 +171,12 @@ def test_a_port_in_use_does_not_stop_training(
     address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     serve(Reports(5))
-    assert "No /metrics and /progress on port" in caplog.text
+    assert "No /metrics, /progress and /steps on port" in caplog.text
 
 
 def test_lines_after_the_checkpoint_are_dropped_and_a_half_line_too(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    first = Records(run, from_step=0)
+    first = Records(run, MeasuredSteps(), from_step=0)
     for step in range(1, 6):
         first.add(step=step, loss=step / 10)
     first.save()
@@ -183,7 +184,7 @@ def test_lines_after_the_checkpoint_are_dropped_and_a_half_line_too(tmp_path: Pa
     with run.metrics_file.open("a") as file:
         file.write('{"step": 6, "lo')
 
-    second = Records(run, from_step=3)
+    second = Records(run, MeasuredSteps(), from_step=3)
     second.add(step=4, loss=0.5)
     second.add(step=4, validation_loss=0.25, validation_mean_token_accuracy=1.0)
     second.save()

@@ -251,6 +251,8 @@ def test_a_rank_killed_in_the_middle_of_a_save_costs_that_save_only(
         assert progress.total_steps == 12
         wait_until(lambda: "kubetune_train_volume_free_bytes" in (get(last, "/metrics") or ""), last)
         wait_until(lambda: '"last_checkpoint_time":1' in (get(last, "/progress") or ""), last)
+        # Who reads the steps gets the last of them, however short the training is.
+        wait_until(lambda: "full_valid_loss" in (get(last, "/steps?after=11") or ""), last)
         assert last.wait() == 0, last.log
     assert TrainSummary.model_validate(last.message.summary).from_step == 4
     assert steps_of(made) == steps_of(undisturbed[3])

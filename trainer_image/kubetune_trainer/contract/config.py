@@ -52,7 +52,7 @@ RENDEZVOUS_PORT = 29500
 GRACE_SECONDS = 30
 """Of a trainer pod, between SIGTERM and SIGKILL: all ranks agree on a step, save, if it fits, and stop."""
 METRICS_PORT = 9400
-"""Rank 0 serves /metrics and /progress here."""
+"""Rank 0 serves /metrics, /progress and /steps here."""
 
 
 class ModelSource(ConfigModel):

@@ -114,7 +114,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     if peers.rank == 0:
         room = VolumeRoom(root=run.root, reports=reports)
         room.look()
-        journal = Journal(reports=reports, records=Records(run, from_step=from_step), room=room, nccl=nccl)
+        records = Records(run, reports.steps, from_step=from_step)
+        journal = Journal(reports=reports, records=records, room=room, nccl=nccl)
         if found:
             epoch = found.step / steps_per_epoch(len(rows), training.batch_size)
             saved_at = found.path.stat().st_mtime
@@ -196,6 +197,8 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     artifact = publish(model, config, run, base, result, peers, confirm, asked)
     if best is not None:
         best.discard()
+    if journal is not None:
+        reports.steps.wait_for_reader()
     last = reports.progress.model_copy(update={"warnings": (), "remaining_seconds": None})
     return TrainSummary(from_step=from_step, to_step=last_step, artifact=artifact, progress=last)
 

@@ -1,15 +1,17 @@
-"""Rank 0's /metrics (Prometheus) and /progress (JSON), on one port from the process's first second on."""
+"""Rank 0's /metrics (Prometheus), /progress and /steps (JSON): one port, from its process's first second."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import threading
 import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -19,6 +21,7 @@ from ..contract.config import METRICS_PORT
 from ..contract.messages import Progress
 from ..contract.messages_base import MOST_SECONDS
 from ..sizing.looks import ValidationPlan
+from .measured import MeasuredSteps
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ class Reports:
     def __init__(self, total_steps: int, validation: ValidationPlan | None = None) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self.steps = MeasuredSteps()
         self._measured: set[Gauge] = set()
         self._progress = Progress(step=0, total_steps=total_steps, epoch="0.00")
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT_STEPS)
@@ -211,11 +215,13 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve(reports: Reports) -> None:
-    """Answer /metrics and /progress in threads, until the process ends."""
+    """Answer /metrics, /progress and /steps in threads, until the process ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            match self.path.partition("?")[0]:
+            path, _, query = self.path.partition("?")
+            answer = None
+            match path:
                 case "/metrics":
                     kind, body = (
                         prometheus_client.CONTENT_TYPE_LATEST,
@@ -223,6 +229,13 @@ def serve(reports: Reports) -> None:
                     )
                 case "/progress":
                     kind, body = "application/json", reports.progress.model_dump_json().encode()
+                case "/steps":
+                    try:
+                        answer = reports.steps.after(_after(query))
+                    except ValueError:
+                        self.send_error(400, "after has to be a whole number: /steps?after=120")
+                        return
+                    kind, body = "application/jsonl", answer.body
                 case _:
                     self.send_error(404)
                     return
@@ -231,6 +244,8 @@ def serve(reports: Reports) -> None:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+            if answer is not None:
+                reports.steps.told(answer)
 
         @override
         def log_message(self, format: str, *args: Any) -> None:
@@ -241,6 +256,17 @@ def serve(reports: Reports) -> None:
         server = _Server(("", port), Handler)
     except OSError as error:
         # Two trainers on a host network: training matters more than its metrics.
-        logger.warning("No /metrics and /progress on port %d: %s", port, error.strerror)
+        logger.warning("No /metrics, /progress and /steps on port %d: %s", port, error.strerror)
         return
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+def _after(query: str) -> int:
+    """The step after which steps are asked for; without one, all are, also 0, which is the base model.
+
+    Raises ValueError.
+    """
+    given = parse_qs(query, keep_blank_values=True).get("after", ["-1"])
+    if len(given) != 1 or not re.fullmatch(r"-?[0-9]{1,18}", given[0]):
+        raise ValueError
+    return int(given[0])

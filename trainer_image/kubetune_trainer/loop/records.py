@@ -11,11 +11,13 @@ import io
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from ..contract.layout import RunDirectory
 from ..store import volumes
+from .measured import MeasuredSteps
 
 logger = logging.getLogger(__name__)
 
@@ -35,18 +37,25 @@ validation rows at every step, full_* of all of them."""
 class Records:
     """The files, opened for one attempt that begins after ``from_step``."""
 
-    def __init__(self, run: RunDirectory, *, from_step: int) -> None:
+    def __init__(self, run: RunDirectory, measured: MeasuredSteps, *, from_step: int) -> None:
+        """``measured`` is told every line, those of earlier attempts first."""
         self._results = run.results_file
+        self._measured = measured
         self._lines = [line for line in read(run.metrics_file) if line["step"] <= from_step]
+        for line in self._lines:
+            # an earlier version has told no times: they were before the file's
+            measured.add({"time": int(run.metrics_file.stat().st_mtime), **line})
         _replace(run.metrics_file, "".join(json.dumps(line) + "\n" for line in self._lines))
         self._file = run.metrics_file.open("ab", buffering=0)
         self._waiting = b""
 
     def add(self, **values: Any) -> None:
-        """Append one line; ``step`` is required."""
-        self._lines.append(values)
+        """Append one line, with the time in Unix seconds; ``step`` is required."""
+        line = {**values, "time": int(time.time())}
+        self._lines.append(line)
+        self._measured.add(line)
         had_room = not self._waiting
-        self._waiting += json.dumps(values).encode() + b"\n"
+        self._waiting += json.dumps(line).encode() + b"\n"
         try:
             self._write()
         except OSError as error:
