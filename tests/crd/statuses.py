@@ -8,6 +8,7 @@ from kubetune.api.conditions import Condition
 from kubetune.api.v1alpha1.status import (
     ArtifactStatus,
     Attempt,
+    CheckpointStatus,
     ContainerResources,
     DatasetStatus,
     ModelStatus,
@@ -114,6 +115,7 @@ FULL_STATUS = Status(
         rank=16,
         base_model="hf://org/base",
         base_revision="0a" * 20,
+        checkpoints=(CheckpointStatus(step=80, epoch=8, model_name="intents:ckpt-step-80"),),
     ),
     serving=ServingStatus(
         model_name="intents", url="http://intents.default.svc/v1", replicas=1, ready_replicas=1

@@ -16,6 +16,7 @@ from kubetune.servers.intent import intent_of
 from kubetune.servers.rollout import architecture_of, rollout
 from kubetune.spec.settings import JobSettings
 from kubetune.vocabulary.names import ROLE_SERVING, Names
+from kubetune_trainer.contract.messages import CheckpointSummary
 from tests.support.golden import load
 
 CASE = load("deploying")
@@ -56,6 +57,20 @@ def test_a_setting_that_a_newer_operator_adds_rolls_no_server() -> None:
     newer = NewSettings.model_validate(CASE.settings.model_dump())
     assert _intent(settings=newer) == _intent()
     assert _intent(settings=newer.model_copy(update={"added": "x"})) != _intent()
+
+
+def test_adapters_of_earlier_epochs_make_another_server() -> None:
+    assert CASE.observed.artifact is not None
+    kept = (CheckpointSummary(step=25, epoch=1), CheckpointSummary(step=50, epoch=2))
+    artifacts = [
+        CASE.observed.artifact.model_copy(update={"checkpoints": some}) for some in ((), kept[:1], kept)
+    ]
+    intents = [
+        intent_of(CASE.job, CASE.job.spec.serving, artifact, CASE.settings, planned_gpus=0)
+        for artifact in artifacts
+    ]
+    assert intents[0] == _intent()
+    assert len(set(intents)) == 3
 
 
 def test_only_the_image_that_settings_resolve_to_rolls_a_server() -> None:

@@ -115,7 +115,9 @@ def test_transition_times_change_with_the_status_of_a_condition_only() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["trained", "serving", "out-of-memory", "retries-exhausted", "adopted"])
+@pytest.mark.parametrize(
+    "name", ["trained", "serving", "out-of-memory", "retries-exhausted", "adopted", "kept-epochs"]
+)
 def test_a_status_survives_the_loss_of_all_pods(name: str) -> None:
     case = load(name)
     written = case.with_status(case.status, seconds_later=600)
@@ -123,7 +125,7 @@ def test_a_status_survives_the_loss_of_all_pods(name: str) -> None:
     assert replace(written, cluster=podless).status == case.status
 
 
-@pytest.mark.parametrize("name", ["trained", "retries-exhausted"])
+@pytest.mark.parametrize("name", ["trained", "retries-exhausted", "kept-epochs"])
 def test_a_status_survives_the_loss_of_all_training_jobs(name: str) -> None:
     case = load(name)
     written = case.with_status(case.status, seconds_later=600)

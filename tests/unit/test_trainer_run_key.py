@@ -33,6 +33,7 @@ SAME: dict[str, dict[str, Any]] = {
     },
     "what follows on leaks": {"dataset": {"on_leak": "Fail"}},
     "what follows on divergence": {"training": {"on_divergence": "Stop"}},
+    "adapters of earlier epochs": {"training": {"keep_epochs": 2}},
     "another image": {"images": {"trainer": "trainer:2", "serving": "vllm:3"}},
     "other GPUs": {"gpu_type": "H200"},
     "larger GPUs": {"gpu_memory_bytes": 80_000_000_000},

@@ -10,7 +10,13 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from kubetune_trainer.contract.config import OUTPUT_MOUNT, TrainerConfig, digest_of, model_directory
+from kubetune_trainer.contract.config import (
+    OUTPUT_MOUNT,
+    TrainerConfig,
+    digest_of,
+    epoch_adapter,
+    model_directory,
+)
 from kubetune_trainer.contract.messages import ArtifactSummary
 
 from ..api.v1alpha1 import FineTuneJob
@@ -161,10 +167,21 @@ def _arguments(
     elif artifact.type == "Full":
         args = ["--model", path, "--served-model-name", name]
     else:
-        module = json.dumps({"name": name, "path": path, "base_model_name": base})
+        adapters = {name: path} | {
+            Names(name).checkpoint_model(
+                kept.step
+            ): f"{OUTPUT_MOUNT}/{epoch_adapter(artifact.path, kept.step)}"
+            for kept in artifact.checkpoints
+        }
+        modules = [
+            json.dumps({"name": model, "path": directory, "base_model_name": base})
+            for model, directory in adapters.items()
+        ]
         rank = str(lora_rank(artifact.rank or config.training.adapter.rank))
         args = ["--model", served, "--served-model-name", base]
-        args += ["--enable-lora", "--lora-modules", module, "--max-lora-rank", rank, "--max-loras", "1"]
+        args += ["--enable-lora", "--lora-modules", *modules, "--max-lora-rank", rank]
+        # With fewer at once, requests for one wait for as long as there are others for another.
+        args += ["--max-loras", str(len(modules))]
     if gpus > 1:
         args += ["--tensor-parallel-size", str(gpus)]
     args += chat_arguments(config, artifact)

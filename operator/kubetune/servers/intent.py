@@ -55,6 +55,7 @@ def intent_of(
             "version": TEMPLATE_VERSION,
             "serving": _chosen(serving, besides=_NOT_OF_PODS),
             "artifact": artifact.digest,
+            **({"checkpoints": [kept.step for kept in artifact.checkpoints]} if artifact.checkpoints else {}),
             "image": serving_image(job, settings),
             "guard": DIGEST,
             "settings": _chosen(settings, besides=_IMAGES),

@@ -211,6 +211,7 @@ def _training(job: FineTuneJob, settings: JobSettings) -> TrainingConfig:
         weight_decay=decimal_text(training.weight_decay),
         max_grad_norm=decimal_text(training.max_grad_norm),
         select=SelectConfig(strategy=training.select.strategy, patience=training.select.patience),
+        keep_epochs=training.keep_epochs,
         on_divergence=training.on_divergence,
         seed=training.seed,
         zero_stage=training.deepspeed.zero_stage,

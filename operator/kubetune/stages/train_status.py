@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kubetune_trainer.contract.messages import ArtifactSummary
+from kubetune_trainer.contract.messages import ArtifactSummary, CheckpointSummary
 
 from ..api.v1alpha1 import FineTuneJob
-from ..api.v1alpha1.status import ArtifactStatus
+from ..api.v1alpha1.status import ArtifactStatus, CheckpointStatus
 from ..api.v1alpha1.status import Attempt as AttemptStatus
 from ..facts.observed import Ending, Observed, Outcome, Run, RunState
 from ..spec.sources import output_claim
-from ..vocabulary.names import TRAIN
+from ..vocabulary.names import TRAIN, Names
 from ..vocabulary.reasons import Reason
 
 _MESSAGE_LIMIT: Final = 4096
@@ -46,6 +46,9 @@ def remembered_artifact(job: FineTuneJob) -> ArtifactSummary | None:
         chat_content=artifact.chat_content,
         generation_config=artifact.generation_config or False,
         step=artifact.step,
+        checkpoints=tuple(
+            CheckpointSummary(step=kept.step, epoch=kept.epoch or 0) for kept in artifact.checkpoints or ()
+        ),
         source_digest=artifact.source_digest,
         warnings=artifact.warnings or (),
     )
@@ -129,6 +132,15 @@ def _artifact(job: FineTuneJob, observed: Observed) -> ArtifactStatus | None:
         chat_content=artifact.chat_content,
         generation_config=artifact.generation_config or None,
         step=artifact.step,
+        checkpoints=tuple(
+            CheckpointStatus(
+                step=kept.step,
+                epoch=kept.epoch,
+                model_name=Names(job.metadata.name).checkpoint_model(kept.step),
+            )
+            for kept in artifact.checkpoints
+        )
+        or None,
         source_digest=artifact.source_digest,
         warnings=artifact.warnings or None,
     )

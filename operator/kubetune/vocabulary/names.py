@@ -131,6 +131,10 @@ class Names:
         """The role of the server of this name."""
         return next((role for role in ROLES if self.server(role) == server), None)
 
+    def checkpoint_model(self, step: int) -> str:
+        """What the job's server calls the adapter of an earlier step, as OpenAI calls checkpoints."""
+        return f"{self.job}:ckpt-step-{step}"
+
     def guard(self, role: str, digest: str) -> str:
         """The ConfigMap with the guard of one role's server, by the digest of what is in it."""
         return f"{self.server(role)}-{_GUARD}-{digest}"

@@ -31,7 +31,7 @@ from ..store.manifest import (
     verify_manifest,
     write_manifest,
 )
-from . import canary, model_card
+from . import canary, epochs, model_card
 from .adapter import key_mapping, save_adapter
 from .canary import Canary
 from .chat import write_chat_files
@@ -42,8 +42,10 @@ from .weights import buffers, gather
 logger = logging.getLogger(__name__)
 
 
-def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
+def verified_artifact(run_directory: Path, *, keep_epochs: int = 0) -> ArtifactSummary | None:
     """The run's artifact, when there is one and every file that is served is as it was published.
+
+    ``keep_epochs`` adapters of earlier epochs are told with it, as far as they are there.
 
     Raises:
         OSError: the volume did not let it be read.
@@ -53,7 +55,7 @@ def verified_artifact(run_directory: Path) -> ArtifactSummary | None:
         try:
             manifest = verify_manifest(directory, apart=(CARD_NAME,))
             Ledger(run.root).require(directory.name, manifest)
-            return summary_of(run, directory, manifest)
+            return summary_of(run, directory, manifest, keep_epochs=keep_epochs)
         except ManifestError as error:
             if directory.exists():
                 logger.warning("The artifact is not used: %s", error)
@@ -163,7 +165,7 @@ def _write(
     Ledger(run.root).record(final.name, manifest)
     directory.rename(final)
     sync_directory(run.root)
-    return summary_of(run, final, manifest)
+    return summary_of(run, final, manifest, keep_epochs=config.training.keep_epochs)
 
 
 def _save_model(
@@ -198,11 +200,17 @@ def _last_part(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def summary_of(run: RunDirectory, directory: Path, manifest: Manifest) -> ArtifactSummary:
+def summary_of(
+    run: RunDirectory, directory: Path, manifest: Manifest, *, keep_epochs: int = 0
+) -> ArtifactSummary:
     """What is said of a published artifact."""
     details: Mapping[str, Any] = manifest.details
     return ArtifactSummary(
-        path=run.relative(directory), digest=manifest.digest, size_bytes=manifest.size_bytes, **details
+        path=run.relative(directory),
+        digest=manifest.digest,
+        size_bytes=manifest.size_bytes,
+        checkpoints=epochs.kept(run, most=keep_epochs, result_step=details.get("step")),
+        **details,
     )
 
 

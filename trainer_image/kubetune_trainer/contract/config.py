@@ -27,6 +27,9 @@ CONFIG_PATH = "/etc/kubetune/config.json"
 OUTPUT_MOUNT = "/output"
 """Where the output claim is mounted in prepare and train (read-write) and in serving pods (read-only)."""
 
+EPOCHS = "epochs"
+"""In a run's directory, beside its artifact: adapters as they were at the ends of earlier epochs."""
+
 INPUT_MOUNT = "/inputs"
 """``/inputs/{model,artifact,train,validation,evaluation,regression}``: pvc:// and configMap:// sources,
 read-only."""
@@ -168,6 +171,8 @@ class TrainingConfig(ConfigModel):
     max_grad_norm: DecimalString = "1"
     """Norm to which larger gradients are scaled down; 0 leaves them as they are."""
     select: SelectConfig = SelectConfig()
+    keep_epochs: int = 0
+    """Ends of epochs before the last whose adapters are kept beside the result."""
     on_divergence: Literal["Warn", "Stop"] = "Warn"
     """What follows when loss or gradients grow without end."""
     seed: int
@@ -255,8 +260,8 @@ class TrainerConfig(ConfigModel):
     def run_key(self) -> str:
         """Digest of what decides the result, and of nothing else; 16 hex digits.
 
-        Credentials, nodes, resources, images, retries, checkpoint interval, ZeRO stage, pod template and what
-        follows on divergence are left out: they change how a run goes, not what it yields.
+        Credentials, nodes, resources, images, retries, checkpoint interval, ZeRO stage, pod template, what
+        follows on divergence and what is kept beside the result are left out: they do not change the result.
         """
         training = self.training
         decides: dict[str, Any] = {
@@ -294,6 +299,12 @@ class TrainerConfig(ConfigModel):
 def model_directory(uri: str, revision: str) -> PurePosixPath:
     """Where a fetched model lies: ``/output/models/<digest>``; revision is what prepare resolved."""
     return PurePosixPath(OUTPUT_MOUNT) / "models" / digest_of({"uri": uri, "revision": revision})
+
+
+def epoch_adapter(artifact: str, step: int) -> str:
+    """Where the adapter of an earlier step lies that was kept beside an artifact; both are relative to the
+    volume."""
+    return str(PurePosixPath(artifact).parent / EPOCHS / f"step-{step:06d}")
 
 
 def digest_of(value: Any) -> str:

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .config import OUTPUT_MOUNT, TrainerConfig, model_directory
+from .config import EPOCHS, OUTPUT_MOUNT, TrainerConfig, model_directory
 
 OUTPUT_VARIABLE = "KUBETUNE_OUTPUT"
 """Environment variable that names another root than OUTPUT_MOUNT (tests, runs outside Kubernetes)."""
@@ -150,6 +150,11 @@ class RunDirectory:
     def best(self) -> Path:
         """The best weights so far, where they are chosen."""
         return self.root / "best"
+
+    @property
+    def epochs(self) -> Path:
+        """Adapters at the ends of epochs, where they are kept."""
+        return self.root / EPOCHS
 
     @property
     def adapter(self) -> Path:

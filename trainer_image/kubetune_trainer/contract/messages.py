@@ -50,6 +50,9 @@ class Reason(StrEnum):
     GPU_UNUSABLE = "GpuUnusable"
 
 
+MOST_KEPT = 10
+"""Adapters of earlier epochs: each takes a place in the server's memory, and of the status."""
+
 SOCKETS = "Sockets"
 """In Progress.transport: gradients go between nodes over TCP."""
 
@@ -122,6 +125,14 @@ class PlanSummary(Message):
     """GPUs of one server: those asked for, else those that the model needs. 0: not told."""
 
 
+class CheckpointSummary(Message):
+    """An adapter that was kept at the end of an epoch, at ``config.epoch_adapter``."""
+
+    step: Count
+    epoch: Small
+    """Epochs that it had learned from."""
+
+
 class ArtifactSummary(Message):
     """A verified artifact on the output volume."""
 
@@ -146,6 +157,8 @@ class ArtifactSummary(Message):
     """Optimizer step whose weights these are, where the best are chosen; else they are the last."""
     last_step: Count | None = None
     """Step at which training ended, where the best weights are chosen."""
+    checkpoints: Annotated[tuple[CheckpointSummary, ...], Field(max_length=MOST_KEPT)] = ()
+    """Adapters of earlier steps that lie beside it, the earliest first."""
     source_digest: Short | None = None
     """``sha256:...`` of the folder that was adopted, which ``adopt.digest`` pins; None if trained."""
     warnings: Annotated[tuple[Sentence, ...], Field(max_length=20)] = ()

@@ -77,7 +77,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     layout = Layout.of(training, world_size=peers.world_size)
     confirm = lock.confirmation(os.environ)
     checkpoints = Checkpoints(run.checkpoints, layout, keep=training.checkpoint_keep, confirm=confirm)
-    artifact, found = _look(run, base, checkpoints, peers)
+    artifact, found = _look(run, base, checkpoints, peers, keep_epochs=training.keep_epochs)
     if artifact is not None:
         ended = artifact.last_step or total
         return TrainSummary(from_step=ended, to_step=ended, artifact=artifact)
@@ -99,6 +99,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
     model = _model(training, Path(base.path), dtype)
 
     from ..artifact.canary import Canary
+    from ..artifact.epochs import EpochAdapters
     from ..base.adapters import trainable_parameters
     from ..methods.table import METHODS
     from .best import BestWeights
@@ -109,6 +110,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
 
     method = METHODS[training.method](model)
     rows = _rows(run.train_rows, method.filler, counted=dataset.train_examples)
+    per_epoch = steps_per_epoch(len(rows), training.batch_size)
     journal = None
     from_step = found.step if found else 0
     if peers.rank == 0:
@@ -117,7 +119,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         records = Records(run, reports.steps, from_step=from_step)
         journal = Journal(reports=reports, records=records, room=room, nccl=nccl)
         if found:
-            epoch = found.step / steps_per_epoch(len(rows), training.batch_size)
+            epoch = found.step / per_epoch
             saved_at = found.path.stat().st_mtime
             reports.resumed(step=found.step, epoch=epoch, tokens=found.tokens, saved_at=saved_at)
             reports.evaluated(
@@ -140,6 +142,19 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         best = BestWeights(run, training, plan, peers, confirm=confirm, anew=found is None)
         if journal is not None and best.found is not None:
             reports.found_best(step=best.found.step)
+    epochs = None
+    if not training.adapter.full:
+        epochs = EpochAdapters(
+            model,
+            config,
+            run,
+            base,
+            peers,
+            confirm=confirm,
+            from_step=from_step,
+            steps_per_epoch=per_epoch,
+            total_steps=total,
+        )
     guards = Guards(peers.broadcast(journal.records.steps() if journal is not None else None))
     attempt = Attempt(
         peers=peers,
@@ -150,6 +165,7 @@ def train(config: TrainerConfig, stop: StopFlag, stepped: Callable[[int], None])
         train=rows,
         evaluation=evaluation,
         best=best,
+        epochs=epochs,
         guards=guards,
         stops_on_divergence=training.on_divergence == "Stop",
         from_base=found is None,
@@ -234,7 +250,7 @@ def _rows(path: Path, filler: Row, *, counted: int) -> Rows:
 
 
 def _look(
-    run: RunDirectory, base: ModelSummary, checkpoints: Checkpoints, peers: Peers
+    run: RunDirectory, base: ModelSummary, checkpoints: Checkpoints, peers: Peers, *, keep_epochs: int
 ) -> tuple[ArtifactSummary | None, Found | None]:
     """What the volume already holds; rank 0 looks, and all ranks verify and decide the same."""
 
@@ -243,7 +259,7 @@ def _look(
         from ..base.digest import require_unchanged
 
         try:
-            artifact = verified_artifact(run.root)
+            artifact = verified_artifact(run.root, keep_epochs=keep_epochs)
             if artifact is None:
                 require_unchanged(base)
             return _LOOKED.dump_python((artifact, None if artifact else checkpoints.survey()), mode="json")

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from typing_extensions import override
 
+from ..artifact.epochs import EpochAdapters
 from ..contract.config import ScheduleConfig
 from ..contract.errors import DataInvalid, NumericalFailure
 from ..data.sampler import Batching, TrainSteps
@@ -52,6 +53,8 @@ class Attempt:
     """None without validation rows."""
     best: BestWeights | None
     """Where the best weights are chosen."""
+    epochs: EpochAdapters | None
+    """Of an adapter."""
     guards: Guards
     stops_on_divergence: bool
     from_base: bool
@@ -225,6 +228,12 @@ class FineTuner(Trainer):
         if evaluation is not None and not evaluation.plan.scores_all(step):
             self._look(step, whole=True)
 
+    def keep_epoch(self) -> None:
+        """Keep the adapter where an epoch ends; the next attempt does it where this one has to stop."""
+        epochs = self._attempt.epochs
+        if epochs is not None and not self._attempt.stop.agreed:
+            epochs.keep(self.model, self.state.global_step)
+
     def due_looks(self) -> list[int]:
         """Steps after which rows are to be scored now: 0, the base model, if nobody has, and the last."""
         evaluation, step = self._attempt.evaluation, self.state.global_step
@@ -288,10 +297,15 @@ class _Steps(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         torch.manual_seed(args.seed + self._attempt.peers.rank)  # every rank draws a dropout of its own
         self._attempt.stop.stepping()
+        self._trainer.keep_epoch()  # of the checkpoint that the run goes on from, if it is not there
 
     @override
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._trainer.train_steps.set_epoch(int(state.epoch or 0))
+
+    @override
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.keep_epoch()
 
     @override
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

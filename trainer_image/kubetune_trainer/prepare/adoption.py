@@ -109,13 +109,13 @@ def keep_errors(run: RunDirectory, errors: Path) -> None:
         shutil.move(errors, run.errors_file)
 
 
-def finished_artifact(run: RunDirectory) -> ArtifactSummary | None:
-    """The run's artifact, if it is complete and verified."""
+def finished_artifact(run: RunDirectory, *, keep_epochs: int) -> ArtifactSummary | None:
+    """The run's artifact, if it is complete and verified, with as many adapters of earlier epochs."""
     if not run.adapter.exists() and not run.model.exists():
         return None  # the usual case, which does not wait for torch
     from ..artifact.publish import verified_artifact
 
-    return verified_artifact(run.root)
+    return verified_artifact(run.root, keep_epochs=keep_epochs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,11 +153,12 @@ def prepare(
     if adopted is not None:
         return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=adopted, evaluation=asked_for)
     passes.write(run, plan.tokens_per_pass)
-    artifact = adoption.finished_artifact(run)
+    training = config.training
+    artifact = adoption.finished_artifact(run, keep_epochs=training.keep_epochs)
     if artifact is None:
         checkpoints = _fitting_checkpoints(config, run)
-        best = config.training.select.strategy == "Best"
-        if (tight := space.check(run, checkpoints, trained=trained.parameters, best=best)) is not None:
+        copies = 1 + training.keep_epochs + (training.select.strategy == "Best")
+        if (tight := space.check(run, checkpoints, trained=trained.parameters, copies=copies)) is not None:
             logger.warning("%s", tight)
             rows = rows.model_copy(update={"warnings": (*rows.warnings, tight)})
     return PrepareSummary(model=summary, dataset=rows, plan=plan, artifact=artifact, evaluation=asked_for)

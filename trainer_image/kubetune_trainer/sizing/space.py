@@ -39,10 +39,10 @@ class Space:
     """Whether a checkpoint lies there already."""
 
 
-def check(run: RunDirectory, checkpoints: Checkpoints, *, trained: int, best: bool) -> str | None:
+def check(run: RunDirectory, checkpoints: Checkpoints, *, trained: int, copies: int) -> str | None:
     """A warning unless the result and two checkpoints fit: one is kept while the next is written.
 
-    ``best``: the best weights of the run are kept beside it, as large as the result.
+    ``copies``: how often there are weights as large as the result, with those that are kept beside it.
 
     Raises:
         VolumeUnusable: not even the result fits.
@@ -56,7 +56,7 @@ def check(run: RunDirectory, checkpoints: Checkpoints, *, trained: int, best: bo
             used=usage.used - left - disposable,
             free=usage.free + left,
             disposable=disposable,
-            result=_ARTIFACT_BYTES * trained * (2 if best else 1),
+            result=_ARTIFACT_BYTES * trained * copies,
             checkpoint=checkpoints.needed(expected),
             before=0 if has_one else expected,
             has_one=has_one,

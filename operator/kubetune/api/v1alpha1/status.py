@@ -10,6 +10,7 @@ from kubetune.api.base import ATOMIC, ListMap, StatusModel, Time, first
 from kubetune.api.conditions import CamelCase, Condition
 from kubetune.api.v1alpha1.bounds import Int, Message, Number, Short, Small, Uri
 from kubetune.api.v1alpha1.evaluation_status import EvaluationPlanStatus, EvaluationStatus
+from kubetune_trainer.contract.messages import MOST_KEPT
 
 _MOST_AMOUNTS: Final = 80
 """Requests take 32 names from the spec's limits and 32 from its requests; GPUs, cpu and memory are added."""
@@ -266,6 +267,17 @@ class Attempt(StatusModel):
     """Why, as a sentence."""
 
 
+class CheckpointStatus(StatusModel):
+    """The adapter as it was at the end of an earlier epoch."""
+
+    step: Int
+    """Optimizer step after which it was kept."""
+    epoch: Small | None = None
+    """Epochs that it had learned from."""
+    model_name: Short | None = None
+    """Name to put into the model field of a request to the job's server."""
+
+
 class ArtifactStatus(StatusModel):
     """The verified result."""
 
@@ -291,6 +303,8 @@ class ArtifactStatus(StatusModel):
     """Whether an adapter brings the tokens at which its server stops."""
     step: Int | None = None
     """Step whose weights these are, where training.select.strategy is Best; else they are the last."""
+    checkpoints: Annotated[tuple[CheckpointStatus, ...], Field(max_length=MOST_KEPT)] | None = None
+    """Adapters of earlier epochs that training.keepEpochs has kept beside it, the earliest first."""
     source_digest: Short | None = None
     """Digest of the folder that was adopted, sha256:..., as artifact.digest pins it."""
     warnings: Annotated[tuple[Message, ...], Field(max_length=20)] | None = None

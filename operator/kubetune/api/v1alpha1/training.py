@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from kubetune.api.base import ATOMIC, INT32_MAX, DecimalString, Image, Rule, SpecModel, not_bool
 from kubetune.api.v1alpha1.pod_template import PodTemplate
 from kubetune.api.v1alpha1.resources import Resources
+from kubetune_trainer.contract.messages import MOST_KEPT
 
 LEARNING_RATES: Final[Mapping[str, Decimal]] = {
     "LoRA": Decimal("0.0002"),
@@ -142,6 +143,12 @@ class Training(SpecModel):
             path=".deepspeed.zeroStage",
             message="must be below 3 with adapter.type QLoRA; use 2, or type LoRA",
         ),
+        Rule(
+            cel="self.keepEpochs == 0 || self.adapter.type != 'Full'",
+            check=lambda training: training.keep_epochs == 0 or training.adapter.type != "Full",
+            path=".keepEpochs",
+            message="is for adapters, which a server answers with side by side; remove it, or use type LoRA",
+        ),
     )
 
     method: Literal["SFT"] = "SFT"
@@ -164,6 +171,9 @@ class Training(SpecModel):
     """Gradients whose norm is larger are scaled down to it; 0 leaves them as they are."""
     select: Select = Field(default_factory=Select)
     """Which weights of the run are its result."""
+    keep_epochs: int = Field(default=0, ge=0, le=MOST_KEPT, strict=True)
+    """The adapter is also kept as it was at the ends of so many epochs before the last, and the result's
+    server answers with each, by the name in status.artifact.checkpoints. Not for adapter.type Full."""
     on_divergence: Literal["Warn", "Stop"] = "Warn"
     """What follows when the loss or the gradients grow without end. Warn: status.progress.warnings and an
     Event say so. Stop: the job ends too, and keeps its checkpoints."""
