@@ -114,6 +114,7 @@ def _trainer(
         train=Rows(run.train_rows, method.filler),
         evaluation=None,
         best=None,
+        epochs=None,
         guards=guards,
         stops_on_divergence=False,
         from_base=False,
