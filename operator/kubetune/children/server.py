@@ -149,6 +149,16 @@ def lora_rank(rank: int) -> int:
     return next((step for step in LORA_RANKS if step >= rank), LORA_RANKS[-1])
 
 
+def _places(adapters: int, *, on_cpu: bool) -> int:
+    """How many adapters the server computes with at once.
+
+    With fewer than there are, requests for one wait for as long as there are any for another. On CPU vLLM
+    computes requests for the base with the adapter in the last place, where others in their batch have one:
+    that place stays empty.
+    """
+    return adapters + 1 if on_cpu else adapters
+
+
 def _arguments(
     job: FineTuneJob,
     serving: Serving,
@@ -180,8 +190,7 @@ def _arguments(
         rank = str(lora_rank(artifact.rank or config.training.adapter.rank))
         args = ["--model", served, "--served-model-name", base]
         args += ["--enable-lora", "--lora-modules", *modules, "--max-lora-rank", rank]
-        # With fewer at once, requests for one wait for as long as there are others for another.
-        args += ["--max-loras", str(len(modules))]
+        args += ["--max-loras", str(_places(len(modules), on_cpu=gpus == 0))]
     if gpus > 1:
         args += ["--tensor-parallel-size", str(gpus)]
     args += chat_arguments(config, artifact)
