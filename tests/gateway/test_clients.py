@@ -64,7 +64,7 @@ def test_a_program_uploads_rows_and_makes_a_job_of_them(gateway: Gateway, client
     told = [event.message for event in strict.fine_tuning.jobs.list_events(job.id, limit=1)]
     assert told == [f"Validating training file: {file.id}", f"Created fine-tuning job: {job.id}"]
     [raw] = [raw for raw in gateway.jobs.objects if raw["metadata"]["name"].startswith("ft-triage-")]
-    assert raw["spec"]["dataset"] == {"train": {"uri": f"s3://clients/team-a/files/{file.id}/content"}}
+    assert raw["spec"]["dataset"] == {"train": {"uri": f"s3://clients/team-a/files/{file.id}/content.jsonl"}}
 
 
 def test_bytes_without_a_name_are_a_file_too(client: Client) -> None:

@@ -12,7 +12,7 @@ from openai.types import fine_tuning as sdk
 from pydantic import TypeAdapter, ValidationError
 
 from kubetune.api.v1alpha1 import validate_spec
-from kubetune_gateway.ids import job_id, uid_of
+from kubetune_gateway.ids import file_id, job_id, uid_of
 from kubetune_gateway.jobs.checkpoints import checkpoints
 from kubetune_gateway.jobs.manifest import manifest
 from kubetune_gateway.jobs.record import name_of, record
@@ -21,6 +21,7 @@ from kubetune_gateway.platform import Base, Platform
 from kubetune_gateway.store.places import Places
 from kubetune_gateway.wire.errors import ApiError
 from kubetune_gateway.wire.jobs import CreateJob, FineTuningJob, Status
+from kubetune_trainer.data.files import kind_of_name
 from tests.support.golden import cases
 from tests.support.golden_jobs import UID, golden
 
@@ -76,11 +77,11 @@ def test_a_request_becomes_a_fine_tune_job() -> None:
             "model": {"uri": "hf://Qwen/Qwen3-8B"},
             "dataset": {
                 "train": {
-                    "uri": "s3://openai/team-a/files/file-a/content",
+                    "uri": "s3://openai/team-a/files/file-a/content.jsonl",
                     "credentials": {"secretName": "openai-files"},
                 },
                 "validation": {
-                    "uri": "s3://openai/team-a/files/file-b/content",
+                    "uri": "s3://openai/team-a/files/file-b/content.jsonl",
                     "credentials": {"secretName": "openai-files"},
                 },
             },
@@ -253,3 +254,10 @@ def test_checkpoints_are_models_beside_the_last_weights() -> None:
     [found] = checkpoints(raw)
     assert (found.step, found.served_name) == (80, "first-1:ckpt-step-80")
     assert found.model == f"{name_of(raw)}:ckpt-step-80"
+
+
+def test_prepare_knows_what_a_training_file_is() -> None:
+    uri = Places("clients").uri("team-a", file_id(b"a" * 16))
+    kind = kind_of_name(uri)
+    assert kind is not None
+    assert kind.form == "jsonl"

@@ -294,10 +294,10 @@ def test_what_has_expired_or_was_abandoned_is_deleted_and_nothing_else(s3: S3Ser
             "_keys/a.json",
             "models/files/model/content",
             "team-a/jobs/x",
-            f"team-a/files/{stays}/content",
+            f"team-a/files/{stays}/content.jsonl",
             f"team-a/files/{stays}/record.json",
         }
-        abandoned = {f"team-a/files/{half}/content", lost.removeprefix("expiry/")}
+        abandoned = {f"team-a/files/{half}/content.jsonl", lost.removeprefix("expiry/")}
         assert await keys() == rest | abandoned
         assert await expire(bucket, places, today + timedelta(days=1, minutes=1)) == 3
         assert await keys() == rest

@@ -21,8 +21,8 @@ class Places:
         return f"{self.prefix}{namespace}/files/"
 
     def content(self, namespace: str, id_: str) -> str:
-        """The rows, byte for byte."""
-        return f"{self.folder(namespace)}{id_}/content"
+        """The rows, byte for byte; prepare knows by the end of its name what a file is."""
+        return f"{self.folder(namespace)}{id_}/content.jsonl"
 
     def record(self, namespace: str, id_: str) -> str:
         """What is told of it; written last, so that a file is there when this is."""

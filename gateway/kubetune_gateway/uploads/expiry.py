@@ -22,7 +22,7 @@ _GRACE: Final = timedelta(hours=1)
 """In which an upload that has expired may still be made a file of, as that was begun before."""
 
 _BEGUN: Final = re.compile(
-    r"[a-z0-9-]+/(files/file-[a-z2-7]{26}/content|uploads/upload_[a-z2-7]{26}/parts/.+)"
+    r"[a-z0-9-]+/(files/file-[a-z2-7]{26}/content[.]jsonl|uploads/upload_[a-z2-7]{26}/parts/.+)"
 )
 
 
