@@ -142,11 +142,17 @@ def test_a_client_fine_tunes_by_the_rights_that_the_chart_gives(
         job = client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=file.id, suffix="intents")
         assert [each.id for each in client.fine_tuning.jobs.list()] == [job.id]
         [made] = world.kubectl.get("finetunejobs", "-n", TEAM)["items"]
-        assert made["spec"]["dataset"]["train"]["uri"] == f"s3://{BUCKET}/{TEAM}/files/{file.id}/content"
+        assert (
+            made["spec"]["dataset"]["train"]["uri"] == f"s3://{BUCKET}/{TEAM}/files/{file.id}/content.jsonl"
+        )
         assert made["spec"]["training"]["gpusPerNode"] == 1
         world.kubectl("delete", "finetunejobs", "--all", "-n", TEAM)
         until(lambda: list(client.fine_tuning.jobs.list()) == [])
     assert refused_of(world) == []
+    logged = [line for line in map(json.loads, gateway.log.read_text().splitlines()) if "user" in line]
+    assert {(line["user"], line["namespace"]) for line in logged} == {
+        (f"system:serviceaccount:{TEAM}:client", TEAM)
+    }
 
 
 def test_nobody_is_refused_in_openais_envelope_and_no_token_is_logged(

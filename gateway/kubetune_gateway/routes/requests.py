@@ -28,7 +28,9 @@ def means_of(request: Request) -> Means:
 
 async def caller_of(request: Request) -> Caller:
     """Who calls."""
-    return await means_of(request).callers.identify(request.headers)
+    caller = await means_of(request).callers.identify(request.headers)
+    request.state.caller = caller  # for the log
+    return caller
 
 
 Needs = Annotated[Means, Depends(means_of)]
