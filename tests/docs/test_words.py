@@ -31,6 +31,7 @@ NOT_OURS = {
     "spec.suspend": "a Job of Kubernetes",
     **dict.fromkeys(("chartRef", "healthCheckExprs", "retryInterval"), "Flux"),
     "containerLogMaxSize": "the kubelet",
+    "trainingType": "Azure OpenAI",
 }
 """Fields of others, and whose."""
 
