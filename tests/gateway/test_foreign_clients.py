@@ -13,6 +13,7 @@ import pytest
 from dev import clients
 from dev.paths import REPOSITORY
 from tests.support import openai_gateway, openai_life, s3_server
+from tests.support.model_server import model_server
 from tests.support.openai_gateway import Gateway
 
 pytestmark = [s3_server.needed, pytest.mark.slow]
@@ -31,7 +32,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with (
         s3_server.running(tmp_path_factory.mktemp("s3"), "clients") as s3,
         openai_gateway.running(s3) as found,
-        openai_life.lived(found.jobs),
+        model_server() as server,
+        openai_life.lived(found.jobs, server=server.url),
     ):
         yield found
 
@@ -42,20 +44,26 @@ def run(gateway: Gateway, tmp_path: Path) -> Run:
 
     def done(client: str, script: Path, *arguments: str | Path, **environment: str) -> str:
         python = sys.executable if client == "openai" else clients.python(client)
-        origin = gateway.url.removesuffix("/v1")
         asked = {
-            "OPENAI_BASE_URL": gateway.url,
-            "OPENAI_API_BASE": gateway.url,  # the same for LlamaIndex
-            "OPENAI_API_KEY": "token-of-team-a",
-            "AZURE_OPENAI_ENDPOINT": origin,
-            "AZURE_OPENAI_API_KEY": "token-of-team-a",
+            "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
             "NO_PROXY": "127.0.0.1",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # of DSPy: nothing is fetched
         }
+        if "azure" in str(script):
+            asked |= {
+                "AZURE_OPENAI_ENDPOINT": gateway.url.removesuffix("/v1"),
+                "AZURE_OPENAI_API_KEY": "token-of-team-a",
+            }
+        else:
+            asked |= {
+                "OPENAI_BASE_URL": gateway.url,
+                "OPENAI_API_BASE": gateway.url,  # the same, for LlamaIndex
+                "OPENAI_API_KEY": "token-of-team-a",
+            }
         ended = subprocess.run(
             [python, script, *arguments],
-            env={"PATH": os.environ["PATH"], **asked, **environment},
+            env=asked | environment,
             cwd=tmp_path,
             text=True,
             capture_output=True,
@@ -76,7 +84,7 @@ def test_openais_client_makes_all_its_calls(run: Run, client: str, way: str, typ
 
 @pytest.mark.parametrize("client", OPENAI)
 def test_azures_client_fine_tunes_and_asks_a_deployment(run: Run, client: str) -> None:
-    assert "ft:gpt-4o-mini:team-a:" in run(client, SCRIPTS / "azure.py")
+    assert "ft:gpt-4o-mini:team-a:" in run(client, SCRIPTS / "azure_lifecycle.py")
 
 
 def test_dspy_trains_a_model_by_its_own_provider(run: Run) -> None:

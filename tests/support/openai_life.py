@@ -29,7 +29,7 @@ _PACE: Final = 0.05
 
 
 @contextmanager
-def lived(jobs: MemoryJobs, *, server: str = "http://nowhere.invalid/v1") -> Iterator[None]:
+def lived(jobs: MemoryJobs, *, server: str) -> Iterator[None]:
     """Lead all jobs from status to status while the block runs; ``server`` is where results are served."""
     over = threading.Event()
 
@@ -52,12 +52,19 @@ def next_status(raw: Mapping[str, Any], *, server: str, now: datetime) -> dict[s
     status = dict(raw.get("status") or {})
     suffix = raw["metadata"].get("annotations", {}).get(remembered.SUFFIX)
     if not status:
-        return {"stage": PREPARE, "conditions": [_condition("Reconciling", Reason.PREPARING, now)]}
+        return {
+            "stage": PREPARE,
+            "conditions": [_condition(ConditionType.RECONCILING, Reason.PREPARING, now)],
+        }
     if status["stage"] == PREPARE:
         if suffix == FAILING:
             why = "train.jsonl, row 3: message 2 has no role."
-            return {"stage": PREPARE, "conditions": [_condition("Stalled", Reason.DATA_INVALID, now, why)]}
-        return {"stage": TRAIN, "conditions": [_condition("Prepared", Reason.COMPLETED, now)]}
+            return {
+                "stage": PREPARE,
+                "conditions": [_condition(ConditionType.STALLED, Reason.DATA_INVALID, now, why)],
+            }
+        prepared = [_condition(ConditionType.PREPARED, Reason.COMPLETED, now)]
+        return {"stage": TRAIN, "conditions": prepared, "plan": {"totalSteps": STEPS}}
     if status["stage"] == TRAIN and "attempts" not in status:
         first = {"number": 1, "podsReady": True, "startTime": rfc3339(now), "fromStep": 0}
         soon = rfc3339(now + timedelta(minutes=1))
@@ -77,7 +84,7 @@ def _served(
         for type_ in (ConditionType.TRAINED, ConditionType.SERVED, ConditionType.READY)
     ]
     ended = {"completionTime": rfc3339(now), "toStep": STEPS, "outcome": "Succeeded"}
-    kept = [{"step": step, "modelName": f"{name}-step-{step}"} for step in EPOCH_ENDS[:-1]]
+    kept = [{"step": step, "modelName": f"{name}:ckpt-step-{step}"} for step in EPOCH_ENDS[:-1]]
     return {
         "stage": DONE,
         "conditions": [*status["conditions"], *reached],

@@ -8,6 +8,7 @@ import inspect
 import io
 import sys
 import time
+import uuid
 
 import openai
 
@@ -76,7 +77,7 @@ async def upload_in_parts():
 
 async def jobs(file, validation):
     """Make jobs that end well, badly, and by a person's will; return the first."""
-    create, metadata = client.fine_tuning.jobs.create, {"program": " ".join(HOW)}
+    create, metadata = client.fine_tuning.jobs.create, {"program": str(uuid.uuid4())}
     numbers = {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": 0.5}
     good = await got(
         create(
@@ -147,12 +148,16 @@ async def refused(answer, kind, param):
     assert found == param, found
 
 
-async def refusals(file):
+async def refusals(file, job):
     """What is asked for wrongly."""
     create = client.fine_tuning.jobs.create
     await refused(lambda: create(model="none", training_file=file), openai.BadRequestError, "model")
     await refused(lambda: client.fine_tuning.jobs.retrieve("ftjob-none"), openai.NotFoundError, "id")
     await refused(lambda: client.files.content("file-none"), openai.NotFoundError, "id")
+    await refused(lambda: client.fine_tuning.jobs.cancel(job.id), openai.BadRequestError, "id")
+    if hasattr(client.fine_tuning.jobs, "pause"):
+        await refused(lambda: client.fine_tuning.jobs.pause(job.id), openai.BadRequestError, "id")
+    await refused(lambda: client.models.delete(job.fine_tuned_model), openai.BadRequestError, "model")
     stranger = client.with_options(api_key="none")
     await refused(lambda: stranger.files.retrieve(file), openai.AuthenticationError, None)
 
@@ -163,7 +168,7 @@ async def main():
     job = await jobs(file, await upload_in_parts())
     await history(job)
     await models(job.fine_tuned_model)
-    await refusals(file)
+    await refusals(file, job)
     print(openai.__version__, job.fine_tuned_model)
 
 

@@ -1,6 +1,7 @@
 """A fine-tune with AzureOpenAI of any version: its paths, its key's header, chat by a deployment's name."""
 
 import json
+import os
 import time
 
 import openai
@@ -27,4 +28,6 @@ assert answer.choices[0].message.content
 deployed = openai.AzureOpenAI(api_version="2024-10-21", azure_deployment=job.fine_tuned_model)
 pieces = [*deployed.chat.completions.create(model="any", messages=question, stream=True)]
 assert "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+newer = openai.OpenAI(base_url=f"{os.environ['AZURE_OPENAI_ENDPOINT']}/openai/v1/", api_key=client.api_key)
+assert newer.fine_tuning.jobs.retrieve(job.id).status == "succeeded"
 print(openai.__version__, job.fine_tuned_model)
