@@ -21,7 +21,10 @@ from kubetune_trainer.data.rows import read_rows
 from kubetune_trainer.prepare.dataset import MIN_ROWS
 from tests.support.first_steps import commands
 
-MANIFESTS = sorted((REPOSITORY / "examples").rglob("*.yaml"))
+EXAMPLES = REPOSITORY / "examples"
+MANIFESTS = sorted(EXAMPLES.rglob("*.yaml"))
+UPLOADED = sorted([*(EXAMPLES / "openai").glob("*.jsonl"), *(EXAMPLES / "azure").glob("*.jsonl")])
+"""Rows that reach a job by OpenAI's API."""
 
 _CREATED = re.compile(r"kubectl create configmap (?P<name>\S+) --from-file=(?P<file>\S+) ")
 
@@ -68,6 +71,19 @@ def test_rows_in_a_config_map_are_good_and_enough(
         assert not isinstance(row, BadRow)
         reader.read(row)
     assert len(rows) >= (MIN_ROWS if split == "train" else 1)
+
+
+@pytest.mark.parametrize("path", UPLOADED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_rows_that_a_program_uploads_are_good_and_enough(path: Path) -> None:
+    reader = RowReader(
+        DatasetConfig(train=FileSource(uri="s3://bucket/rows")), name="rows", has_template=True
+    )
+    rows = list(read_rows(path, name=path.name))
+    for row in rows:
+        assert not isinstance(row, BadRow)
+        reader.read(row)
+    assert len(rows) >= MIN_ROWS
+    assert len({str(row) for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
