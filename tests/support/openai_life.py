@@ -35,8 +35,11 @@ def lived(jobs: MemoryJobs, *, server: str) -> Iterator[None]:
 
     def live() -> None:
         while not over.wait(_PACE):
-            for raw in jobs.objects:
-                raw["status"] = next_status(raw, server=server, now=datetime.now(UTC))
+            objects = jobs.objects
+            for place, raw in enumerate(objects):
+                status = next_status(raw, server=server, now=datetime.now(UTC))
+                if status != raw.get("status") and objects[place] is raw:  # else the gateway has changed it
+                    objects[place] = raw | {"status": status}
 
     thread = threading.Thread(target=live)
     thread.start()
