@@ -6,11 +6,13 @@ python lifecycle.py sync|async strict|loose
 import asyncio
 import inspect
 import io
+import json
 import sys
 import time
 import uuid
 
 import openai
+from openai.types import FileObject
 
 ROWS = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 12
 MODEL = "gpt-4o-mini"
@@ -138,6 +140,22 @@ async def models(model):
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
 
 
+async def stored(model):
+    """Answers that are kept, found again, changed, made into rows, and deleted."""
+    pairs, completions = {"program": str(uuid.uuid4())}, client.chat.completions
+    question = {"role": "user", "content": "What is kept?"}
+    answer = await got(completions.create(model=model, messages=[question], store=True, metadata=pairs))
+    assert [each.id for each in await items(completions.list(metadata=pairs))] == [answer.id]
+    assert (await got(completions.retrieve(answer.id))).choices == answer.choices
+    asked = await items(completions.messages.list(answer.id))
+    assert [each.content for each in asked] == [question["content"]]
+    rows = await got(client.post("/chat/datasets", body={"metadata": pairs}, cast_to=FileObject))
+    [row] = (await got(client.files.content(rows.id))).text.splitlines()
+    assert json.loads(row)["messages"][0] == question
+    assert (await got(completions.update(answer.id, metadata={"program": "gone"}))).metadata != pairs
+    assert (await got(completions.delete(answer.id))).deleted
+
+
 async def refused(answer, kind, param):
     """Errors are of the client's own types, and say which field."""
     try:
@@ -168,6 +186,7 @@ async def main():
     job = await jobs(file, await upload_in_parts())
     await history(job)
     await models(job.fine_tuned_model)
+    await stored(job.fine_tuned_model)
     await refusals(file, job)
     print(openai.__version__, job.fine_tuned_model)
 
