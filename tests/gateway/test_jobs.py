@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -85,7 +86,14 @@ def test_a_request_becomes_a_fine_tune_job() -> None:
                     "credentials": {"secretName": "openai-files"},
                 },
             },
-            "training": {"gpusPerNode": 2, "epochs": 2, "batchSize": 2, "learningRate": "0.0001", "seed": 7},
+            "training": {
+                "gpusPerNode": 2,
+                "epochs": 2,
+                "batchSize": 2,
+                "learningRate": "0.0001",
+                "seed": 7,
+                "keepEpochs": 2,
+            },
             "serving": {"replicas": 1},
         },
     }
@@ -261,3 +269,9 @@ def test_prepare_knows_what_a_training_file_is() -> None:
     kind = kind_of_name(uri)
     assert kind is not None
     assert kind.form == "jsonl"
+
+
+def test_whole_models_of_earlier_epochs_are_not_kept() -> None:
+    full = replace(PLATFORM, spec={"training": {"gpusPerNode": 1, "adapter": {"type": "Full"}}})
+    job = manifest(asked(), full, namespace="team-a", token="k3x9q2", examples=100, seed=7)
+    assert "keepEpochs" not in job["spec"]["training"]

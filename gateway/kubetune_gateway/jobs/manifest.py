@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from kubetune.api.base import decimal_text
 from kubetune.api.v1alpha1 import validate_spec
@@ -20,6 +20,9 @@ from ..wire.errors import ApiError
 from ..wire.jobs import CreateJob, Hyperparameters
 from . import remembered
 from .hyperparameters import base_rate, resolved
+
+_EARLIER_EPOCHS: Final = 2
+"""Beside the last one."""
 
 
 def manifest(
@@ -54,6 +57,7 @@ def manifest(
                 **{which: _source(platform, namespace, id_) for which, id_ in files.items() if id_},
             },
             "training": {
+                **_kept_epochs(training),
                 **training,
                 "epochs": numbers.n_epochs,
                 "batchSize": numbers.batch_size,
@@ -67,6 +71,12 @@ def manifest(
     except SpecError as error:
         raise ApiError(str(error), code="invalid_request") from None
     return job
+
+
+def _kept_epochs(training: Mapping[str, Any]) -> dict[str, int]:
+    """Clients expect the weights of the last three epochs; those of whole models are too large to keep."""
+    is_full = dict_of(training.get("adapter")).get("type") == "Full"
+    return {} if is_full else {"keepEpochs": _EARLIER_EPOCHS}
 
 
 def _name(asked: CreateJob, token: str) -> str:
