@@ -147,7 +147,8 @@ def test_a_client_fine_tunes_by_the_rights_that_the_chart_gives(
         )
         assert made["spec"]["training"]["gpusPerNode"] == 1
         world.kubectl("delete", "finetunejobs", "--all", "-n", TEAM)
-        until(lambda: list(client.fine_tuning.jobs.list()) == [])
+        until(lambda: [each.status for each in client.fine_tuning.jobs.list()] == ["cancelled"])
+        assert client.fine_tuning.jobs.retrieve(job.id).training_file == file.id
     assert refused_of(world) == []
     logged = [line for line in map(json.loads, gateway.log.read_text().splitlines()) if "user" in line]
     assert {(line["user"], line["namespace"]) for line in logged} == {
@@ -192,7 +193,7 @@ def test_while_s3_is_away_it_stays_ready_and_says_to_come_again(world: World, tm
                 client.files.list()
             assert away.value.status_code == 503
             assert int(away.value.response.headers["Retry-After"]) > 0
-            assert list(client.fine_tuning.jobs.list()) == []
+            assert [model.id for model in client.models.list()] == ["gpt-4o-mini"]
         assert gateway.ready()
 
 

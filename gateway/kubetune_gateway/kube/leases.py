@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kubetune.cluster.kube.errors import Target
@@ -22,7 +23,7 @@ class KubeLeases:
         target = Target(verb="get", kind=_KIND, namespace=namespace, name=name)
         return await self._api.send("GET", _path(namespace, name), target, within=within)
 
-    async def put_lease(self, lease: dict[str, Any], *, within: float) -> dict[str, Any]:
+    async def put_lease(self, lease: Mapping[str, Any], *, within: float) -> dict[str, Any]:
         """Replace the version that it names, or make it when it names none; Conflict when it has changed."""
         meta = lease["metadata"]
         namespace, name = meta["namespace"], meta["name"]

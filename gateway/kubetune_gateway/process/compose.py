@@ -29,6 +29,7 @@ from ..store.bucket import Bucket, s3_client
 from ..telemetry import Telemetry
 from ..uploads.store import UploadStore
 from ..wire.errors import ApiError
+from .recording import recording
 from .settings import Settings, Storage, explain, load
 
 
@@ -77,7 +78,7 @@ async def composed(
         yield Parts(
             means=means,
             missing=lambda: None if watch.synced else "FineTuneJobs have not been listed yet",
-            background=(watch.run,),
+            background=(watch.run, recording(settings, means, api, watch)),
         )
 
 
