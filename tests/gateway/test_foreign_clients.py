@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dev import clients
 from dev.paths import REPOSITORY
+from kubetune_gateway.webhooks.message import body, headers
 from tests.support import openai_gateway, openai_life, s3_server
 from tests.support.model_server import model_server
-from tests.support.openai_gateway import Gateway
+from tests.support.openai_gateway import PLACES, Gateway
+from tests.support.recording import rank0, recording
 
 pytestmark = [s3_server.needed, pytest.mark.slow]
 
@@ -29,13 +35,23 @@ Run = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One with all around it but Kubernetes and GPUs: what happens to jobs is made up."""
     with (
-        s3_server.running(tmp_path_factory.mktemp("s3"), "clients") as s3,
+        s3_server.running(tmp_path_factory.mktemp("s3"), PLACES.bucket) as s3,
         openai_gateway.running(s3) as found,
         model_server() as server,
-        openai_life.lived(found.jobs, server=server.url),
+        rank0() as training,
+        recording(s3, found.jobs, address=training.url),
     ):
-        yield found
+        for step in range(1, openai_life.STEPS + 1):
+            training.add(step, train_loss=2.5 / step, train_mean_token_accuracy=0.5, valid_loss=2.6 / step)
+
+        def is_recorded(raw: Mapping[str, Any]) -> bool:
+            steps = PLACES.job_steps(raw["metadata"]["namespace"], raw["metadata"]["uid"])
+            return (s3.folder / PLACES.bucket / steps).is_dir()
+
+        with openai_life.lived(found.jobs, server=server.url, is_recorded=is_recorded):
+            yield found
 
 
 @pytest.fixture
@@ -85,6 +101,16 @@ def test_openais_client_makes_all_its_calls(run: Run, client: str, way: str, typ
 @pytest.mark.parametrize("client", OPENAI)
 def test_azures_client_fine_tunes_and_asks_a_deployment(run: Run, client: str) -> None:
     assert "ft:gpt-4o-mini:team-a:" in run(client, SCRIPTS / "azure_lifecycle.py")
+
+
+@pytest.mark.parametrize("client", OPENAI)
+def test_a_webhook_is_believed(run: Run, client: str, tmp_path: Path) -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * 24).decode()
+    told = body("evt_1", "fine_tuning.job.succeeded", job="ftjob-1", created_at=1)
+    sent = headers("evt_1", told, [secret], now=int(time.time()))
+    message = {"payload": told.decode(), "headers": sent, "secret": secret}
+    (tmp_path / "webhook.json").write_text(json.dumps(message))
+    assert run(client, SCRIPTS / "webhook.py", "webhook.json") == "fine_tuning.job.succeeded ftjob-1\n"
 
 
 def test_dspy_trains_a_model_by_its_own_provider(run: Run) -> None:

@@ -6,7 +6,7 @@ Nothing is trained: for tests of clients, which see statuses, events and ids.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -29,14 +29,22 @@ _PACE: Final = 0.05
 
 
 @contextmanager
-def lived(jobs: MemoryJobs, *, server: str) -> Iterator[None]:
-    """Lead all jobs from status to status while the block runs; ``server`` is where results are served."""
+def lived(
+    jobs: MemoryJobs, *, server: str, is_recorded: Callable[[Mapping[str, Any]], bool]
+) -> Iterator[None]:
+    """Lead all jobs from status to status while the block runs.
+
+    ``server`` is where results are served. Training ends once its steps are recorded, as it does with a
+    trainer, which waits for that.
+    """
     over = threading.Event()
 
     def live() -> None:
         while not over.wait(_PACE):
             objects = jobs.objects
             for place, raw in enumerate(objects):
+                if "attempts" in raw.get("status", {}) and not is_recorded(raw):
+                    continue
                 status = next_status(raw, server=server, now=datetime.now(UTC))
                 if status != raw.get("status") and objects[place] is raw:  # else the gateway has changed it
                     objects[place] = raw | {"status": status}

@@ -18,9 +18,11 @@ while (job := client.fine_tuning.jobs.retrieve(job.id)).status not in ("succeede
 assert (job.status, job.seed) == ("succeeded", 105)
 assert json.loads(client.fine_tuning.jobs.list_events(job.id, limit=10).model_dump_json())["data"]
 assert job.id in [each.id for each in client.fine_tuning.jobs.list(limit=100)]
-client.fine_tuning.jobs.checkpoints.list(job.id)
-for id_ in job.result_files:
-    assert client.files.content(id_).read().startswith(b"step,")
+assert [each.step_number for each in client.fine_tuning.jobs.checkpoints.list(job.id)] == [4, 2]
+while not (results := client.fine_tuning.jobs.retrieve(job.id).result_files):
+    assert time.monotonic() < end
+    time.sleep(0.05)
+assert client.files.content(results[0]).read().startswith(b"step,train_loss,")
 
 question = [{"role": "user", "content": "How are you?"}]
 answer = client.chat.completions.create(model=job.fine_tuned_model, messages=question)
