@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dev import paths, progress, shell
+from dev import clients, paths, progress, shell
 
 _FOLDER = paths.REPOSITORY / "requirements"
 _COMPILE = (
@@ -49,6 +49,8 @@ def lock() -> None:
         "--overrides=requirements/serving-cpu-overrides.txt",
         "--constraints=requirements/torch.txt",
     )
+    for name, client in clients.CLIENTS.items():
+        _compile(clients.lock_file(name).name, "-", *client.options, stdin=client.wants)
     progress.note(
         "Other versions may train otherwise: run `make test` before you commit. Its fine-tune of the demo "
         "(tests/cluster/test_demo_job.py) must win 0.3 of exact match, and lose 30 % of the validation loss."

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kubetune_gateway.archive.kept import MOST_BYTES, Cancelled, Kept, Record, seen, trimmed
+from kubetune_gateway.archive.kept import MOST_BYTES, Cancelled, Kept, Record, seen, trimmed, unsettled
 from kubetune_gateway.archive.store import Archive
 from kubetune_gateway.ids import results_id
 from kubetune_gateway.jobs.events import events
@@ -20,6 +20,7 @@ from kubetune_gateway.jobs.record import record
 from kubetune_gateway.jobs.steps import Step
 from kubetune_gateway.store.bucket import Bucket, s3_client
 from kubetune_gateway.store.places import Places
+from kubetune_gateway.wire.jobs import Status
 from tests.support import s3_server
 from tests.support.golden import cases
 from tests.support.golden_jobs import UID, golden
@@ -103,6 +104,26 @@ def test_a_finetunejob_is_believed_unless_a_client_has_cancelled_it(
     found = seen(job(live) if live else None, kept(job(then), **fields) if then else None)
     assert found is not None
     assert (found.told.status, found.told.finished_at) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "ended_at", "seconds", "told"),
+    [
+        ("serving", {}, 1, "running"),
+        ("serving", {"succeeded": 1772366400}, 1, "succeeded"),
+        ("serving", {}, 31, "succeeded"),
+        ("serving", {"failed": 1772366000}, 1, "running"),
+        ("data-invalid", {}, 1, "validating_files"),
+        ("data-invalid", {"failed": 1772366400}, 1, "failed"),
+        ("training", {}, 1, "running"),
+    ],
+)
+def test_an_end_is_told_once_it_is_kept_with_its_result_file(
+    name: str, ended_at: dict[Status, int], seconds: int, told: str
+) -> None:
+    found = record(unsettled(job(name), ended_at, 1772366400 + seconds))
+    assert found.status == told
+    assert (found.finished_at is None) == (found.error is None and found.fine_tuned_model is None)
 
 
 def test_a_cancelled_job_tells_what_it_has_trained_and_no_error() -> None:

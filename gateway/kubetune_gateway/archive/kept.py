@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from kubetune.vocabulary.json_values import dict_of, text_of
+from kubetune.vocabulary.json_values import dict_of, dicts_of, text_of
+from kubetune.vocabulary.reasons import ConditionType
 from kubetune.vocabulary.times import parse_time
 
 from ..ids import results_id
 from ..jobs.record import NOTHING, Beside, record
 from ..jobs.remembered import GROUP
-from ..jobs.status import status_of
+from ..jobs.status import finished_at, status_of
 from ..wire.jobs import ENDED, FineTuningJob, Status, Wire
 
 MOST_BYTES: Final = 256 * 1024
@@ -29,6 +30,10 @@ _TOLD: Final[Mapping[str, tuple[str, ...]]] = {
     "spec": ("model", "dataset", "training"),
     "status": ("stage", "conditions", "plan", "progress", "attempts", "evaluation", "artifact"),
 }
+SETTLES_WITHIN: Final = 30.0
+"""Seconds in which the recorder keeps a job's end, if all is well."""
+
+_ENDS: Final = (ConditionType.READY, ConditionType.STALLED)
 _META: Final = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "generation")
 
 
@@ -92,6 +97,20 @@ def seen(live: Mapping[str, Any] | None, kept: Kept | None) -> Seen | None:
     if kept is None:
         return None if live is None else Seen(raw=live)
     return Seen(raw=kept.raw if live is None else live, beside=beside(kept, is_live=live is not None))
+
+
+def unsettled(raw: Mapping[str, Any], ended_at: Mapping[Status, int], now: float) -> Mapping[str, Any]:
+    """A FineTuneJob that has ended as it was right before, until the recorder has kept its end.
+
+    Clients read the result file once a job has ended, and the recorder makes it. Where nobody records, the
+    end is told all the same, after half a minute.
+    """
+    when = parse_time(finished_at(raw))
+    if when is None or status_of(raw) in ended_at or now - when.timestamp() > SETTLES_WITHIN:
+        return raw
+    status = dict_of(raw.get("status"))
+    left = [each for each in dicts_of(status.get("conditions")) if each.get("type") not in _ENDS]
+    return {**raw, "status": {**status, "conditions": left}}
 
 
 def beside(kept: Kept, *, is_live: bool) -> Beside:

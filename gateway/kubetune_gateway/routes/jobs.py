@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from ..archive.kept import Cancelled, Kept, Seen, seen, trimmed
+from ..archive.kept import Cancelled, Kept, Seen, seen, trimmed, unsettled
 from ..contracts import Caller, Means
 from ..ids import uid_of
 from ..jobs.checkpoints import told
@@ -134,8 +134,14 @@ async def history(
 async def _all(means: Means, who: Caller) -> list[FineTuningJob]:
     """Those that there are, and those that there were."""
     live, kept = await asyncio.gather(means.jobs.list(who.namespace), means.archive.listed(who.namespace))
+    now = means.now().timestamp()
     objects = {raw["metadata"]["uid"]: raw for raw in live}
-    there = [record(raw, kept[uid].beside if uid in kept else NOTHING) for uid, raw in objects.items()]
+    there = [
+        record(unsettled(raw, kept[uid].ended_at, now), kept[uid].beside)
+        if uid in kept
+        else record(unsettled(raw, {}, now), NOTHING)
+        for uid, raw in objects.items()
+    ]
     return there + [one.job for uid, one in kept.items() if uid not in objects]
 
 
@@ -159,6 +165,9 @@ def _seen(id_: str, live: Mapping[str, Any] | None, kept: Kept | None) -> Seen:
 
 async def _one(means: Means, who: Caller, id_: str) -> Seen:
     _, live, kept = await _found(means, who, id_)
+    if live is not None:
+        ended_at = {} if kept is None or kept.record is None else kept.record.ended_at
+        live = unsettled(live, ended_at, means.now().timestamp())
     return _seen(id_, live, kept)
 
 
