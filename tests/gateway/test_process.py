@@ -149,6 +149,7 @@ def test_a_client_fine_tunes_by_the_rights_that_the_chart_gives(
         world.kubectl("delete", "finetunejobs", "--all", "-n", TEAM)
         until(lambda: [each.status for each in client.fine_tuning.jobs.list()] == ["cancelled"])
         assert client.fine_tuning.jobs.retrieve(job.id).training_file == file.id
+    until(lambda: "kubetune_gateway_leading 1.0" in health(f"{gateway.health_url}/metrics")[1])
     assert refused_of(world) == []
     logged = [line for line in map(json.loads, gateway.log.read_text().splitlines()) if "user" in line]
     assert {(line["user"], line["namespace"]) for line in logged} == {

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from kubetune_gateway.limits.kinds import Limits
+from kubetune_gateway.process.recording import endpoints_of
 from kubetune_gateway.process.settings import PREFIX, explain, load
 
 STORAGE = '{"bucket": "clients"}'
@@ -56,3 +60,23 @@ def test_what_kubernetes_tells_of_a_service_is_no_setting() -> None:
     """A pod without enableServiceLinks: false beside a Service kubetune-gateway has these."""
     address = "tcp://10.96.1.207:80"
     assert said(PORT=address, PORT_80_TCP=address, SERVICE_HOST="10.96.1.207", SERVICE_PORT="80") == ""
+
+
+def test_a_webhook_that_could_not_be_sent_is_named(tmp_path: Path) -> None:
+    secret = tmp_path / "0"
+
+    def told() -> str:
+        webhook = {"namespace": "team-a", "url": "https://hooks.example.com", "secretFile": str(secret)}
+        settings = load({f"{PREFIX}STORAGE": STORAGE, f"{PREFIX}WEBHOOKS": json.dumps([webhook])})
+        try:
+            [endpoint] = endpoints_of(settings)
+        except ValueError as error:
+            return explain(error)
+        assert endpoint.secrets == ("whsec_c2VjcmV0", "whsec_b3RoZXI=")
+        return ""
+
+    assert "KUBETUNE_GATEWAY_WEBHOOKS, 0: [Errno 2] No such file" in told()
+    secret.write_text("whsec_?")
+    assert "KUBETUNE_GATEWAY_WEBHOOKS, 0: A secret of https://hooks.example.com is not base64" in told()
+    secret.write_text("whsec_c2VjcmV0\nwhsec_b3RoZXI=\n")
+    assert told() == ""

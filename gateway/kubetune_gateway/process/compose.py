@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from ..kube.watch import JobWatch
 from ..store.bucket import Bucket, s3_client
 from ..telemetry import Telemetry
 from ..uploads.store import UploadStore
+from ..webhooks.endpoint import Endpoint
 from ..wire.errors import ApiError
 from .recording import recording
 from .settings import Settings, Storage, explain, load
@@ -47,7 +48,11 @@ class Parts:
 
 @asynccontextmanager
 async def composed(
-    settings: Settings, configuration: Configuration, *, environ: Mapping[str, str] = os.environ
+    settings: Settings,
+    endpoints: Sequence[Endpoint],
+    configuration: Configuration,
+    *,
+    environ: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[Parts]:
     """Have all parts while the block runs."""
     telemetry = Telemetry()
@@ -78,7 +83,7 @@ async def composed(
         yield Parts(
             means=means,
             missing=lambda: None if watch.synced else "FineTuneJobs have not been listed yet",
-            background=(watch.run, recording(settings, means, api, watch)),
+            background=(watch.run, recording(settings, endpoints, means, api, watch)),
         )
 
 

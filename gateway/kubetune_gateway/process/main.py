@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import uvloop
@@ -16,10 +16,12 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, 
 from kubetune.cluster.kube.connection import load_configuration
 
 from ..app import app
+from ..webhooks.endpoint import Endpoint
 from .access import AccessLog
 from .compose import composed
 from .health import serve_health
 from .logs import configure_logging
+from .recording import endpoints_of
 from .server import server
 from .settings import Settings, explain, load
 
@@ -34,24 +36,25 @@ def serve() -> int:
     """Run until SIGTERM; return the process's exit code."""
     try:
         settings = load()
+        endpoints = endpoints_of(settings)
     except ValueError as error:
         print(explain(error), file=sys.stderr)
         return 2
     configure_logging(level=settings.log_level, form=settings.log_format)
     gc.freeze()  # what was imported stays: each full collection would look through all of it
     gc.set_threshold(_COLLECT_AFTER)
-    uvloop.run(_run(settings))
+    uvloop.run(_run(settings, endpoints))
     return 0
 
 
-async def _run(settings: Settings) -> None:
-    await run(settings, await load_configuration())
+async def _run(settings: Settings, endpoints: Sequence[Endpoint]) -> None:
+    await run(settings, endpoints, await load_configuration())
 
 
-async def run(settings: Settings, configuration: Configuration) -> None:
+async def run(settings: Settings, endpoints: Sequence[Endpoint], configuration: Configuration) -> None:
     """Answer clients until a signal, and then to the end what was begun. Raises what ends the background."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    async with composed(settings, configuration) as parts:
+    async with composed(settings, endpoints, configuration) as parts:
         registry = parts.means.telemetry.registry
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from ..recorder.recorder import Periodic, Recorder
 from ..uploads.expiry import expire
 from ..webhooks.deliveries import Deliveries
 from ..webhooks.endpoint import Endpoint, checked
-from .settings import Settings, Webhook
+from .settings import PREFIX, Settings, Webhook
 
 logger = logging.getLogger(__name__)
 
@@ -24,25 +24,16 @@ _EXPIRY_SECONDS: Final = 3600.0
 
 
 def recording(
-    settings: Settings, means: Means, api: ApiServer, watch: JobWatch
+    settings: Settings, endpoints: Sequence[Endpoint], means: Means, api: ApiServer, watch: JobWatch
 ) -> Callable[[], Awaitable[Any]]:
-    """Return what records jobs, sends webhooks and deletes what has expired, by one replica.
-
-    Raises ValueError for a webhook that cannot be sent, and OSError where its secret cannot be read.
-    """
+    """Return what records jobs, sends webhooks and deletes what has expired, by one replica."""
     places = settings.platform.places
     recorder = Recorder(
         feed=watch,
         jobs=means.jobs,
         archive=means.archive,
         files=means.files,
-        deliveries=Deliveries(
-            [_endpoint(webhook) for webhook in settings.webhooks],
-            means.bucket,
-            places,
-            means.telemetry,
-            now=means.now,
-        ),
+        deliveries=Deliveries(endpoints, means.bucket, places, means.telemetry, now=means.now),
         now=means.now,
         periodic=(Periodic(name="expiry", seconds=_EXPIRY_SECONDS, do=partial(_expire, means)),),
     )
@@ -61,10 +52,18 @@ async def _expire(means: Means) -> None:
         logger.info("Deleted what has expired", extra={"objects": gone})
 
 
-def _endpoint(webhook: Webhook) -> Endpoint:
-    """Each word of the file is a secret: two while they are exchanged."""
-    secrets = tuple(webhook.secret_file.read_text().split())
-    endpoint = Endpoint(
-        namespace=webhook.namespace, url=webhook.url, secrets=secrets, events=frozenset(webhook.events)
-    )
-    return checked(endpoint, allow_http=True)
+def endpoints_of(settings: Settings) -> list[Endpoint]:
+    """Who is told by webhooks, with their secrets. Raises ValueError for one that could not be told."""
+    return [_endpoint(number, webhook) for number, webhook in enumerate(settings.webhooks)]
+
+
+def _endpoint(number: int, webhook: Webhook) -> Endpoint:
+    try:
+        # Each word of the file is a secret: two while they are exchanged.
+        secrets = tuple(webhook.secret_file.read_text().split())
+        endpoint = Endpoint(
+            namespace=webhook.namespace, url=webhook.url, secrets=secrets, events=frozenset(webhook.events)
+        )
+        return checked(endpoint, allow_http=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{PREFIX}WEBHOOKS, {number}: {error}") from None

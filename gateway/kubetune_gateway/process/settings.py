@@ -21,17 +21,11 @@ from ..jobs.manifest import manifest
 from ..limits.kinds import Limits
 from ..platform import Base, Platform
 from ..store.places import Places
+from ..webhooks.endpoint import CANCELLED, FAILED, SUCCEEDED, EventType
 from ..wire.errors import ApiError
 from ..wire.jobs import CreateJob
 
 PREFIX = "KUBETUNE_GATEWAY_"
-
-Event = Literal["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
-ALL_EVENTS: tuple[Event, ...] = (
-    "fine_tuning.job.succeeded",
-    "fine_tuning.job.failed",
-    "fine_tuning.job.cancelled",
-)
 
 
 class _Value(BaseModel):
@@ -78,7 +72,7 @@ class Webhook(_Value):
     url: str
     secret_file: Path
     """What signs it: whsec_... in base64."""
-    events: tuple[Event, ...] = ALL_EVENTS
+    events: tuple[EventType, ...] = (SUCCEEDED, FAILED, CANCELLED)
 
 
 def _as_model(value: Any) -> Any:
