@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -170,13 +171,14 @@ def test_the_last_weights_and_the_earlier_ones_answer(client: openai.OpenAI, tol
 
 def test_answers_that_were_stored_become_rows(client: openai.OpenAI, told: dict[str, Told]) -> None:
     question: Any = [{"role": "user", "content": "Does Venus have a moon?"}]
+    task = uuid.uuid4().hex  # the bucket has those of earlier runs
     asked = client.chat.completions.create(
-        model=told["lesson"].model, messages=question, store=True, metadata={"task": "moons"}, max_tokens=200
+        model=told["lesson"].model, messages=question, store=True, metadata={"task": task}, max_tokens=200
     )
-    [stored] = client.chat.completions.list(metadata={"task": "moons"})
+    [stored] = client.chat.completions.list(metadata={"task": task})
     assert stored.id == asked.id
     if asked.choices[0].finish_reason == "stop":  # a row has a whole answer
-        body = {"metadata": {"task": "moons"}}
+        body = {"metadata": {"task": task}}
         file = client.post("/chat/datasets", body=body, cast_to=FileObject)
         assert b"Venus" in client.files.content(file.id).read()
 
