@@ -16,6 +16,7 @@ import pytest
 
 from dev import clients
 from dev.paths import REPOSITORY
+from kubetune_gateway.platform import Base
 from kubetune_gateway.webhooks.message import body, headers
 from tests.support import openai_gateway, openai_life, s3_server
 from tests.support.model_server import model_server
@@ -38,8 +39,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One with all around it but Kubernetes and GPUs: what happens to jobs is made up."""
     with (
         s3_server.running(tmp_path_factory.mktemp("s3"), PLACES.bucket) as s3,
-        openai_gateway.running(s3) as found,
         model_server() as server,
+        openai_gateway.running(s3, {"large": Base(uri="hf://acme/large", url=server.url)}) as found,
         rank0() as training,
         recording(s3, found.jobs, address=training.url),
     ):
@@ -126,3 +127,12 @@ def test_llama_index_trains_a_model_by_its_own_engine(run: Run) -> None:
 def test_an_example_runs_as_it_is(run: Run, script: str, client: str) -> None:
     printed = run(client, EXAMPLES / script, MODEL="gpt-4o-mini", POLL_SECONDS="0.05")
     assert "The job has successfully completed" in printed
+
+
+@pytest.mark.parametrize("client", OPENAI)
+def test_a_small_model_learns_a_large_ones_answers(run: Run, client: str) -> None:
+    printed = run(
+        client, EXAMPLES / "openai/distill.py", LARGE="large", MODEL="gpt-4o-mini", POLL_SECONDS="0.05"
+    )
+    assert "48 answers are stored" in printed
+    assert "Model: ft:gpt-4o-mini:team-a:distilled:" in printed
