@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from dev import paths
@@ -27,6 +28,11 @@ _METRICS_PAGE = """<!-- DO NOT EDIT; run make generate -->
 Served on `/metrics` of the operator's pod, port 8080 (`settings.metricsPort` of the chart).
 
 {operator}
+## Of the gateway
+
+Served on `/metrics` of the gateway's pods, at the port that is called `metrics`.
+
+{gateway}
 ## Of the trainer
 
 Served on `/metrics` of the pod of rank 0, port 9400. Gauges are absent until they are measured first.
@@ -63,7 +69,28 @@ def _page(path: Path, text: str, *, check: bool) -> int:
 def _metrics() -> str:
     from kubetune.process.metrics.reference import table
 
-    return _METRICS_PAGE.format(operator=table(), trainer=_trainer_metrics())
+    return _METRICS_PAGE.format(operator=table(), gateway=_gateway_metrics(), trainer=_trainer_metrics())
+
+
+def _gateway_metrics() -> str:
+    """All metrics of the gateway as a Markdown table."""
+    from prometheus_client import Metric
+    from prometheus_client.metrics import MetricWrapperBase
+
+    from kubetune_gateway.telemetry import Telemetry
+
+    telemetry = Telemetry()
+    found: list[tuple[Metric, Sequence[str]]] = [(family, ()) for family in telemetry.process.collect()]
+    for metric in vars(telemetry).values():
+        if isinstance(metric, MetricWrapperBase):
+            # Its labels are public in no version of prometheus_client.
+            found += [(family, metric._labelnames) for family in metric.describe()]
+    rows = ["| Metric | Type | Labels | Meaning |", "|---|---|---|---|"]
+    for family, labels in sorted(found, key=lambda each: each[0].name):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        shown = ", ".join(f"`{label}`" for label in labels)
+        rows.append(f"| `{name}` | {family.type} | {shown} | {family.documentation.removesuffix('.')}. |")
+    return "\n".join(rows) + "\n"
 
 
 def _trainer_metrics() -> str:

@@ -16,6 +16,7 @@ from .contracts import Means
 from .limits.middleware import Limited
 from .routes import azure, chat, completions, files, jobs, models, uploads
 from .routes.document import document
+from .routes.measured import Measured
 from .routes.requests import refusal
 from .wire.errors import ApiError
 
@@ -51,6 +52,7 @@ def app(means: Means) -> FastAPI:
             made.include_router(router, prefix=prefix, include_in_schema=prefix == "/v1")
     made.openapi = partial(document, made)  # type: ignore[method-assign]
     made.add_middleware(Limited, limits=means.limits, telemetry=means.telemetry)
+    made.add_middleware(Measured, telemetry=means.telemetry)  # around the limits: what they refuse counts
 
     @made.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:

@@ -60,7 +60,8 @@ async def composed(
         api = ApiServer(configuration, telemetry)
         stack.push_async_callback(api.close)
         client = await stack.enter_async_context(_s3(settings.storage, environ))
-        bucket, platform = Bucket(client, settings.storage.bucket), settings.platform
+        failed, platform = telemetry.outages.labels("s3").inc, settings.platform
+        bucket = Bucket(client, settings.storage.bucket, failed=failed)
         files = FileStore(bucket, platform.places, limit=settings.limits.file_bytes)
         part_bytes = settings.limits.part_bytes
         watch = JobWatch(api, namespaces=settings.namespaces)

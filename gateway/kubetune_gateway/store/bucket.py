@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
@@ -53,15 +54,17 @@ class Bucket:
     """One bucket. ``client`` is that of S3, which aiobotocore makes.
 
     All methods raise ApiError with 503 where S3 does not answer, or not as it should: clients try again.
+    ``failed`` is called then.
     """
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, *, failed: Callable[[], object] = lambda: None) -> None:
         self._client = client
+        self._failed = failed
         self.name = name
 
     async def get(self, key: str) -> bytes | None:
         """A small object; None where there is none."""
-        async with _answers():
+        async with self._answers():
             try:
                 found = await self._client.get_object(Bucket=self.name, Key=key)
                 body: bytes = await found["Body"].read()
@@ -80,12 +83,12 @@ class Bucket:
 
     async def put(self, key: str, body: bytes, *, kind: str = "application/json") -> None:
         """Write a small object."""
-        async with _answers():
+        async with self._answers():
             await self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=kind)
 
     async def put_once(self, key: str, body: bytes, *, kind: str = "application/json") -> bool:
         """Write a small object unless there is one; False where there was."""
-        async with _answers():
+        async with self._answers():
             try:
                 await self._client.put_object(
                     Bucket=self.name, Key=key, Body=body, ContentType=kind, IfNoneMatch="*"
@@ -98,7 +101,7 @@ class Bucket:
 
     async def delete(self, *keys: str) -> None:
         """Delete objects, one after the other; those that are not there do not matter."""
-        async with _answers():
+        async with self._answers():
             for key in keys:
                 await self._client.delete_object(Bucket=self.name, Key=key)
 
@@ -109,7 +112,7 @@ class Bucket:
 
     async def objects(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
         """Objects whose keys begin so, in the order of the bytes of these, those after a key."""
-        async with _answers():
+        async with self._answers():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix, StartAfter=after
             )
@@ -119,7 +122,7 @@ class Bucket:
 
     async def folders(self, prefix: str) -> list[str]:
         """Beginnings of keys after this one up to the next slash, which they end with."""
-        async with _answers():
+        async with self._answers():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix, Delimiter="/"
             )
@@ -127,7 +130,7 @@ class Bucket:
 
     async def abort_uploads(self, prefix: str, *, before: datetime, chosen: Callable[[str], bool]) -> int:
         """Take back what was begun before then and is not finished, of chosen keys; return how many."""
-        async with _answers():
+        async with self._answers():
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.name, Prefix=prefix
             )
@@ -143,14 +146,14 @@ class Bucket:
 
     async def stream(self, key: str) -> AsyncIterator[bytes] | None:
         """An object's bytes, piece by piece; None where there is none."""
-        async with _answers():
+        async with self._answers():
             try:
                 found = await self._client.get_object(Bucket=self.name, Key=key)
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
                 raise
-        return _pieces(found["Body"])
+        return self._pieces(found["Body"])
 
     async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Store what comes, of any size, part by part; what was begun and not finished is taken back.
@@ -158,18 +161,18 @@ class Bucket:
         What ``chunks`` raises is raised, and nothing is left then.
         """
         where = {"Bucket": self.name, "Key": key}
-        async with _answers():
+        async with self._answers():
             begun = (await self._client.create_multipart_upload(**where))["UploadId"]
         try:
             parts: list[dict[str, Any]] = []
             async for part in _parts(chunks):
                 number = len(parts) + 1
-                async with _answers():
+                async with self._answers():
                     answer = await self._client.upload_part(
                         **where, UploadId=begun, PartNumber=number, Body=part
                     )
                 parts.append({"PartNumber": number, "ETag": answer["ETag"]})
-            async with _answers():
+            async with self._answers():
                 await self._client.complete_multipart_upload(
                     **where, UploadId=begun, MultipartUpload={"Parts": parts}
                 )
@@ -185,11 +188,19 @@ class Bucket:
             if not (isinstance(error, ClientError) and _code(error) in _ABSENT):
                 _log.warning("an upload was not taken back", extra={"key": key, "error": str(error)})
 
+    async def _pieces(self, body: Any) -> AsyncIterator[bytes]:
+        async with self._answers(), body:  # whose reader may go away: then its connection is closed
+            async for piece in body.iter_chunks(2**20):
+                yield piece
 
-async def _pieces(body: Any) -> AsyncIterator[bytes]:
-    async with _answers():
-        async for piece in body.iter_chunks(2**20):
-            yield piece
+    @asynccontextmanager
+    async def _answers(self) -> AsyncIterator[None]:
+        """Turn S3's silence and faults into an answer that clients try again after."""
+        try:
+            yield
+        except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._failed()
+            raise unavailable("The store of files") from error
 
 
 async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -208,15 +219,6 @@ async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code"))
-
-
-@asynccontextmanager
-async def _answers() -> AsyncIterator[None]:
-    """Turn S3's silence and faults into an answer that clients try again after."""
-    try:
-        yield
-    except (BotoCoreError, ClientError, OSError, TimeoutError) as error:
-        raise unavailable("The store of files") from error
 
 
 @asynccontextmanager
