@@ -15,6 +15,7 @@ from dev.bench import (
     demo,
     documentation,
     estimate,
+    gateway,
     idle,
     machine,
     processor,
@@ -60,6 +61,7 @@ PARTS: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     rows.PART: lambda _: rows.measure(),
     speed.PART: lambda o: speed.measure(repeats=o.repeats),
     estimate.PART: lambda _: estimate.measure(),
+    gateway.PART: lambda o: gateway.measure(jobs=o.finished, repeats=o.repeats),
     dashboards.PART: lambda o: dashboards.measure(jobs=o.finished, repeats=o.repeats),
 }
 

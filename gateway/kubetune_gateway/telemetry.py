@@ -56,10 +56,14 @@ class Telemetry:
         self.refused = self._counter("refused_requests", "Requests beyond a limit, by what they met", "limit")
         self.outages = self._counter(
             "dependency_failures",
-            "Requests to what the gateway needs that failed: api_server, s3, server (which answers as a model)",
+            "Requests that failed to what the gateway needs: api_server, s3, server (of a model)",
             "dependency",
         )
-        self.webhooks = self._counter("webhook_deliveries", "Webhooks, by how they ended", "outcome")
+        self.webhooks = self._counter(
+            "webhook_deliveries",
+            "Attempts to tell a webhook: delivered, failed; given_up after a day of them",
+            "outcome",
+        )
         self.leading = self._gauge("leading", "1 for the replica that records jobs")
         self.loop_lag = self._gauge(
             "event_loop_lag_seconds",
@@ -68,6 +72,8 @@ class Telemetry:
         self.process = ProcessCollector(namespace="kubetune_gateway", registry=self.registry)
         for dependency in ("api_server", "s3", "server"):  # from 0 on: an increase to 1 is seen
             self.outages.labels(dependency)
+        for outcome in ("delivered", "failed", "given_up"):
+            self.webhooks.labels(outcome)
 
     async def watch_loop(self, *, every: float = 1.0) -> None:
         """Measure the event loop that this runs in, until it is cancelled."""
