@@ -27,7 +27,21 @@ _STAGES: Final = (
 )
 _MODELS: Final = ("meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-4B", "mistralai/Mistral-7B-Instruct-v0.3")
 _OPERATORS: Final = ("kubetune-6b7f-a", "kubetune-6b7f-b")
+_GATEWAYS: Final = ("kubetune-gateway-5d9c-a", "kubetune-gateway-5d9c-b")
+_ROUTES: Final = (
+    ("POST", "/chat/completions", "200", 9.0, 1.4),
+    ("POST", "/chat/completions", "499", 0.1, 1.4),
+    ("POST", "/chat/completions", "503", 0.2, 1.4),
+    ("GET", "/fine_tuning/jobs/{id_}", "200", 2.0, 0.02),
+    ("GET", "/fine_tuning/jobs", "200", 0.5, 0.06),
+    ("POST", "/files", "200", 0.02, 9.0),
+    ("POST", "/files", "500", 0.01, 9.0),
+    ("GET", "/files", "200", 0.2, 0.2),
+    ("GET", "unknown", "404", 0.05, 0.01),
+)
+"""Method, template and code of requests, how many there are in a second, and their mean time."""
 _STEP_BOUNDS: Final = (0.5, 1, 2.5, 5, 10)
+_REQUEST_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _LOOK_BOUNDS: Final = (0.005, 0.025, 0.1, 0.5, 2.5)
 
 _TRAININGS: Final = 160
@@ -78,6 +92,7 @@ def job_of(number: int) -> dict[str, str]:
 
 def _samples(fleet: Fleet, time: int, share: float) -> Iterator[Sample]:
     yield from _operators(time - fleet.start, share)
+    yield from _gateways(time - fleet.start)
     conditions: dict[tuple[str, str], int] = {}
     for number in range(fleet.jobs):
         stage, reason = _stage(number, share)
@@ -218,3 +233,43 @@ def _operators(age: int, share: float) -> Iterator[Sample]:
         yield one("kube_requests_total", age * 0.01 * acts, verb="patch", resource="finetunejobs", code="409")
         looks = "kubetune_reconcile_duration_seconds"
         yield from _histogram(looks, where, age * 1.2 * acts, 0.03, _LOOK_BOUNDS)
+
+
+def _gateways(age: int) -> Iterator[Sample]:
+    for place, pod in enumerate(_GATEWAYS):
+        wave = 1 + 0.5 * math.sin(age / 900 + place)
+        instance = {"pod": pod, "instance": f"10.3.0.{place + 1}:9090", "job": "kubetune-gateway"}
+        where = {"namespace": "kubetune-system", **instance}
+
+        def one(name: str, value: float, where: Mapping[str, str] = where, **labels: str) -> Sample:
+            return f"kubetune_gateway_{name}", {**where, **labels}, value
+
+        times: dict[tuple[str, str], tuple[float, float]] = {}
+        for method, route, code, rate, mean in _ROUTES:
+            yield one("requests_total", age * rate, method=method, route=route, code=code)
+            counted, _ = times.get((method, route), (0.0, mean))
+            times[method, route] = counted + age * rate, mean
+        for (method, route), (count, mean) in times.items():
+            labels = {**where, "method": method, "route": route}
+            yield from _histogram(
+                "kubetune_gateway_request_duration_seconds", labels, count, mean, _REQUEST_BOUNDS
+            )
+        yield one("in_flight_requests", 12 * wave)
+        yield one("leading", float(place == 0))
+        yield one("event_loop_lag_seconds", 0.002 * wave)
+        yield one("uploaded_bytes_total", age * 2e6)
+        yield one("refused_requests_total", age // 400, limit="rate")
+        yield one("dependency_failures_total", age // 1200, dependency="s3")
+        yield one("dependency_failures_total", 0, dependency="api_server")
+        yield one("webhook_deliveries_total", age // 500 * (place == 0), outcome="delivered")
+        yield one("webhook_deliveries_total", age // 1700 * (place == 0), outcome="failed")
+        yield one("process_cpu_seconds_total", age * (0.2 + 0.03 * place))
+        yield one("process_resident_memory_bytes", 150e6 + 20e6 * wave)
+        for number in (0, 8):
+            name = job_of(number)
+            told = {**instance, "namespace": name["namespace"], "model": name["finetunejob"]}
+            yield from _histogram(
+                "kubetune_gateway_time_to_first_token_seconds", told, age * 2.0, 0.4, _REQUEST_BOUNDS
+            )
+            yield "kubetune_gateway_tokens_total", {**told, "kind": "prompt"}, age * 900.0
+            yield "kubetune_gateway_tokens_total", {**told, "kind": "completion"}, age * 400.0

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from dev.dashboards.panels import DATASOURCE
 
 TAG = "kubetune"
-FLEET, JOB, SERVING = "kubetune-fleet", "kubetune-job", "kubetune-serving"
+FLEET, JOB, SERVING, GATEWAY = "kubetune-fleet", "kubetune-job", "kubetune-serving", "kubetune-gateway"
 """Identities of the dashboards, part of their URLs: never changed."""
 
 _ALL = ".+"

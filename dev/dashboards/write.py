@@ -10,11 +10,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dev import generated_files, paths
 from dev.dashboards.fleet import fleet
+from dev.dashboards.gateway import gateway
 from dev.dashboards.job import job
 from dev.dashboards.serving import serving
 
 FOLDER = paths.REPOSITORY / "charts" / "kubetune" / "files" / "dashboards"
-_BUILDERS = {"fleet": fleet, "job": job, "serving": serving}
+_BUILDERS = {"fleet": fleet, "gateway": gateway, "job": job, "serving": serving}
 
 
 def generated() -> dict[Path, str]:

@@ -23,7 +23,7 @@ _THOUSANDS = ("", " K", " Mil", " Bil", " Tri")
 _SI = ("", "K", "M", "G", "T")
 _BINARY = (" B", " KiB", " MiB", " GiB", " TiB", " PiB")
 
-UNITS = ("short", "none", "percentunit", "s", "bytes", "reqps", "sci", "dateTimeAsIso")
+UNITS = ("short", "none", "percentunit", "s", "bytes", "binBps", "reqps", "sci", "dateTimeAsIso")
 """Units that are known."""
 
 
@@ -40,6 +40,8 @@ def show(value: float, unit: str, decimals: int | None = None) -> str:
             return _seconds(value, decimals)
         case "bytes":
             return _scaled(value, 1024, _BINARY, decimals)
+        case "binBps":
+            return f"{_scaled(value, 1024, _BINARY, decimals)}/s"
         case "reqps":
             number = _scaled(value, 1000, _SI, decimals)
             return f"{number} req/s"
@@ -58,7 +60,7 @@ def scale_of(value: float, unit: str) -> float:
     match unit:
         case "s" if value:
             return 1 / next(row[1] for row in _SECONDS if abs(value) < row[0])
-        case "bytes" if value:
+        case "bytes" | "binBps" if value:
             return float(1024 ** max(0, math.floor(math.log(abs(value), 1024))))
         case _:
             return 1.0

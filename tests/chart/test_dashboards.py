@@ -27,7 +27,7 @@ def test_each_dashboard_is_a_config_map_with_the_file_as_it_is() -> None:
     found = config_maps()
     assert {name: item["data"] for name, item in found.items()} == {
         f"kubetune-dashboard-{name}": {f"kubetune-{name}.json": (FOLDER / f"{name}.json").read_text().strip()}
-        for name in ("fleet", "job", "serving")
+        for name in ("fleet", "gateway", "job", "serving")
     }
 
 

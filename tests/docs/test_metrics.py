@@ -12,12 +12,15 @@ from prometheus_client import Metric
 from dev.paths import REPOSITORY
 from kubetune.process.metrics.own import Metrics
 from kubetune.vocabulary.reasons import Reason
+from kubetune_gateway.telemetry import Telemetry
 from tests.support.pages import PRESENT, name
 from tests.support.reports import full_reports
 
 REFERENCE = REPOSITORY / "docs" / "reference"
 LABELS = {"kubetune_dev_finetunejob", "kubetune_dev_stage"}
 """What Prometheus calls labels of pods."""
+_PARTS = {"counter": ("total",), "histogram": ("bucket", "sum", "count")}
+"""Ends of the names of a metric's series, of which there are none before something was counted."""
 
 
 def test_the_reference_has_every_metric_of_the_trainer() -> None:
@@ -25,6 +28,13 @@ def test_the_reference_has_every_metric_of_the_trainer() -> None:
     families = full_reports().registry.collect()
     names = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     assert set(re.findall(r"`(kubetune_train_\w+)`", text)) == names
+
+
+def test_the_reference_has_every_metric_of_the_gateway() -> None:
+    text = (REFERENCE / "metrics.md").read_text()
+    families = Telemetry().registry.collect()
+    names = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
+    assert set(re.findall(r"^\| `(kubetune_gateway_\w+)`", text, flags=re.MULTILINE)) == names
 
 
 def test_the_page_of_reasons_has_each_of_them_once() -> None:
@@ -38,7 +48,7 @@ def test_the_page_of_reasons_has_each_of_them_once() -> None:
 def test_metrics_that_a_page_names_exist(page: Path) -> None:
     """Names of recorded series, which have a colon in front, are for the tests of rules."""
     named = set(re.findall(r"(?<![\w/:])kubetune_\w+[a-z]", page.read_text()))
-    packages = {"kubetune_trainer", "kubetune_guard"}
+    packages = {"kubetune_trainer", "kubetune_guard", "kubetune_gateway"}
     assert named - LABELS - packages - {"kubetune_train"} - _metrics() == set()
 
 
@@ -56,9 +66,17 @@ def _of_the_operator() -> list[Metric]:
 
 @cache
 def _metrics() -> set[str]:
-    families = [*_of_the_operator(), *full_reports().registry.collect()]
+    families = [
+        *_of_the_operator(),
+        *full_reports().registry.collect(),
+        *Telemetry().registry.collect(),
+    ]
     return {
         name
         for family in families
-        for name in (family.name, f"{family.name}_total", *(sample.name for sample in family.samples))
+        for name in (
+            family.name,
+            *(f"{family.name}_{part}" for part in _PARTS.get(family.type, ())),
+            *(sample.name for sample in family.samples),
+        )
     }

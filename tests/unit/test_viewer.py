@@ -45,6 +45,7 @@ JOB: dict[str, Any] = json.loads((FOLDER / "job.json").read_text())
         (1_500_000, "s", 1, "2.5 weeks"),
         (1023, "bytes", None, "1023 B"),
         (1.5 * 2**30, "bytes", None, "1.50 GiB"),
+        (1.5 * 2**20, "binBps", None, "1.50 MiB/s"),
         (2.5, "reqps", None, "2.50 req/s"),
         (1200, "reqps", None, "1.20K req/s"),
         (0.0002, "sci", 1, "2.0e-4"),
