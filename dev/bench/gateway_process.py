@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import sys
@@ -15,10 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import uvicorn
+import uvloop
 
 from dev.bench.own_s3 import KEY, REGION, SECRET
 from kubetune.vocabulary.times import rfc3339
 from kubetune_gateway.app import app
+from kubetune_gateway.chat.upstream import Upstream, sessions
 from kubetune_gateway.contracts import Caller, Means, Resource, Verb
 from kubetune_gateway.files.store import FileStore
 from kubetune_gateway.jobs.manifest import manifest
@@ -32,6 +33,8 @@ PORT: Final = "KUBETUNE_BENCH_PORT"
 S3: Final = "KUBETUNE_BENCH_S3"
 JOBS: Final = "KUBETUNE_BENCH_JOBS"
 """How many there are."""
+SERVER: Final = "KUBETUNE_BENCH_SERVER"
+"""Base URL of a server that answers as the model."""
 BUCKET: Final = "clients"
 NAMESPACE: Final = "team-a"
 MODEL: Final = "gpt-4o-mini"
@@ -107,9 +110,14 @@ def finished_job(number: int, platform: Platform) -> dict[str, Any]:
 async def serve() -> None:
     """Answer until SIGTERM."""
     places = Places(BUCKET)
-    platform = Platform(models={MODEL: Base(uri="hf://Qwen/Qwen3-8B")}, places=places, spec=_SPEC)
+    base = Base(uri="hf://Qwen/Qwen3-8B", url=os.environ.get(SERVER))
+    platform = Platform(models={MODEL: base}, places=places, spec=_SPEC)
     jobs = _Jobs([finished_job(number, platform) for number in range(int(os.environ[JOBS]))])
-    async with s3_client(endpoint=os.environ[S3], region=REGION, key=KEY, secret=SECRET) as client:
+    telemetry = Telemetry()
+    async with (
+        s3_client(endpoint=os.environ[S3], region=REGION, key=KEY, secret=SECRET) as client,
+        sessions() as session,
+    ):
         bucket = Bucket(client, BUCKET)
         means = Means(
             callers=_Anybody(),
@@ -117,8 +125,9 @@ async def serve() -> None:
             jobs=jobs,
             bucket=bucket,
             files=FileStore(bucket, places),
+            upstream=Upstream(session, telemetry),
             platform=platform,
-            telemetry=Telemetry(),
+            telemetry=telemetry,
             now=lambda: datetime.now(UTC),
             random=secrets.token_bytes,
         )
@@ -129,9 +138,8 @@ async def serve() -> None:
 
 
 def main() -> int:
-    """Run on uvloop, as uvicorn does by itself."""
-    with asyncio.Runner(loop_factory=uvicorn.Config(app=None).get_loop_factory()) as runner:
-        runner.run(serve())
+    """Run."""
+    uvloop.run(serve())  # uvicorn's own choice
     return 0
 
 

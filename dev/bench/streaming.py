@@ -9,7 +9,6 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +21,8 @@ _BETWEEN: Final = 0.02
 """Seconds between two tokens."""
 _PROMPT: Final = 0.05
 """Seconds before the first."""
+_USUAL: Final = _PROMPT + TOKENS * _BETWEEN
+"""Seconds of an answer."""
 _EVENT: Final = "text/event-stream"
 
 
@@ -34,7 +35,7 @@ class Arrival:
 
 
 async def ask(url: str, *, model: str, rounds: int) -> list[Arrival]:
-    """Ask so many times on each of the streams, which go on beside each other."""
+    """Ask so many times on each of the streams, which go on beside each other and begin one after another."""
     asked = {
         "model": model,
         "messages": [{"role": "user", "content": "What is wrong with this ticket?"}],
@@ -44,10 +45,11 @@ async def ask(url: str, *, model: str, rounds: int) -> list[Arrival]:
     connector = aiohttp.TCPConnector(limit=STREAMS)
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
 
-        async def stream() -> list[Arrival]:
+        async def stream(number: int) -> list[Arrival]:
+            await asyncio.sleep(number / STREAMS * _USUAL)
             return [await _ask(session, f"{url}/chat/completions", asked) for _ in range(rounds)]
 
-        found = await asyncio.gather(*(stream() for _ in range(STREAMS)))
+        found = await asyncio.gather(*map(stream, range(STREAMS)))
     return [arrival for each in found for arrival in each]
 
 
@@ -102,14 +104,13 @@ async def _answer(request: web.Request) -> web.StreamResponse:
 def main() -> int:
     """Answer until SIGTERM."""
     app = web.Application()
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]] = _answer
-    app.router.add_post("/v1/chat/completions", handler)
-    app.router.add_get("/health", lambda _: _healthy())
+    app.router.add_post("/v1/chat/completions", _answer)
+    app.router.add_get("/health", _healthy)
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
     return 0
 
 
-async def _healthy() -> web.Response:
+async def _healthy(_request: web.Request) -> web.Response:
     return web.Response()
 
 
