@@ -19,14 +19,18 @@ import uvloop
 from dev.bench.own_s3 import KEY, REGION, SECRET
 from kubetune.vocabulary.times import rfc3339
 from kubetune_gateway.app import app
+from kubetune_gateway.archive.store import Archive
 from kubetune_gateway.chat.upstream import Upstream, sessions
+from kubetune_gateway.completions.store import Completions
 from kubetune_gateway.contracts import Caller, Means, Resource, Verb
 from kubetune_gateway.files.store import FileStore
 from kubetune_gateway.jobs.manifest import manifest
+from kubetune_gateway.limits.kinds import Limits
 from kubetune_gateway.platform import Base, Platform
 from kubetune_gateway.store.bucket import Bucket, s3_client
 from kubetune_gateway.store.places import Places
 from kubetune_gateway.telemetry import Telemetry
+from kubetune_gateway.uploads.store import UploadStore
 from kubetune_gateway.wire.jobs import CreateJob
 
 PORT: Final = "KUBETUNE_BENCH_PORT"
@@ -118,18 +122,26 @@ async def serve() -> None:
         s3_client(endpoint=os.environ[S3], region=REGION, key=KEY, secret=SECRET) as client,
         sessions() as session,
     ):
-        bucket = Bucket(client, BUCKET)
+        bucket, limits = (
+            Bucket(client, BUCKET),
+            Limits(requests_per_minute=10**6, burst=10**6),
+        )  # of one caller, who asks all
+        files = FileStore(bucket, places)
         means = Means(
             callers=_Anybody(),
             access=_Anything(),
             jobs=jobs,
             bucket=bucket,
-            files=FileStore(bucket, places),
+            files=files,
+            completions=Completions(bucket, places),
+            archive=Archive(bucket, places),
+            uploads=UploadStore(bucket, places, files, part_bytes=limits.part_bytes),
             upstream=Upstream(session, telemetry),
             platform=platform,
             telemetry=telemetry,
             now=lambda: datetime.now(UTC),
             random=secrets.token_bytes,
+            limits=limits,
         )
         config = uvicorn.Config(
             app(means), host="127.0.0.1", port=int(os.environ[PORT]), log_level="warning", access_log=False

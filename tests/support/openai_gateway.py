@@ -129,9 +129,9 @@ def means(
     limits: Limits = FREE,
 ) -> Means:
     """What a gateway needs, over a client of S3 and one of servers."""
-    files = FileStore(bucket, PLACES, limit=limits.file_bytes)
     telemetry = telemetry or Telemetry()
     bucket = Bucket(client, PLACES.bucket, failed=telemetry.outages.labels("s3").inc)
+    files = FileStore(bucket, PLACES, limit=limits.file_bytes)
     return Means(
         callers=KnownTokens(),
         access=rights or KnownRights(),
