@@ -161,6 +161,7 @@ def test_the_first_who_cancels_is_kept(server: S3Server) -> None:
     with_archive(server, use)
 
 
+@pytest.mark.slow
 @s3_server.needed
 def test_a_list_reads_only_what_has_changed(server: S3Server) -> None:
     async def use(archive: Archive, bucket: CountingBucket) -> None:

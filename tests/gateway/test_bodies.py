@@ -17,7 +17,7 @@ from tests.support.openai_gateway import FREE, Gateway
 from tests.support.raw_http import Answer, chunk, connected, head
 from tests.support.s3_server import S3Server
 
-pytestmark = s3_server.needed
+pytestmark = [s3_server.needed, pytest.mark.slow]
 
 MIB = 1024**2
 FORM = "multipart/form-data; boundary=edge"

@@ -268,6 +268,7 @@ def test_a_stream_that_breaks_in_the_middle_is_an_error_of_the_client(
     assert broken.value.code == "stream_interrupted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stream", "after"), [(False, 0), (True, 0), (True, 2)])
 def test_a_client_that_goes_away_ends_its_question(
     gateway: Gateway, server: ModelServer, serve: Serve, stream: bool, after: int

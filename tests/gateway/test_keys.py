@@ -26,7 +26,7 @@ from kubetune_gateway.wire.errors import ApiError
 from tests.support import s3_server
 from tests.support.s3_server import KEY, REGION, SECRET, S3Server
 
-pytestmark = s3_server.needed
+pytestmark = [s3_server.needed, pytest.mark.slow]
 
 PLACES = Places("clients", "openai/")
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)

@@ -251,6 +251,7 @@ def test_a_client_is_told_what_is_left_and_when_to_come_again(url: str) -> None:
         assert refused.value.response.headers["retry-after"] == "1"
 
 
+@pytest.mark.slow
 @s3_server.needed
 def test_others_are_not_held_up_and_the_client_tries_again_by_itself(url: str) -> None:
     with openai.OpenAI(base_url=url, api_key="token-of-team-b", max_retries=8) as client:

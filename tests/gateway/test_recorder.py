@@ -23,7 +23,7 @@ from tests.support.openai_gateway import Gateway
 from tests.support.recording import Life, Told, kept, rank0, recording, until
 from tests.support.s3_server import S3Server
 
-pytestmark = s3_server.needed
+pytestmark = [s3_server.needed, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from kubetune_gateway.telemetry import Telemetry
 from tests.support import openai_gateway, s3_server
 from tests.support.openai_gateway import Gateway
 
-pytestmark = s3_server.needed
+pytestmark = [s3_server.needed, pytest.mark.slow]
 
 ROWS = b'{"messages": []}\n' * 12
 LARGE = ROWS * 200_000

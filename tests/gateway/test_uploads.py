@@ -24,7 +24,7 @@ from kubetune_gateway.wire.errors import ApiError
 from tests.support import openai_gateway, s3_server
 from tests.support.s3_server import KEY, REGION, SECRET, S3Server
 
-pytestmark = s3_server.needed
+pytestmark = [s3_server.needed, pytest.mark.slow]
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ROWS = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 40_000
