@@ -178,7 +178,11 @@ def test_nobody_is_refused_in_openais_envelope_and_no_token_is_logged(
 def test_metrics_of_the_gateway_and_of_the_process_are_told(gateway: GatewayProcess) -> None:
     status, text = health(f"{gateway.health_url}/metrics")
     assert status == 200
-    for name in ("kubetune_gateway_in_flight_requests", "process_resident_memory_bytes", "python_gc_objects"):
+    for name in (
+        "kubetune_gateway_in_flight_requests",
+        "kubetune_gateway_process_resident_memory_bytes",
+        "python_gc_objects",
+    ):
         assert f"# HELP {name}" in text
     assert health(f"{gateway.url.removesuffix('/v1')}/metrics")[0] == 404
 

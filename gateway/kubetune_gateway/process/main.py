@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import uvloop
 from kubernetes.aio.client.configuration import Configuration
-from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, disable_created_metrics
+from prometheus_client import GCCollector, PlatformCollector, disable_created_metrics
 
 from kubetune.cluster.kube.connection import load_configuration
 
@@ -56,7 +56,7 @@ async def run(settings: Settings, endpoints: Sequence[Endpoint], configuration: 
     disable_created_metrics()  # type: ignore[no-untyped-call]
     async with composed(settings, endpoints, configuration) as parts:
         registry = parts.means.telemetry.registry
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        for collector in (PlatformCollector, GCCollector):
             collector(registry=registry)
         serving = server(
             AccessLog(app(parts.means)), port=settings.api_port, drain_seconds=settings.drain_seconds
