@@ -33,6 +33,10 @@ QUIET = {
     "kubetune_job_cost": "the local cluster has no prices",
     "kubetune_job_run_failures": "no run of the demo fails",
     "kubetune_job_run_interruptions": "nor is one interrupted",
+    'code=~"5..",code!="503"': "the gateway has no fault",
+    'code="499"': "its clients wait for their answers",
+    "kubetune_gateway_tokens_total{namespace": "the demo's model is asked without it",
+    "kubetune_gateway_time_to_first_token_seconds_bucket{namespace": "the same",
 }
 """Nor need this have a result after the demo, and why; nor an alert."""
 
