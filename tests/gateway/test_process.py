@@ -184,6 +184,9 @@ def test_metrics_of_the_gateway_and_of_the_process_are_told(gateway: GatewayProc
         "python_gc_objects",
     ):
         assert f"# HELP {name}" in text
+    # Nothing is done at once: where that is 0 for ever, nobody measures it.
+    never = "kubetune_gateway_event_loop_lag_seconds 0.0\n"
+    until(lambda: never not in health(f"{gateway.health_url}/metrics")[1])
     assert health(f"{gateway.url.removesuffix('/v1')}/metrics")[0] == 404
 
 

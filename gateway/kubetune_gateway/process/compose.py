@@ -84,7 +84,11 @@ async def composed(
         yield Parts(
             means=means,
             missing=lambda: None if watch.synced else "FineTuneJobs have not been listed yet",
-            background=(watch.run, recording(settings, endpoints, means, api, watch)),
+            background=(
+                watch.run,
+                recording(settings, endpoints, means, api, watch),
+                telemetry.watch_loop,
+            ),
         )
 
 
