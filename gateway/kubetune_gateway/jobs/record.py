@@ -40,7 +40,7 @@ def record(raw: Mapping[str, Any], beside: Beside = NOTHING) -> FineTuningJob:
     numbers = _hyperparameters(training, notes)
     return FineTuningJob(
         id=job_id(text_of(meta.get("uid"))),
-        created_at=_seconds(meta.get("creationTimestamp")) or 0,
+        created_at=created_at(raw),
         finished_at=(_seconds(finished_at(raw)) if ended else None)
         if beside.cancelled_at is None
         else beside.cancelled_at,
@@ -56,7 +56,7 @@ def record(raw: Mapping[str, Any], beside: Beside = NOTHING) -> FineTuningJob:
         validation_file=text_of(notes.get(remembered.VALIDATION_FILE)) or _uri(dataset, "validation") or None,
         error=error_of(raw) if found == "failed" else None,
         estimated_finish=_seconds(progress.get("estimatedCompletionTime")) if found == "running" else None,
-        metadata=_metadata(notes),
+        metadata=metadata_of(raw),
         method=Method(supervised=Supervised(hyperparameters=numbers)),
         user_provided_suffix=text_of(notes.get(remembered.SUFFIX)) or None,
     )
@@ -80,6 +80,21 @@ def base_of(raw: Mapping[str, Any]) -> str:
     return text_of(notes.get(remembered.MODEL)) or text_of(model.get("uri"))
 
 
+def created_at(raw: Mapping[str, Any]) -> int:
+    """When it was made, in Unix seconds."""
+    return _seconds(dict_of(raw.get("metadata")).get("creationTimestamp")) or 0
+
+
+def metadata_of(raw: Mapping[str, Any]) -> dict[str, str] | None:
+    """The client's own pairs."""
+    notes = dict_of(dict_of(raw.get("metadata")).get("annotations"))
+    try:
+        found = json.loads(text_of(notes.get(remembered.METADATA)) or "null")
+    except ValueError:
+        return None
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else None
+
+
 def _hyperparameters(training: Mapping[str, Any], notes: Mapping[str, Any]) -> Hyperparameters:
     """Those of the spec; who uses kubectl may have numbers that could not be asked for over the wire."""
     epochs = number_of(training.get("epochs"))
@@ -91,14 +106,6 @@ def _hyperparameters(training: Mapping[str, Any], notes: Mapping[str, Any]) -> H
         batch_size=max(1, int_of(training.get("batchSize"))),
         learning_rate_multiplier=found if asked is None else asked,
     )
-
-
-def _metadata(notes: Mapping[str, Any]) -> dict[str, str] | None:
-    try:
-        found = json.loads(text_of(notes.get(remembered.METADATA)) or "null")
-    except ValueError:
-        return None
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else None
 
 
 def _uri(dataset: Mapping[str, Any], which: str) -> str:

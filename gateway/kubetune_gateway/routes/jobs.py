@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from ..archive.entries import Entry, Live, newest_first
 from ..archive.kept import Cancelled, Kept, Seen, seen, trimmed, unsettled
 from ..contracts import Caller, Means
 from ..ids import uid_of
 from ..jobs.checkpoints import told
 from ..jobs.events import events
 from ..jobs.manifest import manifest
-from ..jobs.record import NOTHING, record
+from ..jobs.record import record
 from ..jobs.steps import Step, total_steps
 from ..wire.checkpoints import JobCheckpoint
 from ..wire.errors import ApiError, not_found
@@ -57,10 +58,14 @@ async def listing(
     request: Request, means: Needs, who: Lister, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
     """All jobs of the namespace, the newest first; `metadata[key]=value` chooses some."""
-    wanted = _metadata(request)
-    found = [job for job in await _all(means, who) if wanted is None or _has(job, wanted)]
-    newest_first = sorted(found, key=lambda job: (job.created_at, job.id), reverse=True)
-    return page(newest_first, after=after, limit=limit)
+    live, kept = await asyncio.gather(means.jobs.list(who.namespace), means.archive.listed(who.namespace))
+    wanted, now = _metadata(request), means.now().timestamp()
+    found = [job for job in newest_first(live, kept) if wanted is None or _has(job, wanted)]
+    shown = page(found, after=after, limit=limit)
+    shown["data"] = [
+        job.told(now=now).model_dump(mode="json") if isinstance(job, Live) else job for job in shown["data"]
+    ]
+    return shown
 
 
 @router.get("/{id_}", responses=answers(FineTuningJob))
@@ -131,20 +136,6 @@ async def history(
     return page(happened, after=after, limit=limit)
 
 
-async def _all(means: Means, who: Caller) -> list[FineTuningJob]:
-    """Those that there are, and those that there were."""
-    live, kept = await asyncio.gather(means.jobs.list(who.namespace), means.archive.listed(who.namespace))
-    now = means.now().timestamp()
-    objects = {raw["metadata"]["uid"]: raw for raw in live}
-    there = [
-        record(unsettled(raw, kept[uid].ended_at, now), kept[uid].beside)
-        if uid in kept
-        else record(unsettled(raw, {}, now), NOTHING)
-        for uid, raw in objects.items()
-    ]
-    return there + [one.job for uid, one in kept.items() if uid not in objects]
-
-
 async def _found(means: Means, who: Caller, id_: str) -> tuple[str, Mapping[str, Any] | None, Kept | None]:
     """The uid, the FineTuneJob if it is there, and what is kept of it."""
     uid = uid_of(id_)
@@ -188,5 +179,6 @@ def _metadata(request: Request) -> dict[str, str] | None:
     return pairs or None
 
 
-def _has(job: FineTuningJob, wanted: Mapping[str, str]) -> bool:
-    return wanted.items() <= job.metadata.items() if wanted and job.metadata else not (wanted or job.metadata)
+def _has(job: Entry, wanted: Mapping[str, str]) -> bool:
+    metadata = job.metadata
+    return wanted.items() <= metadata.items() if wanted and metadata else not (wanted or metadata)
