@@ -27,6 +27,7 @@ from kubetune_gateway.files.store import FileStore
 from kubetune_gateway.jobs.manifest import manifest
 from kubetune_gateway.limits.kinds import Limits
 from kubetune_gateway.platform import Base, Platform
+from kubetune_gateway.process.main import collect_rarely
 from kubetune_gateway.store.bucket import Bucket, s3_client
 from kubetune_gateway.store.places import Places
 from kubetune_gateway.telemetry import Telemetry
@@ -122,10 +123,11 @@ async def serve() -> None:
         s3_client(endpoint=os.environ[S3], region=REGION, key=KEY, secret=SECRET) as client,
         sessions() as session,
     ):
-        bucket, limits = (
-            Bucket(client, BUCKET),
-            Limits(requests_per_minute=10**6, burst=10**6),
-        )  # of one caller, who asks all
+        bucket = Bucket(client, BUCKET)
+        often = 10**6  # all requests are one caller's
+        limits = Limits(
+            requests_per_minute=often, burst=often, chat_requests_per_minute=often, chat_burst=often
+        )
         files = FileStore(bucket, places)
         means = Means(
             callers=_Anybody(),
@@ -150,8 +152,9 @@ async def serve() -> None:
 
 
 def main() -> int:
-    """Run."""
-    uvloop.run(serve())  # uvicorn's own choice
+    """Run as the gateway's own process does."""
+    collect_rarely()
+    uvloop.run(serve())
     return 0
 
 

@@ -41,10 +41,15 @@ def serve() -> int:
         print(explain(error), file=sys.stderr)
         return 2
     configure_logging(level=settings.log_level, form=settings.log_format)
-    gc.freeze()  # what was imported stays: each full collection would look through all of it
-    gc.set_threshold(_COLLECT_AFTER)
+    collect_rarely()
     uvloop.run(_run(settings, endpoints))
     return 0
+
+
+def collect_rarely() -> None:
+    """Keep pauses short, in which no token of any stream passes."""
+    gc.freeze()  # what was imported stays: each full collection would look through all of it
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 async def _run(settings: Settings, endpoints: Sequence[Endpoint]) -> None:
