@@ -62,7 +62,7 @@ def test_the_largest_file_goes_through_little_memory(s3: S3Server, gateway: Gate
         trust_env=False,
     )
     assert (answer.status_code, answer.json()["bytes"]) == (200, 512 * MIB)
-    [stored] = (s3.folder / "clients").rglob("content")
+    [stored] = (s3.folder / "clients").rglob("content.jsonl")
     assert stored.stat().st_size == 512 * MIB
     stored.unlink()  # tmp_path stays for a while
     assert gateway.peak_bytes() < 200 * MIB
