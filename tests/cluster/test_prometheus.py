@@ -33,6 +33,7 @@ QUIET = {
     "kubetune_job_cost": "the local cluster has no prices",
     "kubetune_job_run_failures": "no run of the demo fails",
     "kubetune_job_run_interruptions": "nor is one interrupted",
+    'kubetune_events_total{type="Warning"}': "nothing may have gone wrong",
     'code=~"5..",code!="503"': "the gateway has no fault",
     'code="499"': "its clients wait for their answers",
     "kubetune_gateway_tokens_total{namespace": "the demo's model is asked without it",
