@@ -73,6 +73,11 @@ class Kept:
         return {} if last is None else last.raw
 
     @property
+    def ended_at(self) -> Mapping[Status, int]:
+        """When it first came to each end, in Unix seconds, as far as that is kept."""
+        return {} if self.record is None else self.record.ended_at
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing will change any more, as the FineTuneJob is gone."""
         return self.record is not None and self.record.deleted_at is not None

@@ -166,7 +166,7 @@ def _listed(kept: Kept) -> Summary:
         job=record(kept.raw, beside(kept, is_live=False)),
         beside=beside(kept, is_live=True),
         is_complete=kept.is_complete,
-        ended_at={} if kept.record is None else kept.record.ended_at,
+        ended_at=kept.ended_at,
     )
 
 

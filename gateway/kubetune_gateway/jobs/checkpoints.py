@@ -15,8 +15,8 @@ from .record import name_of
 from .status import finished_at, status_of
 from .steps import Step
 
-_EARLIER: Final = 2
-"""Checkpoints that are listed beside the last weights, as OpenAI does."""
+EARLIER: Final = 2
+"""Epochs before the last whose weights are kept and listed, as OpenAI does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def told(raw: Mapping[str, Any], steps: Sequence[Step]) -> list[JobCheckpoint]:
     uid = text_of(dict_of(raw.get("metadata")).get("uid"))
     measured = {step.step: step for step in steps}
     last = _last_step(raw)
-    models = {kept.step: kept.model for kept in checkpoints(raw)[-_EARLIER:]}
+    models = {kept.step: kept.model for kept in checkpoints(raw)[-EARLIER:]}
     models.pop(last, None)
     found = [(last, name_of(raw)), *sorted(models.items(), reverse=True)] if last else []
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from kubetune.api.base import decimal_text
 from kubetune.api.v1alpha1 import validate_spec
@@ -19,10 +19,8 @@ from ..platform import Platform
 from ..wire.errors import ApiError
 from ..wire.jobs import CreateJob, Hyperparameters
 from . import remembered
+from .checkpoints import EARLIER
 from .hyperparameters import base_rate, resolved
-
-_EARLIER_EPOCHS: Final = 2
-"""Beside the last one."""
 
 
 def manifest(
@@ -76,7 +74,7 @@ def manifest(
 def _kept_epochs(training: Mapping[str, Any]) -> dict[str, int]:
     """Clients expect the weights of the last three epochs; those of whole models are too large to keep."""
     is_full = dict_of(training.get("adapter")).get("type") == "Full"
-    return {} if is_full else {"keepEpochs": _EARLIER_EPOCHS}
+    return {} if is_full else {"keepEpochs": EARLIER}
 
 
 def _name(asked: CreateJob, token: str) -> str:

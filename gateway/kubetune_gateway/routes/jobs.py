@@ -23,7 +23,7 @@ from ..wire.events import Event
 from ..wire.jobs import MAX_SEED, CreateJob, FineTuningJob
 from ..wire.pages import Page, page
 from .document import answers, asks
-from .requests import Needs, json_body, may
+from .requests import Needs, json_body, may, metadata_asked_for
 
 router = APIRouter(prefix="/fine_tuning/jobs")
 
@@ -157,8 +157,7 @@ def _seen(id_: str, live: Mapping[str, Any] | None, kept: Kept | None) -> Seen:
 async def _one(means: Means, who: Caller, id_: str) -> Seen:
     _, live, kept = await _found(means, who, id_)
     if live is not None:
-        ended_at = {} if kept is None or kept.record is None else kept.record.ended_at
-        live = unsettled(live, ended_at, means.now().timestamp())
+        live = unsettled(live, {} if kept is None else kept.ended_at, means.now().timestamp())
     return _seen(id_, live, kept)
 
 
@@ -169,14 +168,8 @@ async def _steps(means: Means, who: Caller, found: Seen) -> list[Step]:
 
 def _metadata(request: Request) -> dict[str, str] | None:
     """Pairs that are asked for; an empty dict: jobs without any."""
-    if request.query_params.get("metadata") == "null":
-        return {}
-    pairs = {
-        name.removeprefix("metadata[").removesuffix("]"): value
-        for name, value in request.query_params.items()
-        if name.startswith("metadata[") and name.endswith("]")
-    }
-    return pairs or None
+    is_null = request.query_params.get("metadata") == "null"
+    return {} if is_null else metadata_asked_for(request)
 
 
 def _has(job: Entry, wanted: Mapping[str, str]) -> bool:
