@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dev.cluster import ports, s3
+from dev.bench import own_s3
+from dev.bench.own_s3 import KEY as KEY
+from dev.bench.own_s3 import REGION as REGION
+from dev.bench.own_s3 import SECRET as SECRET
+from dev.cluster import s3
 
-KEY, SECRET, REGION = "kubetune", "kubetune-secret", "us-east-1"
 DEADLINE_SECONDS = 60
 
 
@@ -33,21 +35,8 @@ needed = pytest.mark.skipif(not s3.gateway_is_built(), reason="`make cluster` bu
 @contextmanager
 def running(folder: Path, *buckets: str) -> Iterator[S3Server]:
     """Run one with these buckets while the block runs."""
-    for bucket in buckets:
-        (folder / bucket).mkdir(parents=True, exist_ok=True)
-    address = f"127.0.0.1:{ports.free_ports(1)[0]}"
-    process = subprocess.Popen(
-        [s3.build_gateway(), f"--port={address}", f"--region={REGION}", "--health=/health", "posix", folder],
-        env={"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until_it_answers(f"http://{address}/health")
-        yield S3Server(f"http://{address}", folder)
-    finally:
-        process.kill()
-        process.wait()
+    with own_s3.running(folder, *buckets) as url:
+        yield S3Server(url, folder)
 
 
 def wait_until_it_answers(url: str) -> None:
